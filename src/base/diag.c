@@ -1,0 +1,80 @@
+#include "base/diag.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <syslog.h>
+#include <unistd.h>
+
+static DiagLevel shown_level = DIAG_WARNING;
+static char *syslog_id;
+
+static const struct {
+        const char *name;
+        DiagLevel level;
+} level_names[] = {
+        {"panic", DIAG_ERROR},     {"fatal", DIAG_ERROR}, {"error", DIAG_ERROR}, {"warn", DIAG_WARNING},
+        {"warning", DIAG_WARNING}, {"info", DIAG_INFO},   {"debug", DIAG_DEBUG}, {"trace", DIAG_TRACE},
+};
+
+static const struct {
+        char letter;
+        const char *kind;
+        int priority;
+} level_marks[] = {
+        [DIAG_ERROR] = {'e', "error", LOG_ERR},     [DIAG_WARNING] = {'w', "nwarn", LOG_INFO},
+        [DIAG_INFO] = {'i', "ninfo", LOG_INFO},     [DIAG_DEBUG] = {'d', "ndebug", LOG_INFO},
+        [DIAG_TRACE] = {'d', "ntrace", LOG_INFO},
+};
+
+bool
+diag_parse_level(const char *name, DiagLevel *ret_level)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(level_names); i++)
+                if (g_ascii_strcasecmp(name, level_names[i].name) == 0) {
+                        *ret_level = level_names[i].level;
+                        return true;
+                }
+        return false;
+}
+
+void
+diag_set_level(DiagLevel level)
+{
+        shown_level = level;
+}
+
+DiagLevel
+diag_level(void)
+{
+        return shown_level;
+}
+
+void
+diag_use_syslog(const char *cid, const char *tag)
+{
+        g_autofree char *whole = tag ? g_strdup_printf("%s: %s", cid, tag) : g_strdup(cid);
+        g_free(syslog_id);
+        syslog_id = g_strndup(whole, 20);
+}
+
+void
+diag_message(DiagLevel level, const char *format, ...)
+{
+        if (level > shown_level)
+                return;
+        int saved = errno;
+        va_list args;
+        va_start(args, format);
+        g_autofree char *text = g_strdup_vprintf(format, args);
+        va_end(args);
+
+        /* One write, so that lines of several monitors on one terminal do not mix. */
+        g_autoptr(GString) line = g_string_new(NULL);
+        g_string_printf(line, "[conmon:%c]: %s\n", level_marks[level].letter, text);
+        (void)fd_write_all(STDERR_FILENO, line->str, line->len);
+        if (syslog_id)
+                syslog(level_marks[level].priority, "conmon %s <%s>: %s", syslog_id,
+                       level_marks[level].kind, text);
+        errno = saved;
+}

@@ -1,0 +1,36 @@
+#pragma once
+
+/* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d, and
+ * with diag_use_syslog also to syslog(3). This file holds the only mutable globals of the program. */
+
+#include <glib.h>
+#include <stdbool.h>
+
+typedef enum {
+        DIAG_ERROR,
+        DIAG_WARNING,
+        DIAG_INFO,
+        DIAG_DEBUG,
+        DIAG_TRACE,
+} DiagLevel;
+
+/* Reads a level name as callers spell them (panic, fatal, error, warn, warning, info, debug, trace; any
+ * case). Returns false and leaves *ret_level alone if there is no such level. */
+bool diag_parse_level(const char *name, DiagLevel *ret_level);
+
+/* Messages up to this level are shown; DIAG_WARNING before the first call. */
+void diag_set_level(DiagLevel level);
+DiagLevel diag_level(void);
+
+/* From now on messages also go to syslog(3), facility user, marked with the first 20 characters of the
+ * container's id, or of "id: tag" if tag is not NULL. */
+void diag_use_syslog(const char *cid, const char *tag);
+
+/* One message, without a newline at its end. errno is kept. */
+void diag_message(DiagLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+#define diag_error(...) diag_message(DIAG_ERROR, __VA_ARGS__)
+#define diag_warn(...)  diag_message(DIAG_WARNING, __VA_ARGS__)
+#define diag_info(...)  diag_message(DIAG_INFO, __VA_ARGS__)
+#define diag_debug(...) diag_message(DIAG_DEBUG, __VA_ARGS__)
+#define diag_trace(...) diag_message(DIAG_TRACE, __VA_ARGS__)

@@ -1,0 +1,89 @@
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+void
+fd_close(int *fd)
+{
+        int saved = errno;
+        if (*fd >= 0)
+                (void)close(*fd);
+        *fd = -1;
+        errno = saved;
+}
+
+static int
+change_flag(int fd, int get, int set, int flag, bool on)
+{
+        int flags = fcntl(fd, get);
+        if (flags < 0)
+                return -errno;
+        int wanted = on ? flags | flag : flags & ~flag;
+        if (wanted != flags && fcntl(fd, set, wanted) < 0)
+                return -errno;
+        return 0;
+}
+
+int
+fd_set_cloexec(int fd, bool on)
+{
+        return change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+}
+
+int
+fd_set_nonblock(int fd, bool on)
+{
+        return change_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK, on);
+}
+
+int
+fd_write_all(int fd, const void *data, size_t len)
+{
+        const char *at = data;
+        while (len > 0) {
+                ssize_t n = write(fd, at, len);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                at += n;
+                len -= (size_t)n;
+        }
+        return 0;
+}
+
+ssize_t
+fd_read(int fd, void *buf, size_t len)
+{
+        ssize_t n;
+        do
+                n = read(fd, buf, len);
+        while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+int
+fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len)
+{
+        autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        GString *text = g_string_new(NULL);
+        while (text->len < max) {
+                char part[4096];
+                ssize_t n = fd_read(fd, part, MIN(sizeof part, max - text->len));
+                if (n < 0) {
+                        g_string_free(text, TRUE);
+                        return (int)n;
+                }
+                if (n == 0)
+                        break;
+                g_string_append_len(text, part, n);
+        }
+        if (ret_len)
+                *ret_len = text->len;
+        *ret_text = g_string_free(text, FALSE);
+        return 0;
+}

@@ -1,0 +1,20 @@
+#pragma once
+
+/* Unix socket addresses for paths of any length. sun_path holds 107 characters; a longer path is reached
+ * through /proc/self/fd/N/NAME, where N is the opened directory (unix(7), proc(5)). */
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* An address and the directory descriptor that it needs while it is used. */
+typedef struct SockPath {
+        struct sockaddr_un addr;
+        socklen_t len;
+        int dirfd; /* -1 if the address does not need it */
+} SockPath;
+
+/* Fills in the address for `path`. A path that begins with '@' is an abstract address. Returns 0 or
+ * -errno (ENAMETOOLONG: the last part alone is too long). Finish with sockpath_done after bind(2),
+ * connect(2) or the last sendto(2). */
+int sockpath_init(SockPath *sp, const char *path);
+void sockpath_done(SockPath *sp);

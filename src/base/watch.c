@@ -1,0 +1,112 @@
+#include "base/watch.h"
+
+/* The C struct behind GSource, which carries the way back to the embedded one. */
+typedef struct {
+        GSource base;
+        void *owner;
+} OwnedSource;
+
+static GSource *
+source_new(GSourceFuncs *funcs, int priority, void *owner)
+{
+        GSource *source = g_source_new(funcs, sizeof(OwnedSource));
+        ((OwnedSource *)source)->owner = owner;
+        g_source_set_priority(source, priority);
+        g_source_attach(source, NULL);
+        return source;
+}
+
+static gboolean
+watch_ready(GSource *source)
+{
+        Watch *w = ((OwnedSource *)source)->owner;
+        return w->tag && g_source_query_unix_fd(source, w->tag) != 0;
+}
+
+static gboolean
+watch_dispatch(GSource *source, GSourceFunc func, gpointer data)
+{
+        Watch *w = ((OwnedSource *)source)->owner;
+        if (w->tag)
+                w->func(g_source_query_unix_fd(source, w->tag), w->data);
+        return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs watch_funcs = {.check = watch_ready, .dispatch = watch_dispatch};
+
+void
+watch_init(Watch *w, int fd, int priority, WatchFunc func, void *data)
+{
+        *w = (Watch){.fd = fd, .priority = priority, .func = func, .data = data};
+}
+
+void
+watch_arm(Watch *w, GIOCondition events)
+{
+        if (!w->source)
+                w->source = source_new(&watch_funcs, w->priority, w);
+        if (w->tag)
+                g_source_modify_unix_fd(w->source, w->tag, events);
+        else
+                w->tag = g_source_add_unix_fd(w->source, w->fd, events);
+}
+
+void
+watch_disarm(Watch *w)
+{
+        if (w->tag)
+                g_source_remove_unix_fd(w->source, w->tag);
+        w->tag = NULL;
+}
+
+void
+watch_done(Watch *w)
+{
+        watch_disarm(w);
+        if (w->source) {
+                g_source_destroy(w->source);
+                g_source_unref(w->source);
+        }
+        w->source = NULL;
+}
+
+static gboolean
+timer_dispatch(GSource *source, GSourceFunc func, gpointer data)
+{
+        Timer *t = ((OwnedSource *)source)->owner;
+        g_source_set_ready_time(source, -1);
+        t->func(t->data);
+        return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs timer_funcs = {.dispatch = timer_dispatch};
+
+void
+timer_init(Timer *t, TimerFunc func, void *data)
+{
+        *t = (Timer){.func = func, .data = data};
+}
+
+void
+timer_start(Timer *t, gint64 usec)
+{
+        if (!t->source)
+                t->source = source_new(&timer_funcs, WATCH_PRIORITY_TIMER, t);
+        g_source_set_ready_time(t->source, g_get_monotonic_time() + usec);
+}
+
+void
+timer_stop(Timer *t)
+{
+        if (t->source) {
+                g_source_destroy(t->source);
+                g_source_unref(t->source);
+        }
+        t->source = NULL;
+}
+
+gboolean
+timer_is_running(const Timer *t)
+{
+        return t->source && g_source_get_ready_time(t->source) >= 0;
+}
