@@ -1,0 +1,157 @@
+"""Counts the cases of a `meson test` run: report.py BUILD-DIR
+
+Every case of a TAP test counts, and every other test counts as one. A test that ended otherwise than its
+cases say (crash, timeout, wrong exit status, missing cases, no case at all) is one failure more. A skip that
+tests/expected-skips does not name is a failure.
+"""
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+CASE = re.compile(r'(?P<not>not )?ok\b\s*(?P<number>\d+)?\s*(?:- )?(?P<name>[^#]*?)\s*'
+                  r'(?:#\s*(?P<directive>SKIP\S*|TODO)\s*(?P<message>.*))?$', re.IGNORECASE)
+PLAN = re.compile(r'1\.\.(?P<count>\d+)\s*(?:#\s*SKIP\S*\s*(?P<message>.*))?$', re.IGNORECASE)
+
+
+class Count:
+    """The outcome of one test: names of passed cases, failures with a reason, skips with a message."""
+
+    def __init__(self, test):
+        self.test = test
+        self.passed = 0
+        self.failed = []
+        self.skipped = []
+
+    def case(self, match):
+        name = '%s: %s' % (self.test, match['name'] or 'case %s' % match['number'])
+        directive = (match['directive'] or '').upper()
+        if directive.startswith('SKIP') and not match['not']:
+            self.skipped.append('%s # %s' % (name, match['message']))
+        elif match['not'] or directive:
+            self.failed.append(name)
+        else:
+            self.passed += 1
+
+
+def count_tap(count, result):
+    """Reads the TAP of one test, and holds the way it ended against it."""
+    planned, seen, ended = None, 0, True
+    for line in result['stdout'].splitlines():
+        plan = PLAN.match(line)
+        if plan:
+            planned = int(plan['count'])
+            if planned == 0 and plan['message'] is not None:
+                count.skipped.append('%s: all # %s' % (count.test, plan['message']))
+        elif line.startswith('Bail out!'):
+            count.failed.append('%s: %s' % (count.test, line))
+            ended = False
+        elif CASE.match(line):
+            seen += 1
+            count.case(CASE.match(line))
+    if result['result'] == 'TIMEOUT':
+        count.failed.append('%s: timed out after %d s' % (count.test, result['duration']))
+    elif ended and planned != seen:
+        count.failed.append('%s: %s cases announced, %d seen' % (count.test, planned, seen))
+    elif seen == 0 and not count.skipped:
+        count.failed.append('%s: no case ran' % count.test)
+    elif result['returncode'] != 0 and not count.failed:
+        count.failed.append('%s: exit status %s' % (count.test, result['returncode']))
+    elif result['result'] not in ('OK', 'SKIP') and not count.failed:
+        count.failed.append('%s: %s' % (count.test, result['result']))
+
+
+def count_plain(count, result):
+    """A test whose exit status is all it says."""
+    if result['result'] == 'OK':
+        count.passed += 1
+    elif result['result'] == 'SKIP':
+        count.skipped.append('%s: all # %s' % (count.test, ' '.join(result['stdout'].split())))
+    else:
+        count.failed.append('%s: %s, exit status %s' % (count.test, result['result'], result['returncode']))
+
+
+def expected_skips():
+    """The patterns of tests/expected-skips with their reasons."""
+    with open(os.path.join(TOP, 'tests', 'expected-skips'), encoding='utf-8') as file:
+        lines = [line.strip() for line in file if line.strip() and not line.startswith('#')]
+    return [line.split(' -- ', 1) for line in lines]
+
+
+def sort_skips(count, expected):
+    """Moves unexpected skips to the failures; returns (skip, reason) of the others."""
+    accepted = []
+    for skip in count.skipped:
+        reasons = [reason for pattern, reason in expected if fnmatch.fnmatchcase(skip, pattern)]
+        if reasons:
+            accepted.append((skip, reasons[0]))
+        else:
+            count.failed.append('%s (this skip is not expected)' % skip)
+    return accepted
+
+
+def read_results(build):
+    """What the run left in its log, and the protocol of each test."""
+    log = os.path.join(build, 'meson-logs', 'testlog.json')
+    if not os.path.exists(log):
+        return [], {}
+    with open(log, encoding='utf-8') as file:
+        results = [json.loads(line) for line in file]
+    told = subprocess.run(['meson', 'introspect', '--tests', build], check=True, capture_output=True)
+    return results, {test['name']: test['protocol'] for test in json.loads(told.stdout)}
+
+
+def sanitizer_findings(build):
+    """Reports that a sanitizer wrote into files."""
+    found = os.path.join(build, 'findings')
+    for name in sorted(os.listdir(found)) if os.path.isdir(found) else []:
+        with open(os.path.join(found, name), encoding='utf-8', errors='replace') as file:
+            yield name, file.read()
+
+
+def show_failure(count, result):
+    print('\n---- %s failed:' % count.test)
+    for failure in count.failed:
+        print('  ' + failure)
+    print('---- its output:')
+    print(result['stdout'].rstrip())
+    if result.get('stderr'):
+        print('---- its stderr:')
+        print(result['stderr'].rstrip())
+    print('----')
+
+
+def main():
+    build = sys.argv[1]
+    sys.stdout.reconfigure(errors='backslashreplace')
+    results, protocols = read_results(build)
+    expected = expected_skips()
+    passed = failed = 0
+    skipped = []
+    for result in results:
+        count = Count(result['name'])
+        result['stdout'] = result.get('stdout') or ''
+        tap = protocols.get(result['name']) == 'tap'
+        (count_tap if tap else count_plain)(count, result)
+        skipped += sort_skips(count, expected)
+        passed += count.passed
+        failed += len(count.failed)
+        if count.failed:
+            show_failure(count, result)
+    for name, text in sanitizer_findings(build):
+        failed += 1
+        print('\n---- sanitizer report %s:\n%s' % (name, text.rstrip()))
+    for skip, reason in skipped:
+        print('skipped: %s\n  expected: %s' % (skip, reason))
+    if not results:
+        print('No test ran.')
+    print('%d passed, %d failed, %d skipped' % (passed, failed, len(skipped)))
+    sys.exit(0 if passed and not failed else 1)
+
+
+if __name__ == '__main__':
+    main()
