@@ -11,8 +11,9 @@ typedef struct OomScore {
         size_t len;
 } OomScore;
 
-/* Remembers the own value in *ret_before and sets it to -1000 (never kill). Both may fail, which is normal for
- * an ordinary user and worth a debug message only; a value that could not be read is stored as unknown. */
+/* Remembers the own value in *ret_before and sets it to -1000 (never kill). Both may fail, which is normal
+ * for an ordinary user and worth a debug message only; a value that could not be read is stored as unknown.
+ */
 void oom_score_protect(OomScore *ret_before);
 
 /* Gives the calling process the remembered value. Async-signal-safe and silent: for use between fork(2) and
