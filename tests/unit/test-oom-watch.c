@@ -152,7 +152,7 @@ test_v2_cgroup_removed(void)
         }
         g_test_trap_subprocess(NULL, 0, 0);
         g_test_trap_assert_passed();
-        g_test_trap_assert_stderr("[[]conmon:d]: Cgroup appears to have been removed: */memory.events\n");
+        g_test_trap_assert_stderr("?conmon:d]: Cgroup appears to have been removed: */memory.events\n");
 }
 
 /* B83: what can't be watched is no error and, where that is normal, not even a warning. */
