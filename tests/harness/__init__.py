@@ -1,0 +1,22 @@
+"""Black-box tests of the monitor: what a test file needs comes from here.
+
+A test file defines functions `test_*(t)` and ends with `main()`. `t` is a `Case`: a directory of its own,
+ways to start the monitor, and a check at the end that nothing is left behind. Environment:
+
+    CONMON              the monitor under test; default build/src/conmon of this tree
+    CONMON_TEST_RUNTIME the stand-in runtime; default build/tests/runtime/fake-runtime
+    CONMON_TEST_USER    if the tests run as root: the number of an ordinary user to run them as
+"""
+
+from .attach import Attach
+from .case import Case, CID, RUNTIME, CONMON, SHORT_CID
+from .check import Failure, Skip, check, equal, matches, skip, wait_for
+from .inotify import Inotify
+from .logs import Record, content, parse
+from .monitor import Monitor
+from .pipes import Channel, StartPipe
+from .proc import (alive, children, context_switches, cpu_seconds, descendants, descriptors, environ, kill,
+                   parent, status_field)
+from .runner import differs, main, needs_root, slow
+
+__all__ = [name for name in dir() if not name.startswith('_')]

@@ -1,0 +1,194 @@
+"""What one test works with: a directory, monitors, and a look at what they left behind."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import tempfile
+import time
+
+from . import proc
+from .check import check, wait_for
+from .monitor import Monitor
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONMON = os.environ.get('CONMON', str(ROOT / 'build/src/conmon'))
+RUNTIME = os.environ.get('CONMON_TEST_RUNTIME', str(ROOT / 'build/tests/runtime/fake-runtime'))
+CID = '0123456789abcdef' * 4
+SHORT_CID = CID[:12]
+
+
+class Case:
+    """`dir` is the test's own directory; `@/` in scripts and arguments means `dir/`."""
+
+    def __init__(self, name):
+        self.name = name
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='conmon-test.'))
+        self.tmp = self.dir / 'tmp'
+        self.tmp.mkdir()
+        self.program, self.runtime = CONMON, RUNTIME
+        self.monitors, self.stack = [], contextlib.ExitStack()
+        self.leftovers = ()  # names in tmp that the test expects to stay
+
+    # Starting monitors
+
+    def expand(self, text):
+        return text.replace('@/', f'{self.dir}/')
+
+    def environment(self, container=None, runtime=None, **extra):
+        """A small environment, so that tests see the same everywhere. None removes a variable."""
+        table = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'LANG': 'C.UTF-8', 'TMPDIR': str(self.tmp),
+                 'HOME': str(self.dir)}
+        if container is not None:
+            table['FAKE_CONTAINER'] = self.expand(container)
+        if runtime is not None:
+            table['FAKE_RUNTIME'] = self.expand(runtime)
+        table.update(extra)
+        return {key: value for key, value in table.items() if value is not None}
+
+    def monitor(self, name='1', cid=CID, bundle=None):
+        """The places for a monitor that is not started yet."""
+        monitor = Monitor(self.dir / name, cid, bundle)
+        self.monitors.append(monitor)
+        return monitor
+
+    def arguments(self, m, mode='create', api=1, log=None, full_attach=True, cuuid=True, bundle=True,
+                  exit_dir=True, persist=True, pidfile=True, conmon_pidfile=True, name='name', level='warning'):
+        """The command line of podman for these places; each part can be left out."""
+        argv = ['--api-version', '1'] if api else []
+        argv += ['-c', m.cid] + (['-u', m.cid] if cuuid else []) + ['-r', self.runtime]
+        argv += ['-b', str(m.bundle)] if bundle else []
+        argv += ['-p', str(m.pidfile)] if pidfile else []
+        argv += ['-n', name] if name else []
+        argv += ['--exit-dir', str(m.exits)] if exit_dir else []
+        argv += ['--persist-dir', str(m.persist)] if persist else []
+        argv += ['--full-attach'] if full_attach else ['--socket-dir-path', str(m.sockets)]
+        argv += ['-l', log or f'k8s-file:{m.log}', '--log-level', level]
+        argv += ['--conmon-pidfile', str(m.conmon_pidfile)] if conmon_pidfile else []
+        if mode == 'exec':
+            argv += ['-e', '--exec-process-spec', str(m.root / 'process.json')]
+        return argv
+
+    def launch(self, container='exit 0', *extra, runtime=None, mode='create', places=None, env=None,
+               pipes=('sync', 'start'), kind='seqpacket', spawn=None, **options):
+        """Starts a monitor as a caller does and leaves the rest of the handshake to the test. `spawn`:
+        further arguments of Monitor.spawn; `options`: of `arguments`; `places`: a prepared Monitor."""
+        m = places or self.monitor(str(len(self.monitors) + 1))
+        argv = [self.program] + self.arguments(m, mode, **options) + [self.expand(str(arg)) for arg in extra]
+        return m.spawn(argv, self.environment(container, runtime, **(env or {})), pipes, kind, **(spawn or {}))
+
+    def create(self, *args, **kwargs):
+        """A container up to the message with its pid."""
+        return self.launch(*args, **kwargs).go().created()
+
+    def exec(self, container='exit 0', *extra, client=False, **kwargs):
+        """An exec session with attach as podman starts it, up to the message with its pid."""
+        m = self.launch(container, '--exec-attach', *extra, mode='exec', pipes=('sync', 'start', 'attach'), **kwargs)
+        m.go()
+        check(m.attach_pipe.message() == {'data': 0}, 'the attach message is not 0')
+        m.client = m.attach() if client else None
+        m.start.go()
+        return m.created()
+
+    def run(self, *argv, env=None, **spawn):
+        """Runs the monitor with exactly these arguments and waits for it: (status, stdout, stderr)."""
+        m = self.monitor(str(len(self.monitors) + 1))
+        m.spawn([self.program, *map(str, argv)], self.environment(**(env or {})), **spawn)
+        status = m.wait_launcher()
+        m.pid = m.launcher
+        return status, m.stdout.read_text(), m.stderr.read_text()
+
+    # Meeting the container
+
+    def touch(self, name):
+        (self.dir / name).touch()
+
+    def exists(self, name, timeout=10):
+        return wait_for(lambda: (self.dir / name).exists(), f'{name} to appear', timeout)
+
+    def dump(self, name):
+        """What a `dump @/name` in a script wrote."""
+        self.exists(name)
+        return json.loads((self.dir / name).read_text())
+
+    # The end
+
+    def close(self, strict):
+        """Ends what still runs. With `strict` nothing may be left that the monitor should have removed."""
+        try:
+            self.stack.close()
+            for m in self.monitors:
+                self._end(m, strict)
+            if strict:
+                self._check_processes()
+                self._check_files()
+        finally:
+            self._kill_all()
+            shutil.rmtree(self.dir, onerror=_make_writable)
+
+    def _end(self, m, strict):
+        m.close_pipes()
+        if m.pid and m.container and m.pid not in m.statuses:
+            proc.kill(m.container)
+        if strict and m.pid:
+            m.wait(5)
+
+    def _check_processes(self):
+        def remaining():
+            self._reap()
+            return proc.descendants(os.getpid())
+        deadline = time.monotonic() + 2
+        while remaining() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        check(not remaining(), 'processes left behind: ' + self.processes())
+
+    def _check_files(self):
+        left = set(os.listdir(self.tmp)) - set(self.leftovers)
+        check(not left, f'files left in TMPDIR: {sorted(left)}')
+        for m in self.monitors:
+            check(not os.path.isdir(m.sockets) or not os.listdir(m.sockets),
+                  f'left in the socket directory: {os.listdir(m.sockets) if m.sockets.is_dir() else None}')
+            for directory in (m.exits, m.persist, m.root):
+                names = os.listdir(directory) if directory.is_dir() else []
+                odd = [name for name in names if name.startswith((f'{m.cid}.', 'exit.', 'conmon.pid.'))]
+                check(not odd, f'temporary files left in {directory}: {odd}')
+
+    def _reap(self):
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    def _kill_all(self):
+        for _ in range(100):
+            for pid in proc.descendants(os.getpid()):
+                proc.kill(pid, signal.SIGKILL)
+            self._reap()
+            if not proc.descendants(os.getpid()):
+                return
+            time.sleep(0.01)
+
+    def processes(self):
+        lines = []
+        for pid in proc.descendants(os.getpid()):
+            state = 'zombie' if proc.zombie(pid) else 'running'
+            lines.append(f'{pid} ({state}, parent {proc.parent(pid)}): {proc.command(pid)}')
+        return '\n'.join(lines) or 'none'
+
+    def describe(self):
+        lines = [m.describe() for m in self.monitors] + ['processes:', self.processes(), 'files:']
+        for path in sorted(self.dir.rglob('*')):
+            with contextlib.suppress(OSError):
+                info = path.lstat()
+                lines.append(f'  {stat.filemode(info.st_mode)} {info.st_size:8} {path.relative_to(self.dir)}')
+        return '\n'.join(lines)
+
+
+def _make_writable(function, path, _):
+    """A test may have taken the permissions of a directory away."""
+    with contextlib.suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        os.chmod(path, 0o700)
+        function(path)

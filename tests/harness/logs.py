@@ -1,0 +1,51 @@
+"""A reader of k8s-file logs that accepts only what every known reader accepts."""
+
+import collections
+import datetime
+import re
+
+from .check import Failure, check
+
+Record = collections.namedtuple('Record', 'time stream tag content')
+
+_LINE = re.compile(rb'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}[+-]\d\d:\d\d) (stdout|stderr) ([FP]) (.*)', re.S)
+
+
+def _as_podman(line):
+    """Four fields between blanks, the time with nine digits and a numeric offset."""
+    fields = line.split(b' ')
+    check(len(fields) >= 4, f'podman needs four fields: {line!r}')
+    check(len(fields[0]) == 35, f'time stamp of {len(fields[0])} bytes: {line!r}')
+    return fields[2], b' '.join(fields[3:])
+
+
+def _as_kubelet(line):
+    """Time to the first blank, stream, tags separated by colons, rest."""
+    stamp, _, rest = line.partition(b' ')
+    text = stamp.decode()
+    datetime.datetime.fromisoformat(text[:26] + text[29:])
+    stream, _, rest = rest.partition(b' ')
+    check(stream in (b'stdout', b'stderr'), f'stream {stream!r}')
+    tags, blank, rest = rest.partition(b' ')
+    check(blank, f'kubelet needs a blank after the tag: {line!r}')
+    return tags.split(b':')[0], rest
+
+
+def parse(data):
+    """All records of a log, after having checked each line with every reader."""
+    check(data == b'' or data.endswith(b'\n'), f'the log does not end with a newline: {data[-200:]!r}')
+    records = []
+    for line in data.split(b'\n')[:-1]:
+        found = _LINE.fullmatch(line)
+        if not found:
+            raise Failure(f'not a log line: {line!r}')
+        stamp, stream, tag, text = found.groups()
+        check(_as_podman(line) == _as_kubelet(line) == (tag, text), f'readers disagree about {line!r}')
+        records.append(Record(stamp.decode(), stream.decode(), tag.decode(), text))
+    return records
+
+
+def content(records, stream='stdout'):
+    """What the container wrote to a stream: F ends a line, P does not."""
+    return b''.join(record.content + (b'\n' if record.tag == 'F' else b'')
+                    for record in records if record.stream == stream)

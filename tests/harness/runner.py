@@ -1,0 +1,227 @@
+"""Runs the test functions of a file, each in a process of its own, and prints TAP."""
+
+import argparse
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+from . import case as case_module
+from .case import Case
+from .check import Failure, Skip
+
+TIMEOUT = 30
+PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 36, 4
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def slow(seconds):
+    """Decorator: this test may take so long."""
+    def mark(function):
+        function.timeout = seconds
+        return function
+    return mark
+
+
+def needs_root(function):
+    """Decorator: an ordinary user can't do what this test does; it is left out there."""
+    function.needs_root = True
+    return function
+
+
+def differs(why):
+    """Decorator: monitors before 3.0 behave otherwise; `why` names the decision or the release."""
+    def mark(function):
+        function.differs = why
+        return function
+    return mark
+
+
+def _version():
+    """The first number of the version of the monitor under test."""
+    output = subprocess.run([case_module.CONMON, '--version'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            check=False).stdout.decode()
+    words = output.split()
+    return int(words[2].split('.')[0]) if len(words) > 2 and words[2][0].isdigit() else 0
+
+
+def _become(user, bin_dir):
+    """Drops to an ordinary user for good."""
+    os.chown(bin_dir, user, user)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    os.environ['XDG_RUNTIME_DIR'] = bin_dir
+
+
+def _alarm(*_):
+    raise Failure('the test took too long')
+
+
+def _run(name, function, keep):
+    """In the child: one test. Returns 'ok', 'not ok' or 'skip REASON'."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGALRM, _alarm)
+    signal.alarm(getattr(function, 'timeout', TIMEOUT))
+    case, result = Case(name), 'ok'
+    try:
+        function(case)
+    except Skip as reason:
+        result = f'skip {reason}'
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        print(case.describe())
+        result = 'not ok'
+    if result == 'not ok' and keep:
+        print(f'kept {case.dir}')
+        return result
+    try:
+        case.close(strict=result == 'ok')
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        for m in case.monitors:
+            print(m.describe())
+        result = 'not ok'
+    return result
+
+
+class _Job:
+    """A test that runs in a child; what it prints is kept until it ends."""
+
+    def __init__(self, number, name, function, options):
+        self.number, self.name, self.output, self.started = number, name, b'', time.monotonic()
+        self.limit = self.started + getattr(function, 'timeout', TIMEOUT) + 10
+        reader, writer = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._child(writer, name, function, options)
+        os.close(writer)
+        self.reader = reader
+
+    def _child(self, writer, name, function, options):
+        result = 'not ok'
+        try:
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            os.setpgid(0, 0)
+            if options.user:
+                _become(options.user, options.bin_dir)
+            result = _run(name, function, options.keep)
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        finally:
+            print(f'\nresult: {result}', flush=True)
+            os._exit(0)
+
+    def pump(self):
+        """Takes what was printed. Returns False when the test has ended."""
+        data = os.read(self.reader, 65536)
+        self.output += data
+        return bool(data)
+
+    def report(self):
+        os.close(self.reader)
+        os.waitpid(self.pid, 0)
+        lines = self.output.decode(errors='replace').splitlines()
+        result = 'not ok'
+        if lines and lines[-1].startswith('result: '):
+            result = lines.pop()[len('result: '):]
+        took = f'{time.monotonic() - self.started:.2f} s'
+        if result.startswith('skip'):
+            print(f'ok {self.number} - {self.name} # SKIP {result[5:]}')
+        else:
+            print(f'{result} {self.number} - {self.name} ({took})')
+        for line in lines:
+            if line:
+                print(f'# {line}')
+        sys.stdout.flush()
+        return result != 'not ok'
+
+
+def _select(tests, options):
+    """The tests to run as (name, function); those that make no sense here are named and left out."""
+    chosen, reference = [], _version() < 3
+    for name, function in tests.items():
+        if options.names and name not in options.names:
+            continue
+        if reference and hasattr(function, 'differs'):
+            print(f'# {name}: differs from this monitor on purpose: {function.differs}')
+        elif (options.user or os.geteuid() != 0) and hasattr(function, 'needs_root'):
+            print(f'# {name}: not for an ordinary user')
+        else:
+            chosen.append((name, function))
+    unknown = set(options.names) - set(tests)
+    if unknown:
+        sys.exit(f'no such test: {", ".join(sorted(unknown))}')
+    return chosen
+
+
+def _work(chosen, options):
+    """Runs all, `options.jobs` at a time. Returns how many failed."""
+    waiting = [(number, *test) for number, test in enumerate(chosen, 1)]
+    running, failed = [], 0
+    while waiting or running:
+        while waiting and len(running) < options.jobs:
+            running.append(_Job(*waiting.pop(0), options))
+        ready, _, _ = select.select([job.reader for job in running], [], [], 1)
+        for job in list(running):
+            if time.monotonic() > job.limit:
+                os.killpg(job.pid, signal.SIGKILL)
+            if job.reader in ready and not job.pump():
+                running.remove(job)
+                failed += not job.report()
+    return failed
+
+
+def _parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('names', nargs='*', help='tests to run; default all')
+    parser.add_argument('--list', action='store_true', help='print the names')
+    parser.add_argument('--keep', action='store_true', help='keep the directory of a test that fails')
+    parser.add_argument('--monitor', help='the monitor to test, instead of $CONMON')
+    parser.add_argument('-j', '--jobs', type=int, default=int(os.environ.get('CONMON_TEST_JOBS', '2')))
+    parser.add_argument('--user', type=int, default=int(os.environ.get('CONMON_TEST_USER', '0')),
+                        help='run as this ordinary user')
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        options.user = 0
+    return options
+
+
+def _own_binaries(options):
+    """An ordinary user may not reach the build directory: it gets copies."""
+    options.bin_dir = tempfile.mkdtemp(prefix='conmon-test-bin.')
+    os.chmod(options.bin_dir, 0o755)
+    case_module.CONMON = shutil.copy(case_module.CONMON, os.path.join(options.bin_dir, 'conmon'))
+    case_module.RUNTIME = shutil.copy(case_module.RUNTIME, os.path.join(options.bin_dir, 'fake-runtime'))
+
+
+def main(tests=None):
+    """Runs the `test_*` functions of the calling file, or the given {name: function}."""
+    if tests is None:
+        module = sys.modules['__main__']
+        tests = {name: function for name, function in vars(module).items() if name.startswith('test_')}
+    options = _parse()
+    if options.list:
+        print('\n'.join(tests))
+        return
+    if options.monitor:
+        case_module.CONMON = os.path.abspath(options.monitor)
+    chosen = _select(tests, options)
+    print(f'1..{len(chosen)}')
+    if options.user:
+        _own_binaries(options)
+    try:
+        failed = _work(chosen, options)
+    finally:
+        if options.user:
+            shutil.rmtree(options.bin_dir)
+    sys.exit(1 if failed else 0)
