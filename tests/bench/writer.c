@@ -1,0 +1,95 @@
+#include "writer.h"
+
+#include "pattern.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t time_is_up;
+
+static void
+on_alarm(int signo)
+{
+        time_is_up = 1;
+}
+
+static void
+pass_gate(const char *path)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                _exit(120);
+        close(fd);
+}
+
+/* Without SA_RESTART, so that a write that blocks ends, too. */
+static void
+set_alarm(unsigned seconds)
+{
+        struct sigaction action = { .sa_handler = on_alarm };
+
+        sigaction(SIGALRM, &action, NULL);
+        alarm(seconds);
+}
+
+static uint64_t
+write_lines(size_t line, size_t chunk, uint64_t total)
+{
+        Pattern pattern;
+        uint64_t done = 0;
+
+        pattern_init(&pattern, line, false);
+        while (!time_is_up && (total == 0 || done < total)) {
+                size_t want = total != 0 && total - done < chunk ? total - done : chunk;
+                ssize_t n = write(STDOUT_FILENO, pattern_at(&pattern, done), want);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        _exit(121);
+                done += (uint64_t) n;
+        }
+        return done;
+}
+
+static void
+report(const char *path, uint64_t bytes)
+{
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        if (fd < 0 || dprintf(fd, "%llu\n", (unsigned long long) bytes) < 0)
+                _exit(122);
+        close(fd);
+}
+
+int
+writer_run(void)
+{
+        const char *gate = getenv("BENCH_GATE");
+        const char *what = getenv("BENCH_WRITE");
+        const char *seconds = getenv("BENCH_SECONDS");
+        const char *to = getenv("BENCH_REPORT");
+        unsigned long long total = 0;
+        size_t line = 0;
+        size_t chunk = 0;
+        uint64_t bytes = 0;
+
+        if (gate != NULL)
+                pass_gate(gate);
+        if (seconds != NULL)
+                set_alarm((unsigned) atoi(seconds));
+        if (what != NULL && sscanf(what, "%zu %zu %llu", &line, &chunk, &total) == 3 && line > 0 &&
+            chunk <= PATTERN_SPAN)
+                bytes = write_lines(line, chunk, total);
+        if (to != NULL)
+                report(to, bytes);
+        while (getenv("BENCH_STAY") != NULL)
+                pause();
+        return 0;
+}
