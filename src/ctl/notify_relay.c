@@ -1,0 +1,236 @@
+#include "ctl/notify_relay.h"
+
+#include "base/diag.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sockpath.h"
+#include "base/watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MESSAGE_MAX   (64 * 1024)
+#define LAST_MESSAGES 64 /* more than a datagram queue holds by default (net.unix.max_dgram_qlen) */
+
+struct NotifyRelay {
+        int fd; /* bound; where the container sends to */
+        Watch watch;
+        char *host_address;
+        int host_fd; /* connected; -1 before the first message and after a failure */
+        Watch host_watch;
+        char *pending; /* a message that the host has no room for now; no other is read meanwhile */
+        size_t pending_len;
+        bool warned;
+};
+
+static bool
+is_allowed(const char *line, size_t len)
+{
+        static const char *const assignments[] = {"READY=1", "RELOADING=1", "STOPPING=1", "WATCHDOG=1",
+                                                  "WATCHDOG=trigger"};
+        static const char *const prefixes[] = {
+                "STATUS=", "ERRNO=", "BUSERROR=", "MONOTONIC_USEC=", "EXTEND_TIMEOUT_USEC="};
+        for (size_t i = 0; i < G_N_ELEMENTS(assignments); i++)
+                if (len == strlen(assignments[i]) && memcmp(line, assignments[i], len) == 0)
+                        return true;
+        for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++)
+                if (len >= strlen(prefixes[i]) && memcmp(line, prefixes[i], strlen(prefixes[i])) == 0)
+                        return true;
+        return false;
+}
+
+size_t
+notify_filter(char *text, size_t len)
+{
+        size_t kept = 0;
+        size_t end;
+        len = strnlen(text, len);
+        for (size_t start = 0; start < len; start = end + 1) {
+                for (end = start; end < len && text[end] != '\n' && text[end] != '\r';)
+                        end++;
+                if (!is_allowed(text + start, end - start))
+                        continue;
+                if (kept > 0)
+                        text[kept++] = '\n';
+                memmove(text + kept, text + start, end - start);
+                kept += end - start;
+        }
+        return kept;
+}
+
+static void
+disconnect_host(NotifyRelay *r)
+{
+        watch_done(&r->host_watch);
+        fd_close(&r->host_fd);
+}
+
+static void on_host_writable(GIOCondition revents, void *data);
+
+static int
+connect_host(NotifyRelay *r)
+{
+        SockPath sp;
+        int rc = sockpath_init(&sp, r->host_address);
+        if (rc < 0)
+                return rc;
+        r->host_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (r->host_fd < 0 || connect(r->host_fd, (struct sockaddr *)&sp.addr, sp.len) < 0)
+                rc = -errno;
+        sockpath_done(&sp);
+        if (rc == 0)
+                watch_init(&r->host_watch, r->host_fd, WATCH_PRIORITY_IO, on_host_writable, r);
+        return rc;
+}
+
+static int
+send_pending(NotifyRelay *r)
+{
+        return send(r->host_fd, r->pending, r->pending_len, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Sends the pending message, after connecting where that is needed: a host that was restarted has a new
+ * socket under the old name. Returns 0, -EAGAIN if the host has no room, or another -errno. */
+static int
+deliver(NotifyRelay *r)
+{
+        int rc = r->host_fd >= 0 ? send_pending(r) : -ENOTCONN;
+        if (rc == 0 || rc == -EAGAIN)
+                return rc;
+        disconnect_host(r);
+        rc = connect_host(r);
+        if (rc == 0)
+                rc = send_pending(r);
+        if (rc < 0 && rc != -EAGAIN)
+                disconnect_host(r);
+        return rc;
+}
+
+/* Delivers or gives up the pending message. Returns false if it still waits for room. */
+static bool
+settle(NotifyRelay *r)
+{
+        int rc = deliver(r);
+        if (rc == -EAGAIN)
+                return false;
+        if (rc < 0) {
+                diag_message(r->warned ? DIAG_DEBUG : DIAG_WARNING,
+                             "Dropped a notification of the container, cannot send it to %s: %s",
+                             r->host_address, strerror(-rc));
+                r->warned = true;
+        }
+        g_clear_pointer(&r->pending, g_free);
+        return true;
+}
+
+/* Takes one message from the container. Descriptors that come with it are closed by the kernel, as no control
+ * buffer is given (unix(7)); systemd-notify waits for just that. Returns false if there was no message. */
+static bool
+receive(NotifyRelay *r)
+{
+        g_autofree char *text = g_malloc(MESSAGE_MAX);
+        ssize_t n = recv(r->fd, text, MESSAGE_MAX, MSG_TRUNC);
+        if (n < 0)
+                return false;
+        if (n > MESSAGE_MAX) {
+                diag_debug("Ignoring a notification of %zd bytes", n);
+                return true;
+        }
+        r->pending_len = notify_filter(text, (size_t)n);
+        if (r->pending_len > 0)
+                r->pending = g_steal_pointer(&text);
+        return true;
+}
+
+static void
+settle_or_wait(NotifyRelay *r)
+{
+        if (settle(r)) {
+                watch_disarm(&r->host_watch);
+                watch_arm(&r->watch, G_IO_IN);
+        } else {
+                watch_disarm(&r->watch);
+                watch_arm(&r->host_watch, G_IO_OUT);
+        }
+}
+
+static void
+on_message(GIOCondition revents, void *data)
+{
+        NotifyRelay *r = data;
+        if (receive(r) && r->pending)
+                settle_or_wait(r);
+}
+
+static void
+on_host_writable(GIOCondition revents, void *data)
+{
+        settle_or_wait(data);
+}
+
+/* The mode must be right from the start: once bound, the name belongs to a directory that the container sees.
+ */
+static int
+bind_open_to_all(int fd, const SockPath *sp)
+{
+        mode_t before = umask(0);
+        int rc = bind(fd, (const struct sockaddr *)&sp->addr, sp->len) < 0 ? -errno : 0;
+        (void)umask(before);
+        return rc;
+}
+
+static int
+listen_at(const char *path)
+{
+        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        if (unlink(path) < 0 && errno != ENOENT)
+                return -errno;
+        SockPath sp;
+        int rc = sockpath_init(&sp, path);
+        if (rc < 0)
+                return rc;
+        rc = bind_open_to_all(fd, &sp);
+        sockpath_done(&sp);
+        return rc < 0 ? rc : fd_steal(&fd);
+}
+
+NotifyRelay *
+notify_relay_new(const char *bundle, const char *host_address, GError **error)
+{
+        g_autofree char *path = g_build_filename(bundle, "notify", "notify.sock", NULL);
+        int fd = listen_at(path);
+        if (fd < 0) {
+                error_set_errno(error, fd, "Failed to make the notification socket %s", path);
+                return NULL;
+        }
+        NotifyRelay *r = g_new0(NotifyRelay, 1);
+        r->fd = fd;
+        r->host_fd = -1;
+        r->host_address = g_strdup(host_address);
+        watch_init(&r->watch, r->fd, WATCH_PRIORITY_IO, on_message, r);
+        watch_arm(&r->watch, G_IO_IN);
+        return r;
+}
+
+void
+notify_relay_free(NotifyRelay *r)
+{
+        if (!r)
+                return;
+        for (int i = 0; i < LAST_MESSAGES; i++)
+                if ((r->pending && !settle(r)) || !receive(r))
+                        break;
+        if (r->pending)
+                (void)settle(r);
+        watch_done(&r->watch);
+        fd_close(&r->fd);
+        disconnect_host(r);
+        g_free(r->pending);
+        g_free(r->host_address);
+        g_free(r);
+}
