@@ -118,6 +118,7 @@ DIFFERENCES = {"load.after"}
 class Bench:
     def __init__(self, args):
         self.tools = pathlib.Path(args.build).resolve() / "tests" / "bench"
+        self.runtime = self.tools.parent / "runtime" / "fake-runtime"
         self.quick = args.quick
         self.rounds = args.rounds
         self.samples = {}
@@ -135,6 +136,10 @@ class Bench:
     def amount(self, quick, full):
         return quick if self.quick else full
 
+    def writer(self):
+        """The container's program, as a script of the stand-in runtime."""
+        return "sh exec " + self.tool("writer")
+
     def directory(self):
         path = pathlib.Path(tempfile.mkdtemp(prefix="c", dir=self.root))
         for name in ("bundle", "exits", "persist"):
@@ -145,19 +150,20 @@ class Bench:
     def command(self, monitor, path, log, extra=()):
         """A command line as podman builds it."""
         if monitor.bare:
-            return [monitor.path, str(path / "log"), self.tool("runtime"), "write"]
+            return [monitor.path, str(path / "log"), self.tool("writer")]
         return [monitor.path, "--api-version", "1", "-c", "0123456789abcdef0123", "-u", "0123456789abcdef0123",
-                "-r", self.tool("runtime"), "-b", str(path / "bundle"), "-p", str(path / "bundle" / "pidfile"),
+                "-r", str(self.runtime), "-b", str(path / "bundle"), "-p", str(path / "bundle" / "pidfile"),
                 "-n", "bench", "--exit-dir", str(path / "exits"), "--persist-dir", str(path / "persist"),
                 "--full-attach", *log, "--log-level", "warning",
                 "-P", str(path / "conmon.pid"), *extra]
 
     def session(self, monitor, path, command, options=(), environment=None):
         """Runs containers to their end; returns a dict for each."""
+        environment = {"FAKE_CONTAINER": self.writer(), **(environment or {})}
         argv = [self.tool("session"), "--pid-file", str(path / "conmon.pid"), *options]
         argv += ["--bare"] if monitor.bare else []
         done = subprocess.run(argv + ["--", *command], capture_output=True, text=True,
-                              env={**os.environ, **(environment or {})})
+                              env={**os.environ, **environment})
         if done.returncode != 0:
             raise Failure((done.stderr.strip() or "no message").splitlines()[-1])
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -280,7 +286,7 @@ class Bench:
         def run(monitor, path):
             command = self.command(monitor, path, ["-l", f"k8s-file:{path}/log"])
             for result in self.session(monitor, path, command, ["--kill", "3", "--repeat", str(count)],
-                                       {"BENCH_STAY": "1"}):
+                                       {"FAKE_CONTAINER": "pause"}):
                 self.add("start", monitor, result["start"] / 1e3)
                 self.add("start.cpu", monitor, (result["cpu_launcher"] + result["cpu_monitor"]) / 1e3)
                 self.add("start.cpu-all", monitor, result["cpu_all"] / 1e3)
@@ -294,7 +300,8 @@ class Bench:
 
         def run(monitor, path):
             command = self.command(monitor, path, ["-l", "none"], ["-e", "--exec-process-spec", str(path / "spec")])
-            for result in self.session(monitor, path, command, ["--exec", "--repeat", str(count)]):
+            for result in self.session(monitor, path, command, ["--exec", "--repeat", str(count)],
+                                       {"FAKE_CONTAINER": "exit 0"}):
                 self.add("exec", monitor, result["exec"] / 1e3)
                 self.add("exec.cpu", monitor, (result["cpu_launcher"] + result["cpu_monitor"]) / 1e3)
 
@@ -305,7 +312,7 @@ class Bench:
     def launch(self, monitor, path, log, environment):
         """Starts a container that stays. Returns the pids of its monitor and of itself."""
         done = subprocess.run(self.command(monitor, path, log), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, env={**os.environ, **environment, "BENCH_STAY": "1"})
+                              stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
         if done.returncode != 0:
             raise Failure(done.stderr.strip() or f"status {done.returncode}")
         pids = [int(wait_for_text(path / "conmon.pid")), int(wait_for_text(path / "bundle" / "pidfile"))]
@@ -333,7 +340,8 @@ class Bench:
                 sub = path / str(i)
                 for name in ("bundle", "exits", "persist"):
                     (sub / name).mkdir(parents=True)
-                pids.append(self.launch(monitor, sub, [part.format(sub) for part in log], {})[0])
+                pids.append(self.launch(monitor, sub, [part.format(sub) for part in log],
+                                        {"FAKE_CONTAINER": "pause"})[0])
             time.sleep(1)
             before = sum(wakeups(pid) for pid in pids)
             time.sleep(window)
@@ -361,7 +369,8 @@ class Bench:
         total = self.amount(256 * MIB, GIB)
 
         def run(monitor, path):
-            environment = {"BENCH_WRITE": f"100 65536 {total}", "BENCH_REPORT": str(path / "report")}
+            environment = {"FAKE_CONTAINER": self.writer(), "BENCH_WRITE": f"100 65536 {total}",
+                           "BENCH_REPORT": str(path / "report"), "BENCH_STAY": "1"}
             pid = self.launch(monitor, path, ["-l", f"k8s-file:{path}/log"], environment)[0]
             wait_for_text(path / "report", 120)
             time.sleep(self.amount(5, 10))

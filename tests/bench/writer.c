@@ -1,4 +1,12 @@
-#include "writer.h"
+/* The container of a measurement, run by the stand-in runtime. It is told what to do by its environment, which a
+ * monitor hands on unchanged:
+ *
+ *     BENCH_GATE=FIFO     wait until somebody opens this FIFO for writing
+ *     BENCH_WRITE="LINE CHUNK TOTAL"   lines of LINE bytes, CHUNK bytes a write, TOTAL bytes in all (0: endless)
+ *     BENCH_SECONDS=N     stop after N seconds, in the middle of a write that blocks if need be
+ *     BENCH_REPORT=FILE   put the number of bytes written there
+ *     BENCH_STAY=1        stay, silent, after the last byte
+ */
 
 #include "pattern.h"
 
@@ -69,7 +77,7 @@ report(const char *path, uint64_t bytes)
 }
 
 int
-writer_run(void)
+main(void)
 {
         const char *gate = getenv("BENCH_GATE");
         const char *what = getenv("BENCH_WRITE");
