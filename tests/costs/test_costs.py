@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+"""What the monitor's work costs in terms that don't depend on the machine's mood.
+
+Each cost is the difference between a long and a short output, so what starting costs cancels out.
+"""
+
+import os
+import re
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+MIB = 1 << 20
+IDLE_SECONDS = 2
+
+# A read takes at most 64 KiB: 16 a MiB. Each comes with a poll, a write, and whatever the loop needs besides.
+SYSTEM_CALLS_PER_MIB = 16 * 4
+INSTRUCTIONS_PER_MIB = {16: 8_000_000, 100: 1_800_000, 16000: 400_000}
+SYSTEM_CALLS_OF_A_CONTAINER = 330
+
+# A chunk that was read at another moment may cost one of these more or less.
+SLACK = 4
+
+
+def tool(name):
+    path = shutil.which(name)
+    if path is None:
+        skip(f'{name} is missing')
+    return path
+
+
+def run_under(t, tracer, container, **env):
+    """Runs a container to its end with the monitor under a tracer, which sees neither the runtime nor the container.
+    Returns the places of the monitor and what the tracer wrote."""
+    m = t.monitor(str(len(t.monitors) + 1))
+    out = m.root / 'trace'
+    argv = [tool(tracer[0])] + [arg.replace('OUT', str(out)) for arg in tracer[1:]] + [t.program]
+    argv += t.arguments(m, conmon_pidfile=False) + ['--sync']
+    m.spawn(argv, t.environment(container, **env), ('sync', 'start'))
+    m.go().sync.message(60)
+    status = m.wait(100)
+    equal(status, 0, 'exit status')
+    return m, out.read_text()
+
+
+def lines(count, length):
+    return f'fill 1 {count * length} {length}'
+
+
+def logged_bytes(m):
+    """How many bytes of output the log holds: what is behind the prefix, and the newline of a full record."""
+    return sum(len(record) - 45 + (record[43:44] == b'F') for record in m.log.read_bytes().split(b'\n')[:-1])
+
+
+def per_mib(cost, length, short, long):
+    """The cost of one MiB of lines of this length; `cost` takes a number of lines."""
+    few, many = short * MIB // length, long * MIB // length
+    return (cost(many) - cost(few)) / ((many - few) * length / MIB)
+
+
+# System calls
+
+# Without -f nothing that the monitor forks is followed.
+STRACE = ('strace', '-qq', '-c', '-U', 'calls,name', '-o', 'OUT')
+
+
+def system_calls(t, container):
+    """(the monitor, how many, how many of each name)."""
+    m, text = run_under(t, STRACE, container)
+    table = {name: int(number) for number, name in re.findall(r'^\s*(\d+)\s+(\w+)$', text, re.M)}
+    return m, table.pop('total'), table
+
+
+@slow(60)
+def test_system_calls_per_mib(t):
+    def cost(count):
+        m, total, table = system_calls(t, lines(count, 100))
+        equal(logged_bytes(m), count * 100, 'bytes in the log')
+        print(count, 'lines:', total, table)
+        return total
+    value = per_mib(cost, 100, 1, 17)
+    print(f'{value:.1f} system calls a MiB')
+    check(value <= SYSTEM_CALLS_PER_MIB, f'{value:.1f} system calls a MiB, not more than {SYSTEM_CALLS_PER_MIB} are due')
+
+
+@slow(60)
+def test_system_calls_of_a_container(t):
+    _, total, table = system_calls(t, 'exit 0')
+    print(total, table)
+    check(total <= SYSTEM_CALLS_OF_A_CONTAINER, f'{total} system calls from start to end of a container, '
+          f'not more than {SYSTEM_CALLS_OF_A_CONTAINER} are due')
+
+
+# Instructions and allocations
+
+# With always-malloc GLib takes its small blocks from malloc, too, where they can be seen.
+CALLGRIND = ('valgrind', '-q', '--tool=callgrind', '--callgrind-out-file=OUT', '--trace-children=no')
+ALLOCATORS = {'malloc', 'calloc', 'realloc', 'memalign', 'posix_memalign', 'aligned_alloc'}
+
+
+def profile(t, container):
+    """(the monitor, instructions, allocations)."""
+    m, text = run_under(t, CALLGRIND, container, G_SLICE='always-malloc')
+    names = dict(re.findall(r'^c?fn=(\(\d+\)) (.+)$', text, re.M))
+    instructions = int(re.search(r'^(?:summary|totals): (\d+)', text, re.M).group(1))
+    allocations = 0
+    for called, number in re.findall(r'^cfn=(\(\d+\)).*\n(?:c?ob=.*\n|c?f[il]=.*\n)*calls=(\d+) ', text, re.M):
+        if re.sub(r"'\d+$", '', names[called]) in ALLOCATORS:
+            allocations += int(number)
+    check(allocations > 0, 'no allocation at all was seen: the profile was not understood')
+    return m, instructions, allocations
+
+
+@slow(100)
+def test_instructions_and_allocations_per_mib(t):
+    if b'__asan_init' in open(t.program, 'rb').read():
+        skip('valgrind cannot run a sanitized program')
+    for length, bound in INSTRUCTIONS_PER_MIB.items():
+        def cost(count):
+            m, *numbers = profile(t, lines(count, length))
+            equal(logged_bytes(m), count * length, 'bytes in the log')
+            return numbers
+        few, many = MIB // length, 3 * MIB // length
+        (least, allocated_before), (most, allocated) = cost(few), cost(many)
+        value = (most - least) / ((many - few) * length / MIB)
+        print(f'{length}-byte lines: {value:.0f} instructions a MiB, {allocated - allocated_before} allocations')
+        check(value <= bound, f'{length}-byte lines: {value:.0f} instructions a MiB, not more than {bound} are due')
+        check(allocated - allocated_before <= SLACK,
+              f'{length}-byte lines: {allocated - allocated_before} allocations more for 2 MiB more')
+
+
+# Quiet
+
+@slow(60)
+def test_idle_means_no_wake_ups(t):
+    m = t.create(f'fill 1 {MIB} 100\npause')
+    wait_for(lambda: logged_bytes(m) == MIB, 'the whole output in the log')
+
+    def quiet():
+        before = context_switches(m.pid)
+        time.sleep(IDLE_SECONDS)
+        return context_switches(m.pid) == before
+    # What gives buffers back after a while may wake it up a few times first.
+    wait_for(quiet, f'{IDLE_SECONDS} s without a wake-up', 20)
+
+
+if __name__ == '__main__':
+    main()
