@@ -15,7 +15,9 @@ import json
 import os
 import pathlib
 import shutil
+import select
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 OWN = "this"
 REFERENCE = "reference"
-BARE = "bare loop"
+BARE = "bare"
 
 
 class Failure(Exception):
@@ -50,6 +52,9 @@ class Monitor:
 # ---------------------------------------------------------------------------------------------- what is wanted
 
 HIGH, LOW = "high", "low"
+
+# A program run by this has a /run of its own.
+OWN_RUN = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir -p /run/systemd/journal && exec "$@"', "sh"]
 
 # key: (what it is, unit, which way is better)
 MEASURES = {
@@ -80,11 +85,17 @@ MEASURES = {
     "journald200": ("idle with journald, one of 200: private dirty", "kB", LOW),
     "load": ("peak RSS under load", "kB", LOW),
     "load.after": ("private dirty after load and quiet", "kB", LOW),
+    "journald100": ("journald, 100-byte lines", "MB/s", HIGH),
+    "journald100.cpu": ("journald, 100-byte lines, CPU", "s/GiB", LOW),
+    "syslog100": ("syslog over a unix stream, 100-byte lines", "MB/s", HIGH),
+    "fluentd100": ("fluentd over a unix stream, 100-byte lines", "MB/s", HIGH),
+    "fluentd1": ("idle with fluentd connected, one: private dirty", "kB", LOW),
     "json100": ("json-file, 100-byte lines", "MB/s", HIGH),
     "json100.cpu": ("json-file, 100-byte lines, CPU", "s/GiB", LOW),
+    "both100.cpu": ("k8s-file and json-file, 100-byte lines, CPU", "s/GiB", LOW),
 }
 
-# measure, compared with (REFERENCE, BARE, None: as it is, or another measure of our own), bound, added to it
+# measure; what it is compared with: REFERENCE, BARE, None (taken as it is) or other measures of our own; bound
 TARGETS = [
     ("lines100", REFERENCE, 2.5),
     ("lines100", BARE, 0.75),
@@ -105,12 +116,17 @@ TARGETS = [
     ("memory200.wakeups", None, 0),
     ("journald200", REFERENCE, 0.58),
     ("load", REFERENCE, 1.2),
-    ("load.after", "memory1", 16),
-    ("json100", "lines100", 0.7),
+    ("load.after", ("memory1",), 16),
+    ("json100", ("lines100",), 0.7),
+    ("both100.cpu", ("lines100.cpu", "json100.cpu"), 1.0),
+    ("journald100", REFERENCE, 1.0),
+    ("syslog100", None, 150),
+    ("fluentd100", None, 150),
+    ("fluentd1", ("memory1",), 40),
 ]
 
 # Differences rather than ratios.
-DIFFERENCES = {"load.after"}
+DIFFERENCES = {"load.after", "fluentd1"}
 
 
 # ------------------------------------------------------------------------------------------------ one container
@@ -157,10 +173,10 @@ class Bench:
                 "--full-attach", *log, "--log-level", "warning",
                 "-P", str(path / "conmon.pid"), *extra]
 
-    def session(self, monitor, path, command, options=(), environment=None):
+    def session(self, monitor, path, command, options=(), environment=None, prefix=()):
         """Runs containers to their end; returns a dict for each."""
         environment = {"FAKE_CONTAINER": self.writer(), **(environment or {})}
-        argv = [self.tool("session"), "--pid-file", str(path / "conmon.pid"), *options]
+        argv = [*prefix, self.tool("session"), "--pid-file", str(path / "conmon.pid"), *options]
         argv += ["--bare"] if monitor.bare else []
         done = subprocess.run(argv + ["--", *command], capture_output=True, text=True,
                               env={**os.environ, **environment})
@@ -196,29 +212,37 @@ class Bench:
 
     # -------------------------------------------------------------------------------------------- throughput
 
-    def throughput(self, measure, line, total, chunk=65536, clients=0, terminal=False, rounds=None, monitors=None,
-                   log="k8s-file"):
+    def throughput(self, measure, line, total, chunk=65536, clients=0, terminal=False, monitors=None,
+                   log=("-l", "k8s-file:{}/log"), form="k8s-file", sink=None, prefix=()):
+        """Measures under this name how fast so many bytes go through. `log` is the part of the command line that
+        chooses the log, `form` what to find in the file then (None: no file), `sink` where a receiver listens, `prefix`
+        what the monitor is to be run by."""
         total -= total % line
-        environment = {"BENCH_WRITE": f"{line} {chunk} {total}"}
 
         def run(monitor, path):
-            chosen = ["-l", f"k8s-file:{path}/log"]
-            if log == "json-file":
-                chosen = ["--log-driver", "json-file", "--log-opt", f"path={path}/log"]
             options = ["--gate", str(path / "gate")]
             if clients:
                 options += ["--attach", str(path / "bundle" / "attach"), "--clients", str(clients), "--line", str(line)]
-            command = self.command(monitor, path, chosen, ["-t"] if terminal else [])
-            result, = self.session(monitor, path, command, options, {**environment, "BENCH_GATE": str(path / "gate")})
-            self.check(path, line, total, log, "crlf" if terminal else "lf")
+            if sink:
+                options += ["--sink", sink.format(path)]
+            command = self.command(monitor, path, [part.format(path) for part in log], ["-t"] if terminal else [])
+            result, = self.session(monitor, path, command, options, {"BENCH_WRITE": f"{line} {chunk} {total}",
+                                                                     "BENCH_GATE": str(path / "gate")}, prefix)
+            if form:
+                self.check(path, line, total, form, "crlf" if terminal else "lf")
             if result["client_wrong"] or result["client_bytes"] != clients * total:
                 raise Failure(f"clients got {result['client_bytes']} of {clients * total} bytes, "
                               f"{result['client_wrong']} packets wrong")
-            self.add(measure, monitor, total / result["run"])
+            if sink and max(result["sink_bytes"], result["sink_payload"]) < total:
+                raise Failure(f"{result['sink_bytes']} bytes were received, {total} written")
+            if prefix and result["sink_payload"] != total:
+                raise Failure(f"{result['sink_payload']} bytes of messages were received, {total} written")
+            if measure in MEASURES:
+                self.add(measure, monitor, total / result["run"])
             if measure + ".cpu" in MEASURES:
                 self.add(measure + ".cpu", monitor, result["cpu_monitor"] / 1e6 * GIB / total)
 
-        self.turns(rounds or self.rounds, run, self.usable(monitors, clients or terminal))
+        self.turns(self.rounds, run, self.usable(monitors, clients or terminal or sink))
 
     def usable(self, monitors, no_bare):
         chosen = self.monitors if monitors is None else monitors
@@ -245,17 +269,41 @@ class Bench:
     def pty(self):
         self.throughput("pty", 100, self.amount(16, 64) * MIB, terminal=True)
 
-    def json100(self):
-        if "json-file" not in self.drivers():
-            return print("json100: this monitor has no json-file driver, skipped", file=sys.stderr)
-        own = [self.monitors[0]]
-        if "lines100" not in self.samples:
-            self.lines100()
-        self.throughput("json100", 100, self.amount(64, 256) * MIB, monitors=own, log="json-file")
-
-    def drivers(self):
+    def driver(self, name):
+        """Whether this monitor has a log driver; says so if not."""
         done = subprocess.run([self.monitors[0].path, "--log-driver", "help"], capture_output=True, text=True)
-        return done.stdout.split() if done.returncode == 0 else []
+        if done.returncode == 0 and name in done.stdout.split():
+            return True
+        print(f"this monitor has no log driver {name}: not measured", file=sys.stderr)
+        return False
+
+    def json100(self):
+        if self.driver("json-file"):
+            self.throughput("json100", 100, self.amount(64, 256) * MIB, monitors=self.monitors[:1],
+                            log=["--log-driver", "json-file:{}/log"], form="json-file")
+
+    def both100(self):
+        if self.driver("json-file"):
+            self.throughput("both100", 100, self.amount(64, 256) * MIB, monitors=self.monitors[:1],
+                            log=["-l", "k8s-file:{}/log", "--log-driver", "json-file:{}/log.json"])
+
+    def journald100(self):
+        if os.geteuid() != 0:
+            return print("journald100: the socket of the journal can be replaced by root only", file=sys.stderr)
+        self.throughput("journald100", 100, self.amount(4, 16) * MIB, log=["-l", "journald"], form=None,
+                        sink="dgram:/run/systemd/journal/socket", prefix=OWN_RUN)
+
+    def syslog100(self):
+        if self.driver("syslog"):
+            self.throughput("syslog100", 100, self.amount(16, 64) * MIB, monitors=self.monitors[:1], form=None,
+                            log=["--log-driver", "syslog", "--log-opt", "syslog-address=unix://{}/sink"],
+                            sink="stream:{}/sink")
+
+    def fluentd100(self):
+        if self.driver("fluentd"):
+            self.throughput("fluentd100", 100, self.amount(16, 64) * MIB, monitors=self.monitors[:1], form=None,
+                            log=["--log-driver", "fluentd", "--log-opt", "fluentd-address=unix://{}/sink"],
+                            sink="stream:{}/sink")
 
     def late(self):
         """The speed of a container over some seconds, with and without a client that came late and never reads."""
@@ -333,7 +381,9 @@ class Bench:
                 wait_for_end(fd)
         self.alive = []
 
-    def idle(self, measure, count, log, window):
+    def idle(self, measure, count, log, window, monitors=None):
+        os.sync()  # pages of a program that was built just now would count as dirty
+
         def run(monitor, path):
             pids = []
             for i in range(count):
@@ -354,7 +404,7 @@ class Bench:
                     if f"{measure}.{key.lower()}" in MEASURES:
                         self.add(f"{measure}.{key.lower()}", monitor, memory[key])
 
-        self.turns(self.amount(1, 3), run, self.usable(None, True))
+        self.turns(self.amount(1, 3), run, self.usable(monitors, True))
 
     def memory1(self):
         self.idle("memory1", 1, ["-l", "k8s-file:{}/log"], 0)
@@ -364,6 +414,15 @@ class Bench:
 
     def journald200(self):
         self.idle("journald200", 200, ["-l", "journald"], 0)
+
+    def fluentd1(self):
+        if not self.driver("fluentd"):
+            return
+        with tempfile.TemporaryDirectory(dir=self.root) as directory, socket.socket(socket.AF_UNIX) as server:
+            server.bind(directory + "/sink")
+            server.listen()
+            self.idle("fluentd1", 1, ["-l", "k8s-file:{}/log", "--log-driver", "fluentd", "--log-opt",
+                                      f"fluentd-address=unix://{directory}/sink"], 0, self.monitors[:1])
 
     def load(self):
         total = self.amount(256 * MIB, GIB)
@@ -380,8 +439,8 @@ class Bench:
         self.turns(self.amount(1, 3), run, self.usable(None, True))
 
 
-CASES = ["lines100", "lines16", "lines100k", "bytes1", "json100", "attach1", "attach8", "pty", "late", "start", "exec",
-         "memory1", "memory200", "journald200", "load"]
+CASES = ["lines100", "lines16", "lines100k", "bytes1", "json100", "both100", "journald100", "syslog100", "fluentd100",
+         "attach1", "attach8", "pty", "late", "start", "exec", "memory1", "memory200", "journald200", "fluentd1", "load"]
 
 
 def wait_for_text(path, seconds=20):
@@ -398,7 +457,6 @@ def wait_for_text(path, seconds=20):
 
 
 def wait_for_end(fd):
-    import select
     ended = select.select([fd], [], [], 20)[0]
     os.close(fd)
     if not ended:
@@ -441,20 +499,27 @@ def spread(values):
     return (high - low) / 2
 
 
+def base_of(bench, against):
+    """What a measure is compared with, None if that was not measured."""
+    if against is None:
+        return 1
+    chosen = [bench.samples.get(measure, {}).get(OWN) for measure in against]
+    return sum(median(values) for values in chosen) if all(chosen) else None
+
+
 def judge(bench):
     """What came out for each target: (measure, against, bound, value, kept)."""
     verdicts = []
     for measure, against, bound in TARGETS:
-        own = bench.samples.get(measure, {}).get(OWN)
-        other = ([1] if against is None else
-                 bench.samples.get(measure, {}).get(against) if against in (REFERENCE, BARE) else
-                 bench.samples.get(against, {}).get(OWN))
-        if not own or not other:
-            continue
-        if measure in DIFFERENCES:
-            value = median(own) - median(other)
+        by_name = bench.samples.get(measure, {})
+        if against in (REFERENCE, BARE):
+            base = median(by_name[against]) if against in by_name else None
         else:
-            value = median(own) / median(other)
+            base = base_of(bench, against)
+        if OWN not in by_name or base is None:
+            continue
+        own = median(by_name[OWN])
+        value = own - base if measure in DIFFERENCES else own / base
         kept = value >= bound if MEASURES[measure][2] == HIGH else value <= bound
         verdicts.append({"measure": measure, "against": against, "bound": bound, "value": value, "kept": kept})
     return verdicts
@@ -469,9 +534,13 @@ def number(value):
 def verdict_text(verdict):
     sign = ">=" if MEASURES[verdict["measure"]][2] == HIGH else "<="
     mark = "ok  " if verdict["kept"] else "MISS"
-    what = {REFERENCE: " x ref", BARE: " x bare", None: ""}.get(verdict["against"], f" x {verdict['against']}")
-    if verdict["measure"] in DIFFERENCES:
-        what = f" kB above {verdict['against']}"
+    against = verdict["against"]
+    if against is None:
+        what = ""
+    elif against in (REFERENCE, BARE):
+        what = f" x {against}"
+    else:
+        what = (" above " if verdict["measure"] in DIFFERENCES else " x ") + " + ".join(against)
     return f"{mark} {number(verdict['value'])} ({sign} {number(verdict['bound'])}{what})"
 
 
@@ -504,7 +573,8 @@ def collect(bench, verdicts):
                              "results": {name: {"median": median(v), "spread": spread(v), "samples": v}
                                          for name, v in by_name.items()}}
     return {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": machine(),
-            "quick": bench.quick, "monitors": {m.name: {"path": m.path, "version": m.version()} for m in bench.monitors},
+            "quick": bench.quick,
+            "monitors": {m.name: {"path": m.path, "version": m.version()} for m in bench.monitors},
             "measures": measures, "targets": verdicts,
             "failures": [{"monitor": name, "what": what} for name, what in bench.failures]}
 
@@ -555,7 +625,8 @@ def main():
         for m in bench.monitors:
             print(f"{m.name}: {m.path} ({m.version()})")
         about = machine()
-        print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, load {about['load'][0]:.1f}\n", flush=True)
+        print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, load {about['load'][0]:.1f}\n",
+              flush=True)
         for case in args.case or CASES:
             started = time.monotonic()
             getattr(bench, case)()

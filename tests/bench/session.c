@@ -8,6 +8,7 @@
  *     --attach SOCKET --clients N --line N   N clients that read as fast as they can, connected before the gate
  *     --deaf MSEC        a client that never reads, connected so long after the gate
  *     --kill MSEC        the container is killed so long after it was reported
+ *     --sink ADDRESS     a receiver of log messages (sink.h)
  *     --exec             an exit code comes on the sync pipe at the end
  *     --bare             the program is not a monitor: no sync pipe, no launcher
  *     --repeat N
@@ -17,6 +18,7 @@
  * is what getrusage says with everything the monitor reaped. */
 
 #include "client.h"
+#include "sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +49,7 @@ typedef struct Options {
         const char *pid_file;
         const char *gate;
         const char *attach;
+        const char *sink;
         size_t clients;
         size_t line;
         int deaf_ms;
@@ -71,6 +74,8 @@ typedef struct Session {
         Clients clients;
         Clients deaf;
         ClientResult taken;
+        Sink sink;
+        SinkResult received;
 } Session;
 
 static pid_t last_container;
@@ -227,6 +232,8 @@ pidfd_of(pid_t pid)
 static void
 start(Session *s)
 {
+        if (s->options->sink != NULL)
+                sink_start(&s->sink, s->options->sink);
         spawn_launcher(s);
         if (s->options->bare) {
                 s->monitor = s->launcher;
@@ -304,6 +311,8 @@ finish(Session *s)
         reap(s, s->monitor);
         if (s->options->clients > 0)
                 clients_finish(&s->clients, &s->taken);
+        if (s->options->sink != NULL)
+                sink_finish(&s->sink, &s->received);
         last_container = 0;
         close(s->sync_fd);
         close(s->monitor_fd);
@@ -320,9 +329,12 @@ print(const Session *s)
                       s->t_container > 0 ? s->t_monitor - s->t_container : -1,
                       s->t_code > 0 ? s->t_code - s->t_fork : -1, s->t_monitor - s->t_fork);
         (void) printf("\"cpu_launcher\": %.1f, \"cpu_monitor\": %.1f, \"cpu_all\": %.1f, \"status\": %d, "
-                      "\"client_bytes\": %llu, \"client_wrong\": %llu}\n",
+                      "\"client_bytes\": %llu, \"client_wrong\": %llu, ",
                       s->cpu_launcher, s->cpu_monitor, s->cpu_all, s->status,
                       (unsigned long long) s->taken.bytes, (unsigned long long) s->taken.wrong);
+        (void) printf("\"sink_bytes\": %llu, \"sink_messages\": %llu, \"sink_payload\": %llu}\n",
+                      (unsigned long long) s->received.bytes, (unsigned long long) s->received.messages,
+                      (unsigned long long) s->received.payload);
         (void) fflush(stdout);
 }
 
@@ -333,7 +345,7 @@ parse(Options *o, int argc, char **argv)
                 { "pid-file", 1, NULL, 'p' }, { "gate", 1, NULL, 'g' },   { "attach", 1, NULL, 'a' },
                 { "clients", 1, NULL, 'c' },  { "line", 1, NULL, 'l' },   { "deaf", 1, NULL, 'd' },
                 { "kill", 1, NULL, 'k' },     { "repeat", 1, NULL, 'r' }, { "exec", 0, NULL, 'e' },
-                { "bare", 0, NULL, 'b' },     { NULL, 0, NULL, 0 },
+                { "bare", 0, NULL, 'b' },     { "sink", 1, NULL, 's' },   { NULL, 0, NULL, 0 },
         };
         int c;
 
@@ -347,6 +359,7 @@ parse(Options *o, int argc, char **argv)
                 case 'd': o->deaf_ms = atoi(optarg); break;
                 case 'k': o->kill_ms = atoi(optarg); break;
                 case 'r': o->repeat = atoi(optarg); break;
+                case 's': o->sink = optarg; break;
                 case 'e': o->exec = true; break;
                 case 'b': o->bare = true; break;
                 default: exit(2);
