@@ -1,6 +1,7 @@
 """Runs the test functions of a file, each in a process of its own, and prints TAP."""
 
 import argparse
+import contextlib
 import ctypes
 import os
 import select
@@ -65,12 +66,12 @@ def _alarm(*_):
     raise Failure('the test took too long')
 
 
-def _run(name, function, keep):
+def _run(name, function, options):
     """In the child: one test. Returns 'ok', 'not ok' or 'skip REASON'."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGALRM, _alarm)
     signal.alarm(getattr(function, 'timeout', TIMEOUT))
-    case, result = Case(name), 'ok'
+    case, result = Case(name, options.reference), 'ok'
     try:
         function(case)
     except Skip as reason:
@@ -79,14 +80,14 @@ def _run(name, function, keep):
         traceback.print_exc(file=sys.stdout)
         print(case.describe())
         result = 'not ok'
-    if result == 'not ok' and keep:
+    if result == 'not ok' and options.keep:
         print(f'kept {case.dir}')
         return result
     try:
         case.close(strict=result == 'ok')
     except Exception:
         traceback.print_exc(file=sys.stdout)
-        for m in case.monitors:
+        for m in case.monitors[-2:]:
             print(m.describe())
         result = 'not ok'
     return result
@@ -114,7 +115,7 @@ class _Job:
             os.setpgid(0, 0)
             if options.user:
                 _become(options.user, options.bin_dir)
-            result = _run(name, function, options.keep)
+            result = _run(name, function, options)
         except BaseException:
             traceback.print_exc(file=sys.stdout)
         finally:
@@ -148,11 +149,11 @@ class _Job:
 
 def _select(tests, options):
     """The tests to run as (name, function); those that make no sense here are named and left out."""
-    chosen, reference = [], _version() < 3
+    chosen, options.reference = [], _version() < 3
     for name, function in tests.items():
         if options.names and name not in options.names:
             continue
-        if reference and hasattr(function, 'differs'):
+        if options.reference and hasattr(function, 'differs'):
             print(f'# {name}: differs from this monitor on purpose: {function.differs}')
         elif (options.user or os.geteuid() != 0) and hasattr(function, 'needs_root'):
             print(f'# {name}: not for an ordinary user')
@@ -196,6 +197,14 @@ def _parse():
     return options
 
 
+def _keep_descriptors_private():
+    """What the caller of the tests left open must not reach the monitors."""
+    for name in os.listdir('/proc/self/fd'):
+        with contextlib.suppress(OSError):
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+
+
 def _own_binaries(options):
     """An ordinary user may not reach the build directory: it gets copies."""
     options.bin_dir = tempfile.mkdtemp(prefix='conmon-test-bin.')
@@ -209,6 +218,7 @@ def main(tests=None):
     if tests is None:
         module = sys.modules['__main__']
         tests = {name: function for name, function in vars(module).items() if name.startswith('test_')}
+    _keep_descriptors_private()
     options = _parse()
     if options.list:
         print('\n'.join(tests))

@@ -1,0 +1,327 @@
+#!/usr/bin/python3
+"""What the runtime and the container are given: arguments, environment, descriptors, signals, scores."""
+
+import os
+import signal
+import socket
+import stat
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+DUMP = 'dump @/runtime\nconsole\ncontainer\npidfile'
+
+
+def argv_of(t, *extra, **kwargs):
+    """The runtime's arguments with the changing parts replaced by letters."""
+    m = t.launch('exit 0', *extra, runtime=DUMP, places=t.monitor(f'm{len(t.monitors)}'), **kwargs).go()
+    m.wait()
+    argv = t.dump('runtime')['argv']
+    (t.dir / 'runtime').unlink()
+    names = {t.runtime: 'RT', str(m.bundle): 'B', str(m.pidfile): 'P', CID: 'CID',
+             str(m.root / 'process.json'): 'SPEC'}
+    return [names.get(word, 'S' if word.startswith(f'{t.tmp}/conmon-term.') else word) for word in argv]
+
+
+def test_arguments_of_create(t):
+    equal(argv_of(t), 'RT create --bundle B --pid-file P CID'.split())
+    equal(argv_of(t, '-t'), 'RT create --bundle B --pid-file P --console-socket S CID'.split())
+    equal(argv_of(t, '-s', '--no-pivot', '--no-new-keyring', '--runtime-arg', 'a', '--runtime-arg', '-b',
+                  '--runtime-opt', 'c', '--runtime-opt', '--d=e', '-t'),
+          'RT --systemd-cgroup a -b create --bundle B --pid-file P --no-pivot --no-new-keyring c --d=e '
+          '--console-socket S CID'.split())
+
+
+def test_arguments_of_restore(t):
+    equal(argv_of(t, '--restore', '/ckpt'),
+          'RT restore --bundle B --pid-file P --detach --image-path /ckpt --work-path B CID'.split())
+    equal(argv_of(t, '--restore', '/ckpt', '-s', '--no-pivot', '--no-new-keyring', '--runtime-arg', 'a',
+                  '--runtime-opt', '--tcp-established', '--restore-arg', '--file-locks', '-t'),
+          'RT --systemd-cgroup a restore --bundle B --pid-file P --no-pivot --no-new-keyring --detach '
+          '--image-path /ckpt --work-path B --tcp-established --file-locks --console-socket S CID'.split())
+
+
+def test_arguments_of_exec(t):
+    for api in (0, 1):
+        equal(argv_of(t, mode='exec', api=api), 'RT exec --pid-file P --process SPEC --detach CID'.split())
+    equal(argv_of(t, '-s', '--no-pivot', '--no-new-keyring', '--runtime-arg', 'a', '--runtime-opt', 'b',
+                  mode='exec'), 'RT a exec --pid-file P --process SPEC --detach b CID'.split())
+
+
+@differs('no --tty for exec since release 2.1.11 (21)')
+def test_arguments_of_exec_with_a_terminal(t):
+    """B98"""
+    equal(argv_of(t, '-t', mode='exec'),
+          'RT exec --pid-file P --process SPEC --detach --console-socket S CID'.split())
+
+
+def test_name_of_the_runtime(t):
+    """argv[0] is the path as it was given, not searched for."""
+    link = t.dir / 'some-runtime'
+    link.symlink_to(t.runtime)
+    m = t.create('exit 0', '-r', link, runtime=DUMP)
+    m.finish(0)
+    equal(t.dump('runtime')['argv'][0], str(link))
+
+
+def test_runtime_is_not_searched_in_the_path(t):
+    status, _, err = t.run('-c', CID, '-u', CID, '-r', 'sh', '-l', 'none')
+    equal((status, err), (1, '[conmon:e]: Runtime path sh is not valid No such file or directory\n'))
+
+
+def test_environment(t):
+    """Everything passes through, the variables of the pipes included; nothing is added."""
+    m = t.create('dump @/container', runtime=DUMP, env={'NOTIFY_SOCKET': '/x', 'EMPTY': '', 'ODD': 'a=b'})
+    m.finish(0)
+    expected = sorted(f'{key}={value}' for key, value in m.environment.items())
+    shown = [line.replace('\n', '\n') for line in expected]
+    equal(sorted(t.dump('runtime')['env']), shown, 'environment of the runtime')
+    equal(sorted(t.dump('container')['env']), shown, 'environment of the container')
+
+
+def test_working_directory(t):
+    m = t.create('exit 0', runtime=DUMP, spawn={'cwd': '/usr'})
+    m.finish(0)
+    equal(t.dump('runtime')['cwd'], '/usr')
+
+
+def streams(dump):
+    """What descriptors 0 to 2 are, and that there are no others."""
+    kinds = {stat.S_IFIFO: 'pipe', stat.S_IFSOCK: 'socket', stat.S_IFREG: 'file'}
+    shown = []
+    for number in ('0', '1', '2'):
+        entry = dump['fds'][number]
+        shown.append(kinds.get(entry['type'], entry['target']))
+    return shown
+
+
+def test_standard_streams(t):
+    """Pipes, so that /dev/stdout can be opened again; never sockets. B77"""
+    for extra, runtime, container in (
+            ([], ['/dev/null', 'pipe', 'pipe'], ['/dev/null', 'pipe', 'pipe']),
+            (['-i'], ['pipe', 'pipe', 'pipe'], ['pipe', 'pipe', 'pipe']),
+            (['-t'], ['/dev/null', '/dev/null', 'pipe'], None),
+            (['-t', '-i'], ['/dev/null', '/dev/null', 'pipe'], None)):
+        places = t.monitor('m' + ''.join(extra))
+        m = t.create('dump @/container', *extra, runtime=DUMP, places=places).finish(0)
+        seen = t.dump('runtime'), t.dump('container')
+        equal(streams(seen[0]), runtime, f'runtime {extra}')
+        if container:
+            equal(streams(seen[1]), container, f'container {extra}')
+        else:
+            check(all(target.startswith('/dev/pts/') for target in streams(seen[1])), 'no terminal')
+        (t.dir / 'runtime').unlink()
+        (t.dir / 'container').unlink()
+
+
+def test_no_descriptor_leaks_into_the_runtime(t):
+    """B78"""
+    for extra in (['-i'], ['-t'], ['--sdnotify-socket', '/x'], ['-l', 'journald']):
+        places = t.monitor('m' + ''.join(extra).replace('/', ''))
+        (places.bundle / 'notify').mkdir()
+        m = t.create('exit 0', *extra, runtime=DUMP, places=places).finish(0)
+        dump = t.dump('runtime')
+        equal(sorted(dump['fds']), ['0', '1', '2'], f'descriptors of the runtime with {extra}')
+        (t.dir / 'runtime').unlink()
+
+
+def test_no_descriptor_leaks_into_exec(t):
+    """B78"""
+    t.exec('exit 0', '-i', runtime=DUMP, client=True).finish(0)
+    equal(sorted(t.dump('runtime')['fds']), ['0', '1', '2'])
+
+
+@differs('pipes were not chmod-ed in 2.1.3 to 2.1.7 (21)')
+def test_modes_of_the_pipes(t):
+    """B76: an ordinary user in the container must be able to open /dev/stdout."""
+    t.create('dump @/container', '-i').finish(0)
+    fds = t.dump('container')['fds']
+    equal([oct(fds[number]['mode']) for number in '012'], ['0o777'] * 3)
+
+
+@differs('pipes were not chmod-ed in 2.1.3 to 2.1.7 (21)')
+@needs_root
+def test_reopen_as_an_ordinary_user(t):
+    """B76"""
+    t.create('user 1000\nreopen 1\nprint hello\\n').finish(0)
+    equal(content(t.monitors[0].records()), b'hello\n')
+
+
+def test_null_device_keeps_its_mode(t):
+    """B76"""
+    before = os.stat('/dev/null').st_mode
+    for extra in ([], ['-t'], ['-i']):
+        t.create('exit 0', *extra, places=t.monitor('m' + ''.join(extra))).finish(0)
+    equal(os.stat('/dev/null').st_mode, before)
+
+
+def test_reopen_of_standard_output(t):
+    """B77"""
+    t.create('reopen 1\nprint one\\n\nreopen 2\neprint two\\n').finish(0)
+    records = t.monitors[0].records()
+    equal((content(records), content(records, 'stderr')), (b'one\n', b'two\n'))
+
+
+def test_preserved_descriptors(t):
+    """--preserve-fds: descriptors 3 to N+2 keep their numbers, also with holes between them."""
+    read, write = os.pipe()
+    m = t.create('dump @/container\nsh echo kept >&5', '--runtime-opt', '--preserve-fds', '--runtime-opt', '3',
+                 runtime=DUMP, spawn={'fds': {3: write, 5: write}, 'first_fd': 6})
+    os.close(write)
+    m.finish(0)
+    equal(sorted(t.dump('runtime')['fds']), ['0', '1', '2', '3', '5'])
+    equal(sorted(t.dump('container')['fds']), ['0', '1', '2', '3', '5'])
+    equal(os.read(read, 100), b'kept\n')
+
+
+def test_leaked_descriptors_reach_the_runtime(t):
+    """Descriptors behind the pipes are inherited as they are."""
+    port = socket.socket()
+    port.bind(('127.0.0.1', 0))
+    m = t.create('exit 0', runtime=DUMP, spawn={'fds': {9: port.fileno()}})
+    m.finish(0)
+    equal(sorted(t.dump('runtime')['fds']), ['0', '1', '2', '9'])
+
+
+def test_signal_mask_and_dispositions(t):
+    """The mask is the caller's; SIGPIPE may be ignored in the runtime as the reference leaves it."""
+    for mask in ((), (signal.SIGUSR2, signal.SIGHUP)):
+        places = t.monitor(f'm{len(mask)}')
+        t.create('exit 0', runtime=DUMP, spawn={'mask': mask}, places=places).finish(0)
+        dump = t.dump('runtime')
+        (t.dir / 'runtime').unlink()
+        equal(int(dump['blocked'], 16), sum(1 << (number - 1) for number in mask), 'blocked signals')
+
+
+@differs('section 20: dispositions are restored')
+def test_sigpipe_is_restored(t):
+    t.create('dump @/container', runtime=DUMP).finish(0)
+    for name in ('runtime', 'container'):
+        equal(int(t.dump(name)['ignored'], 16), 0, f'ignored signals of the {name}')
+
+
+def test_runtime_session(t):
+    m = t.create('exit 0', runtime=DUMP)
+    m.finish(0)
+    dump = t.dump('runtime')
+    equal((dump['pgid'], dump['sid'], dump['ppid']), (m.pid, m.pid, m.pid), 'group, session, parent')
+
+
+def scores(t, own, *extra):
+    with open('/proc/self/oom_score_adj', 'w') as file:
+        file.write(str(own))
+    m = t.create('dump @/container\npause', *extra, runtime=DUMP)
+    with open(f'/proc/{m.pid}/oom_score_adj') as file:
+        monitor = int(file.read())
+    return m, monitor, t.dump('runtime')['oom_score_adj'], t.dump('container')['oom_score_adj']
+
+
+@differs("the caller's score since release 2.1.8 (21)")
+def test_oom_score(t):
+    """B79, B80: the monitor is protected if that is permitted; all it starts has the caller's score."""
+    with open('/proc/self/oom_score_adj') as file:
+        own = max(int(file.read()), 0) + 100
+    m, monitor, runtime, container = scores(t, own)
+    equal((runtime, container), (own, own), 'scores of runtime and container')
+    check(monitor in (-1000, own), f'score of the monitor: {monitor}')
+
+
+@needs_root
+def test_oom_score_of_the_monitor(t):
+    """B79"""
+    try:
+        with open('/proc/self/oom_score_adj', 'w') as file:
+            file.write('-1')
+        with open('/proc/self/oom_score_adj', 'w') as file:
+            file.write('0')
+    except PermissionError:
+        return  # without CAP_SYS_RESOURCE nobody can lower the score
+    m = t.create('pause')
+    with open(f'/proc/{m.pid}/oom_score_adj') as file:
+        equal(int(file.read()), -1000)
+
+
+def test_runtime_dies_with_the_monitor(t):
+    """A monitor that is killed takes a runtime in the middle of its work with it."""
+    m = t.launch('exit 0', runtime='append @/pid x\ndump @/runtime\npause').go()
+    pid = t.dump('runtime')['pid']
+    kill(m.pid)
+    equal(m.wait(), -9)
+    wait_for(lambda: not alive(pid), 'the runtime to die')
+
+
+# LISTEN_PID
+
+def listen_pid(t, value, *extra):
+    m = t.create('exit 0', *extra, runtime=DUMP, env={'LISTEN_PID': value, 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'a:b'})
+    m.finish(0)
+    dump = t.dump('runtime')
+    env = dict(item.partition('=')[::2] for item in dump['env'])
+    equal((env['LISTEN_FDS'], env['LISTEN_FDNAMES']), ('2', 'a:b'))
+    return env['LISTEN_PID'], str(dump['pid'])
+
+
+def test_listen_pid_of_another_process_stays(t):
+    equal(listen_pid(t, '77')[0], '77')
+
+
+def test_listen_pid_is_replaced_on_request(t):
+    """B89"""
+    value, pid = listen_pid(t, '77', '--replace-listen-pid')
+    equal(value, pid)
+
+
+def test_listen_pid_of_the_monitor_is_replaced(t):
+    """B89: with --sync the caller knows the pid of the monitor: it becomes the one of the runtime."""
+    script = t.dir / 'with-listen-pid'
+    script.write_text('#!/bin/sh\nexport LISTEN_PID=$$\nexec "$@"\n')
+    script.chmod(0o755)
+    m = t.monitor()
+    m.spawn([str(script), t.program, *t.arguments(m), '--sync'], t.environment('exit 0', DUMP), ('sync', 'start'))
+    m.go().created().finish(0)
+    dump = t.dump('runtime')
+    check(f'LISTEN_PID={dump["pid"]}' in dump['env'], 'LISTEN_PID was not replaced')
+
+
+def test_bad_listen_pid(t):
+    for value in ('x', '0', '-1', '', '12345678901234567890'):
+        m = t.launch('exit 0', env={'LISTEN_PID': value}, places=t.monitor(f'v{value}'), runtime=DUMP).go()
+        message = m.sync.message()
+        equal(message['data'], -1, repr(value))
+        check('Invalid LISTEN_PID' in message['message'], f'{value!r}: {message}')
+        equal(m.wait(), 1)
+
+
+# Passthrough
+
+def test_passthrough(t):
+    """The container has the caller's own streams; there is nothing to attach to."""
+    read, write = os.pipe()
+    m = t.create('dump @/container\nprint out\\n\neprint err\\n', log='passthrough', runtime=DUMP,
+                 spawn={'stdio': {1: write, 2: write}})
+    os.close(write)
+    m.finish(0)
+    equal(os.read(read, 100), b'out\nerr\n')
+    equal(os.listdir(m.bundle), [], 'files in the bundle')
+    equal(sorted(t.dump('container')['fds']), ['0', '1', '2'])
+    equal(os.read(read, 100), b'', 'end of the stream')
+
+
+def test_passthrough_releases_the_streams(t):
+    m = t.create('pause', log='passthrough')
+    targets = descriptors(m.pid)
+    equal([targets[number] for number in (0, 1, 2)], ['/dev/null'] * 3)
+
+
+@differs('a silent failure is reported since release 2.2.0 (21)')
+def test_passthrough_failure(t):
+    """The text went to the caller's standard error."""
+    m = t.launch('', log='passthrough', runtime='eprint boom\\n\nexit 1').go()
+    equal(m.sync.messages(), [{'data': -1}])
+    equal(m.wait(), 1)
+    equal(m.stderr.read_text(), 'boom\n')
+
+
+if __name__ == '__main__':
+    main()

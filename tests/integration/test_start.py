@@ -1,0 +1,343 @@
+#!/usr/bin/python3
+"""From the start of the program to the first message: pipes, launcher, files that exist by then."""
+
+import os
+import signal
+import stat
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+
+def still(t, m, milliseconds=50):
+    """Nothing is forked, written or created while the start pipe is silent."""
+    time.sleep(milliseconds / 1000)
+    check(alive(m.launcher), 'the launcher ended before the start byte')
+    equal(children(m.launcher), [], 'children before the start byte')
+    check(not m.sync.poll(), 'a message came before the start byte')
+    for path in (m.conmon_pidfile, m.attach_path, m.bundle / 'ctl', m.pidfile):
+        check(not path.exists(), f'{path} exists before the start byte')
+
+
+def test_nothing_happens_before_the_start_byte(t):
+    """B86: the caller uses this time to move the process into a cgroup."""
+    m = t.launch('exit 0')
+    wait_for(m.log.exists, 'the log file')
+    still(t, m)
+    m.go().created().finish(0)
+
+
+def test_any_data_starts(t):
+    for kind in ('seqpacket', 'stream', 'pipe'):
+        for number, data in enumerate((b'\0', b'x', b'start now please')):
+            m = t.launch('exit 0', kind=kind, places=t.monitor(f'{kind}{number}'))
+            os.write(m.start.fd, data)
+            equal(m.wait_launcher(), 0)
+            m.find()
+            m.created().finish(0)
+
+
+def test_end_of_start_pipe_starts(t):
+    """The end of the pipe is as good as a byte; a caller that died is the business of the sync pipe."""
+    m = t.launch('exit 0')
+    m.start.close()
+    equal(m.wait_launcher(), 0)
+    m.find()
+    m.created().finish(0)
+
+
+def test_term_before_the_start_byte(t):
+    """B13: ends at once, with status 1 and without a word."""
+    for number in (signal.SIGTERM,):
+        m = t.launch('exit 0')
+        wait_for(m.log.exists, 'the log file')
+        still(t, m, 20)
+        kill(m.launcher, number)
+        equal(m.wait_launcher(), 1)
+        m.pid = m.launcher
+        equal(m.stderr.read_text(), '')
+        m.sync.expect_end()
+
+
+def test_without_start_pipe(t):
+    m = t.launch('exit 5', pipes=('sync',)).go().created()
+    m.finish(5)
+
+
+def test_without_any_pipe(t):
+    """Scripts use --sync and no pipes: status is the container's."""
+    m = t.launch('exit 5', '--sync', pipes=()).go()
+    m.finish(5)
+
+
+def test_without_pipes_in_the_background(t):
+    m = t.launch('exit 5', pipes=()).go()
+    m.finish(5)
+
+
+def test_launcher_succeeds_whatever_the_runtime_does(t):
+    m = t.launch('exit 0', runtime='exit 1').go()
+    equal(m.wait(), 1)
+
+
+def test_pids(t):
+    """The pid file names the process that stays; no newline; the process leads its own session."""
+    m = t.create('pause')
+    equal(m.conmon_pidfile.read_text(), str(m.pid))
+    check(m.pid != m.launcher, 'the launcher stayed')
+    equal(stat.S_IMODE(m.conmon_pidfile.stat().st_mode), 0o644)
+    with open(f'/proc/{m.pid}/stat') as file:
+        fields = file.read().rpartition(')')[2].split()
+    equal((int(fields[2]), int(fields[3])), (m.pid, m.pid), 'process group and session')
+    equal(parent(m.container), m.pid, 'parent of the container')
+    equal(int(m.pidfile.read_text()), m.container)
+
+
+def test_pidfile_appears_complete(t):
+    """Written beside and renamed."""
+    watch = Inotify(t.monitor('1').root)
+    m = t.create('exit 0', places=t.monitors[0])
+    watch.until('moved-to', m.conmon_pidfile.name)
+    check(('create', m.conmon_pidfile.name) not in watch.seen, f'created in place: {watch.seen}')
+    watch.close()
+    m.finish(0)
+
+
+def test_pidfile_exists_when_the_launcher_returns(t):
+    for number in range(10):
+        m = t.launch('exit 0', places=t.monitor(str(number)))
+        m.start.go()
+        equal(m.wait_launcher(), 0)
+        check(m.conmon_pidfile.exists(), 'no pid file when the launcher had ended')
+        m.find()
+        m.created().finish(0)
+
+
+def test_pidfile_that_cannot_be_written(t):
+    m = t.launch('exit 0', '--conmon-pidfile', '/nonexistent/pid')
+    m.start.go()
+    equal(m.wait_launcher(), 1)
+    matches(r'\[conmon:e\]:? Failed to write conmon pidfile: .*\n', m.stderr.read_text())
+    wait_for(lambda: not descendants(os.getpid()) or not alive(descendants(os.getpid())[0]), 'the monitor to end')
+
+
+@differs('22.9')
+def test_sync_writes_the_pidfile(t):
+    m = t.launch('exit 0', '--sync').go().created()
+    m.finish(0)
+    equal(m.conmon_pidfile.read_text(), str(m.launcher))
+
+
+def test_default_container_pidfile(t):
+    """Without --container-pidfile it is pidfile-CID in the working directory."""
+    m = t.create('exit 0', pidfile=False)
+    m.finish(0)
+    check((m.bundle / f'pidfile-{CID}').exists(), 'no pidfile-CID in the working directory')
+
+
+def test_old_name_of_the_container_pidfile(t):
+    m = t.create('exit 0', '--pidfile', '@/other', pidfile=False)
+    m.finish(0)
+    check((t.dir / 'other').exists(), '--pidfile was not used')
+
+
+def test_relative_pidfile(t):
+    m = t.create('exit 0', '-p', 'relative', pidfile=False)
+    m.finish(0)
+    check((m.bundle / 'relative').exists(), 'not relative to the working directory')
+
+
+def test_bundle_defaults_to_the_working_directory(t):
+    m = t.create('pause', bundle=False)
+    check(m.attach_path.is_socket(), 'no attach socket in the working directory')
+
+
+@differs('umask is 0022 since release 2.1.8 (21)')
+def test_modes(t):
+    """B74: modes are exact whatever the umask of the caller was."""
+    for umask in (0, 0o022, 0o077):
+        m = t.create('pause', '-i', spawn={'umask': umask}, places=t.monitor(f'{umask:o}'))
+        modes = {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in
+                 (m.attach_path, m.bundle / 'ctl', m.bundle / 'winsz', m.conmon_pidfile)}
+        equal(modes, {'attach': '0o700', 'ctl': '0o640', 'winsz': '0o640', 'conmon.pid': '0o644'}, f'umask {umask:o}')
+        kill(m.container)
+        m.finish(137)
+        equal({oct(stat.S_IMODE(path.stat().st_mode)) for path in (m.exit_file, m.persist_exit)}, {'0o644'})
+
+
+@differs('log mode since release 2.1.13 (21)')
+def test_mode_of_the_log(t):
+    """B74"""
+    for umask in (0, 0o022, 0o077):
+        m = t.create('exit 0', spawn={'umask': umask}, places=t.monitor(f'{umask:o}'))
+        m.finish(0)
+        equal(oct(stat.S_IMODE(m.log.stat().st_mode)), '0o640', f'umask {umask:o}')
+
+
+@differs('umask is 0022 since release 2.1.8 (21)')
+def test_umask_of_the_runtime(t):
+    """B74"""
+    m = t.create('exit 0', runtime='dump @/runtime\ncontainer\npidfile', spawn={'umask': 0o077})
+    m.finish(0)
+    equal(t.dump('runtime')['umask'], '0022')
+
+
+def test_kinds_of_files(t):
+    m = t.create('pause')
+    check(m.attach_path.is_socket(), 'attach is no socket')
+    for name in ('ctl', 'winsz'):
+        check((m.bundle / name).is_fifo(), f'{name} is no FIFO')
+
+
+def test_stale_files_are_replaced(t):
+    """B30: a crash may have left anything behind."""
+    m = t.monitor()
+    m.attach_path.write_text('stale')
+    (m.bundle / 'ctl').write_text('stale')
+    (m.bundle / 'winsz').write_text('stale')
+    t.create('pause', places=m)
+    check(m.attach_path.is_socket() and (m.bundle / 'ctl').is_fifo() and (m.bundle / 'winsz').is_fifo(), 'kinds')
+
+
+def test_second_monitor_over_the_files_of_a_killed_one(t):
+    """B30"""
+    m = t.create('pause')
+    kill(m.pid)
+    equal(m.wait(), -9)
+    kill(m.container)
+    again = t.create('wait @/go\nexit 6', places=t.monitor('2', bundle=m.bundle))
+    client = again.attach()
+    t.touch('go')
+    client.to_end()
+    again.finish(6)
+
+
+def test_caller_gets_its_standard_streams_back(t):
+    """The caller reads them to their end; nothing that lives on may hold them."""
+    for extra in ([], ['-i'], ['-t']):
+        read, write = os.pipe()
+        places = t.monitor('x' + ''.join(extra))
+        m = t.launch('pause', *extra, places=places, spawn={'stdio': {1: write, 2: write}})
+        os.close(write)
+        m.go().created()
+        equal(os.read(read, 4096), b'', 'standard output and error of the launcher')
+        os.close(read)
+        targets = descriptors(m.pid)
+        equal([targets[number] for number in (0, 1, 2)], ['/dev/null'] * 3)
+
+
+def test_no_output_in_a_successful_run(t):
+    """B97"""
+    m = t.create('exit 0')
+    m.finish(0)
+    equal((m.stdout.read_bytes(), m.stderr.read_bytes()), (b'', b''))
+
+
+def test_working_directory_stays_clean(t):
+    """B84"""
+    cwd = t.dir / 'cwd'
+    cwd.mkdir()
+    m = t.create('exit 0', spawn={'cwd': cwd})
+    m.finish(0)
+    equal(os.listdir(cwd), [])
+
+
+def test_environment_is_kept(t):
+    """Callers check that the monitor carries their environment."""
+    m = t.create('pause', env={'SOME_VARIABLE': 'some value', 'NOTIFY_SOCKET': '/run/x', 'XDG_RUNTIME_DIR': ''})
+    seen = environ(m.pid)
+    for key, value in m.environment.items():
+        equal(seen.get(key), value, key)
+
+
+def test_bad_pipe_variables(t):
+    """A start pipe that is no number is noticed before anything else happens."""
+    m = t.launch('exit 0', pipes=('sync',), env={'_OCI_STARTPIPE': 'x'})
+    equal(m.wait_launcher(), 1)
+    m.pid = m.launcher
+    check(m.stderr.read_text().startswith('[conmon:e]'), f'no message: {m.stderr.read_text()!r}')
+    m.sync.expect_end()
+
+
+def test_bad_sync_pipe_variable(t):
+    m = t.launch('exit 0', '--sync', pipes=(), env={'_OCI_SYNCPIPE': 'x'})
+    equal(m.wait_launcher(), 1)
+    matches(r'\[conmon:e\]:? unable to parse _OCI_SYNCPIPE .*\n', m.stderr.read_text())
+
+
+def test_closed_sync_pipe_number(t):
+    m = t.launch('exit 0', '--sync', pipes=(), env={'_OCI_SYNCPIPE': '77'})
+    equal(m.wait_launcher(), 1)
+    matches(r'\[conmon:e\]:? unable to make _OCI_SYNCPIPE CLOEXEC Bad file descriptor\n', m.stderr.read_text())
+
+
+def test_exec_attach_without_attach_pipe(t):
+    m = t.launch('exit 0', '--sync', '--exec-attach', mode='exec')
+    m.start.go()
+    equal(m.wait_launcher(), 1)
+    matches(r'\[conmon:e\]:? --attach specified but _OCI_ATTACHPIPE was not .*\n', m.stderr.read_text())
+
+
+def test_socket_directory(t):
+    """Without --full-attach there is a link to the bundle in the socket directory, gone at the end."""
+    m = t.create('wait @/go\nprint hi\\n\nexit 0', full_attach=False)
+    equal(os.path.realpath(m.sockets / CID), os.path.realpath(m.bundle))
+    client = Attach(m.sockets / CID / 'attach')
+    t.touch('go')
+    equal(client.to_end(), b'hi\n')
+    m.finish(0)
+
+
+@differs('links removed at the end since release 2.1.7 (21)')
+def test_socket_directory_is_clean_after_failure(t):
+    """B29"""
+    m = t.launch('', runtime='exit 1', full_attach=False).go()
+    equal(m.wait(), 1)
+    equal(os.listdir(m.sockets), [])
+
+
+def test_stale_socket_link_is_replaced(t):
+    m = t.monitor()
+    os.symlink('/nonexistent', m.sockets / CID)
+    t.create('exit 0', full_attach=False, places=m).finish(0)
+
+
+def test_missing_socket_directory(t):
+    m = t.launch('exit 0', '--socket-dir-path', '/nonexistent/dir', full_attach=False).go()
+    equal(m.wait(), 1)
+    m.sync.messages()
+
+
+def test_long_bundle_paths(t):
+    """B48: socket addresses hold 107 bytes, bundle paths have thousands."""
+    for length in (90, 107, 108, 109, 200, 3900):
+        bundle = str(t.dir / f'b{length}')
+        while len(bundle) < length:
+            bundle += '/' + 'x' * min(200, length - len(bundle) - 1) if length - len(bundle) > 1 else 'x'
+        os.makedirs(bundle)
+        for full in (True, False):
+            places = t.monitor(f'{length}{full}', bundle=bundle)
+            m = t.create(f'wait @/go{length}{full}\nprint long\\n', '-u', 'short', cuuid=False, full_attach=full,
+                         places=places)
+            client = Attach(bundle + '/attach' if full else m.sockets / 'short/attach')
+            t.touch(f'go{length}{full}')
+            equal(client.to_end(), b'long\n', f'{length} {full}')
+            m.finish(0)
+
+
+def test_link_names_of_every_length(t):
+    """B48: a link path of 107 characters keeps its last one."""
+    for length in range(100, 112):
+        places = t.monitor(f'n{length}')
+        cuuid = 'u' * (length - len(str(places.sockets)) - 1)
+        m = t.create('pause', '-u', cuuid, full_attach=False, cuuid=False, places=places)
+        names = os.listdir(m.sockets)
+        check(names == [cuuid] or t.reference, f'link of {length} characters: {names}')
+        kill(m.container)
+        m.finish(137)
+
+
+if __name__ == '__main__':
+    main()
