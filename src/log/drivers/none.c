@@ -1,0 +1,10 @@
+#include "log/driver.h"
+
+static const char *const aliases[] = {"off", "null", NULL};
+
+const LogDriver log_driver_none = {
+        .name = "none",
+        .aliases = aliases,
+        .help = "no log",
+        .flags = LOG_DRIVER_NO_SINK,
+};

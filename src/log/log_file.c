@@ -1,0 +1,236 @@
+#include "log/log_file.h"
+
+#include "base/fd.h"
+#include "log/rotate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+static bool
+is_fifo(const char *path)
+{
+        struct stat st;
+        return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* Opens the path as it is. A FIFO that nobody reads leaves fd at -1. */
+static int
+open_path(LogFile *f)
+{
+        f->fd = open(f->path, OPEN_FLAGS, 0640);
+        if (f->fd < 0)
+                return errno == ENXIO && is_fifo(f->path) ? 0 : -errno;
+        struct stat st;
+        if (fstat(f->fd, &st) < 0)
+                return -errno;
+        f->regular = S_ISREG(st.st_mode);
+        f->size = f->regular ? st.st_size : 0;
+        return 0;
+}
+
+int
+log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink *sink)
+{
+        *f = (LogFile){
+                .path = g_canonicalize_filename(path, NULL),
+                .limits = *limits,
+                .sink = sink,
+                .fd = -1,
+                .dirfd = -1,
+        };
+        int r = open_path(f);
+        if (r == 0 && f->regular)
+                r = log_rotate_locate(f->path, &f->dirfd, &f->name);
+        if (r < 0)
+                log_file_close(f);
+        f->total = f->size;
+        return r;
+}
+
+void
+log_file_close(LogFile *f)
+{
+        watch_done(&f->writable);
+        fd_close(&f->fd);
+        fd_close(&f->dirfd);
+        g_clear_pointer(&f->name, g_free);
+        g_clear_pointer(&f->path, g_free);
+}
+
+/* What was written of a message that can't be finished goes away again; it will be written from its start. */
+static void
+take_back_torn(LogFile *f, LogQueue *q)
+{
+        struct stat st;
+        off_t torn = (off_t)q->torn;
+        if (torn > 0 && f->regular && fstat(f->fd, &st) == 0 && st.st_size >= torn &&
+            ftruncate(f->fd, st.st_size - torn) == 0) {
+                f->size -= torn;
+                f->total -= torn;
+        }
+        log_queue_rewind(q);
+}
+
+/* The path may lead to another directory by now; if it leads nowhere, the known directory still serves. */
+static void
+follow_path(LogFile *f)
+{
+        autofd int dirfd = -1;
+        char *name = NULL;
+        if (log_rotate_locate(f->path, &dirfd, &name) < 0)
+                return;
+        fd_close(&f->dirfd);
+        g_free(f->name);
+        f->dirfd = fd_steal(&dirfd);
+        f->name = name;
+}
+
+/* Puts a new file in the place of the old one. */
+static int
+renew(LogFile *f, LogQueue *q)
+{
+        follow_path(f);
+        int fd = log_rotate(f->dirfd, f->name, f->limits.backups);
+        if (fd < 0)
+                return fd;
+        take_back_torn(f, q);
+        fd_close(&f->fd);
+        f->fd = fd;
+        f->size = 0;
+        return 0;
+}
+
+/* A FIFO or device is just opened again. */
+static int
+open_again(LogFile *f, LogQueue *q)
+{
+        log_queue_rewind(q);
+        watch_done(&f->writable);
+        fd_close(&f->fd);
+        int r = open_path(f);
+        return r == 0 && f->fd < 0 && !log_queue_is_empty(q) ? -ENXIO : r;
+}
+
+static int
+make_ready(LogFile *f, LogQueue *q)
+{
+        if (f->fd >= 0 && !f->wants_new)
+                return 0;
+        int r = f->regular ? renew(f, q) : open_again(f, q);
+        if (r == 0)
+                f->wants_new = false;
+        return r;
+}
+
+/* True if the file is smaller than was written to it: somebody truncated it. */
+static bool
+was_truncated(LogFile *f)
+{
+        struct stat st;
+        if (fstat(f->fd, &st) < 0 || st.st_size >= f->size)
+                return false;
+        f->size = st.st_size;
+        return true;
+}
+
+/* What can be written now: whole messages within the limits, or one that is longer than they are. 0: the file is
+ * full. */
+static size_t
+choose(LogFile *f, LogQueue *q, const char **ret_bytes)
+{
+        size_t max = SIZE_MAX;
+        if (f->regular && f->limits.size_max > 0)
+                max = (size_t)MAX(f->limits.size_max - f->size, 0);
+        if (f->limits.global_max > 0)
+                max = MIN(max, (size_t)(f->limits.global_max - f->total));
+        size_t len = log_queue_next(q, max, ret_bytes);
+        if (len > 0)
+                return len;
+        size_t first = log_queue_next_len(q);
+        bool fits = !f->regular || f->limits.size_max <= 0 || f->size == 0 ||
+                    f->size + (int64_t)first <= f->limits.size_max;
+        return fits ? log_queue_next(q, first, ret_bytes) : 0;
+}
+
+static void
+on_writable(GIOCondition revents, void *data)
+{
+        LogFile *f = data;
+        watch_disarm(&f->writable);
+        log_sink_ready(f->sink);
+}
+
+static int
+handle_write_error(LogFile *f, LogQueue *q, int error)
+{
+        if (error == EINTR)
+                return 0;
+        if (error == EAGAIN) {
+                if (!f->writable.source)
+                        watch_init(&f->writable, f->fd, WATCH_PRIORITY_IO, on_writable, f);
+                watch_arm(&f->writable, G_IO_OUT);
+                return LOG_SEND_WAIT;
+        }
+        if (error == EPIPE && !f->regular) {
+                /* The next reader is to begin with a whole message. */
+                watch_done(&f->writable);
+                fd_close(&f->fd);
+                log_queue_rewind(q);
+        }
+        return -error;
+}
+
+static int
+write_some(LogFile *f, LogQueue *q)
+{
+        if (f->limits.global_max > 0 && f->total >= f->limits.global_max && q->torn == 0)
+                return LOG_SEND_ENDED;
+        const char *bytes;
+        size_t len = choose(f, q, &bytes);
+        if (len == 0)
+                return was_truncated(f) ? 0 : renew(f, q);
+        ssize_t n = write(f->fd, bytes, len);
+        if (n < 0)
+                return handle_write_error(f, q, errno);
+        f->size += n;
+        f->total += n;
+        log_queue_wrote(q, (size_t)n);
+        return 0;
+}
+
+int
+log_file_send(LogFile *f, LogQueue *q)
+{
+        int r = 0;
+        while (r == 0 && (f->wants_new || !log_queue_is_empty(q))) {
+                r = make_ready(f, q);
+                if (r == 0 && !log_queue_is_empty(q))
+                        r = write_some(f, q);
+        }
+        return r;
+}
+
+int
+log_file_reopen(LogFile *f, LogQueue *q)
+{
+        f->wants_new = true;
+        return make_ready(f, q);
+}
+
+void
+log_file_finish(LogFile *f, LogQueue *q, bool sync)
+{
+        if (f->fd < 0)
+                return;
+        if (f->regular)
+                take_back_torn(f, q);
+        if (f->regular && sync)
+                (void)fsync(f->fd);
+}

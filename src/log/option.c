@@ -1,0 +1,335 @@
+#include "log/option.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One option with what was given for it. */
+typedef struct {
+        const LogOption *option;
+        char **values; /* ends with NULL; NULL: none given */
+        size_t n;
+} Slot;
+
+struct LogOptions {
+        const char *driver;
+        size_t n;
+        Slot *slots;
+};
+
+static void
+add_table(GArray *slots, const LogOption *table)
+{
+        for (; table && table->name; table++) {
+                Slot slot = {.option = table};
+                g_array_append_val(slots, slot);
+        }
+}
+
+LogOptions *
+log_options_new(const char *driver, const LogOption *const *tables)
+{
+        LogOptions *o = g_new0(LogOptions, 1);
+        GArray *slots = g_array_new(FALSE, FALSE, sizeof(Slot));
+        for (; *tables; tables++)
+                add_table(slots, *tables);
+        o->driver = driver;
+        o->n = slots->len;
+        o->slots = (Slot *)g_array_free(slots, FALSE);
+        return o;
+}
+
+void
+log_options_free(LogOptions *o)
+{
+        if (!o)
+                return;
+        for (size_t i = 0; i < o->n; i++)
+                g_strfreev(o->slots[i].values);
+        g_free(o->slots);
+        g_free(o);
+}
+
+static Slot *
+find_slot(const LogOptions *o, const char *key)
+{
+        for (size_t i = 0; i < o->n; i++)
+                if (strcmp(o->slots[i].option->name, key) == 0)
+                        return &o->slots[i];
+        return NULL;
+}
+
+/* For the program's own look-ups, which name options that exist. */
+static Slot *
+get_slot(const LogOptions *o, const char *key)
+{
+        Slot *slot = find_slot(o, key);
+        if (!slot)
+                g_error("log driver %s has no option %s", o->driver, key);
+        return slot;
+}
+
+bool
+log_options_knows(const LogOptions *o, const char *key)
+{
+        return find_slot(o, key) != NULL;
+}
+
+/* What a unit's letter multiplies with; 0 if it is none. */
+static double
+unit_factor(char letter, int unit)
+{
+        const char *letters = "kmgtp";
+        const char *at = letter ? strchr(letters, g_ascii_tolower(letter)) : NULL;
+        if (!at)
+                return 0;
+        double factor = unit;
+        for (; at > letters; at--)
+                factor *= unit;
+        return factor;
+}
+
+/* Docker takes b, and k to p with nothing, b or ib behind it, in any case. */
+static bool
+parse_unit(const char *text, int unit, double *ret_factor)
+{
+        *ret_factor = 1;
+        if (*text == '\0' || g_ascii_strcasecmp(text, "b") == 0)
+                return true;
+        *ret_factor = unit_factor(text[0], unit);
+        const char *rest = text + 1;
+        return *ret_factor > 0 &&
+               (*rest == '\0' || g_ascii_strcasecmp(rest, "b") == 0 || g_ascii_strcasecmp(rest, "ib") == 0);
+}
+
+bool
+log_parse_size(const char *text, int unit, int64_t *ret_bytes)
+{
+        size_t digits = strspn(text, "0123456789.");
+        if (digits == 0 || strcspn(text, "0123456789") >= digits)
+                return false;
+        char *end = NULL;
+        double number = g_ascii_strtod(text, &end);
+        if (end != text + digits)
+                return false;
+        double factor;
+        if (!parse_unit(*end == ' ' ? end + 1 : end, unit, &factor))
+                return false;
+        if (number * factor >= 9.2e18)
+                return false;
+        *ret_bytes = (int64_t)(number * factor);
+        return true;
+}
+
+/* Microseconds in a unit of Go's durations, and the length of its name; 0 if it is none. */
+static double
+duration_unit(const char *text, size_t *ret_len)
+{
+        static const struct {
+                const char *name;
+                double usec;
+        } units[] = {
+                {"ns", 1e-3}, {"us", 1},   {"µs", 1}, {"μs", 1},
+                {"ms", 1e3},  {"s", 1e6},  {"m", 60e6},     {"h", 3600e6},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(units); i++) {
+                *ret_len = strlen(units[i].name);
+                if (strncmp(text, units[i].name, *ret_len) == 0)
+                        return units[i].usec;
+        }
+        return 0;
+}
+
+bool
+log_parse_duration(const char *text, int64_t *ret_usec)
+{
+        if (strcmp(text, "0") == 0) {
+                *ret_usec = 0;
+                return true;
+        }
+        double sum = 0;
+        const char *at = text + (*text == '+');
+        do {
+                size_t digits = strspn(at, "0123456789."), len;
+                if (digits == 0 || strcspn(at, "0123456789") >= digits)
+                        return false;
+                char *end = NULL;
+                double number = g_ascii_strtod(at, &end);
+                double unit = duration_unit(end, &len);
+                if (end != at + digits || unit == 0)
+                        return false;
+                sum += number * unit;
+                at = end + len;
+        } while (*at);
+        if (sum >= 9.2e18)
+                return false;
+        *ret_usec = (int64_t)sum;
+        return true;
+}
+
+static bool
+parse_bool(const char *text, int64_t *ret_value)
+{
+        static const char *const words[] = {"0", "f", "false", "no", "1", "t", "true", "yes"};
+        for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+                if (g_ascii_strcasecmp(text, words[i]) == 0) {
+                        *ret_value = i >= 4;
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool
+parse_enum(const char *choices, const char *text, int64_t *ret_value)
+{
+        g_auto(GStrv) words = g_strsplit(choices, "|", -1);
+        for (int i = 0; words[i]; i++) {
+                if (strcmp(words[i], text) == 0) {
+                        *ret_value = i;
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool
+parse_value(const LogOption *option, const char *text, int64_t *ret_value)
+{
+        *ret_value = 0;
+        switch (option->type) {
+        case LOG_OPTION_STRING:
+        case LOG_OPTION_LIST:
+                return true;
+        case LOG_OPTION_BOOL:
+                return parse_bool(text, ret_value);
+        case LOG_OPTION_ENUM:
+                return parse_enum(option->choices, text, ret_value);
+        case LOG_OPTION_INT:
+                return g_ascii_string_to_signed(text, 10, INT64_MIN, INT64_MAX, ret_value, NULL);
+        case LOG_OPTION_SIZE:
+                return log_parse_size(text, 1000, ret_value);
+        case LOG_OPTION_BINARY_SIZE:
+                return log_parse_size(text, 1024, ret_value);
+        case LOG_OPTION_DURATION:
+                return log_parse_duration(text, ret_value);
+        }
+        return false;
+}
+
+static bool
+is_allowed(const LogOption *option, const char *text)
+{
+        int64_t value;
+        if (!parse_value(option, text, &value))
+                return false;
+        bool counts = option->type == LOG_OPTION_INT || option->type == LOG_OPTION_SIZE ||
+                      option->type == LOG_OPTION_BINARY_SIZE || option->type == LOG_OPTION_DURATION;
+        return !counts || (value >= option->min && (option->max == 0 || value <= option->max));
+}
+
+static char *
+describe_range(const LogOption *option, const char *what)
+{
+        double scale = option->type == LOG_OPTION_DURATION ? 1e6 : 1;
+        const char *unit = option->type == LOG_OPTION_DURATION ? "s" : "";
+        GString *text = g_string_new(what);
+        if (option->min > 0)
+                g_string_append_printf(text, ", at least %.15g%s", (double)option->min / scale, unit);
+        if (option->max > 0)
+                g_string_append_printf(text, ", at most %.15g%s", (double)option->max / scale, unit);
+        return g_string_free(text, FALSE);
+}
+
+static char *
+describe_allowed(const LogOption *option)
+{
+        switch (option->type) {
+        case LOG_OPTION_BOOL:
+                return g_strdup("true or false");
+        case LOG_OPTION_ENUM: {
+                g_auto(GStrv) words = g_strsplit(option->choices, "|", -1);
+                return g_strjoinv(", ", words);
+        }
+        case LOG_OPTION_INT:
+                return describe_range(option, "a whole number");
+        case LOG_OPTION_SIZE:
+        case LOG_OPTION_BINARY_SIZE:
+                return describe_range(option, "a size such as 100k, 10m or 1g");
+        case LOG_OPTION_DURATION:
+                return describe_range(option, "a duration such as 500ms, 2s or 1m30s");
+        default:
+                return g_strdup("any text");
+        }
+}
+
+static gboolean
+fail_unknown(const LogOptions *o, const char *key, const char *value, GError **error)
+{
+        GString *names = g_string_new(NULL);
+        for (size_t i = 0; i < o->n; i++)
+                g_string_append_printf(names, "%s%s", i ? ", " : "", o->slots[i].option->name);
+        error_set(error, CONMON_ERROR_USAGE, "Log driver %s has no option %s (given as %s=%s); it has: %s", o->driver,
+                  key, key, value, names->str);
+        g_string_free(names, TRUE);
+        return FALSE;
+}
+
+static void
+keep_value(Slot *slot, const char *value)
+{
+        if (!slot->option->repeats && slot->n > 0)
+                g_free(slot->values[--slot->n]);
+        slot->values = g_renew(char *, slot->values, slot->n + 2);
+        slot->values[slot->n++] = g_strdup(value);
+        slot->values[slot->n] = NULL;
+}
+
+gboolean
+log_options_set(LogOptions *o, const char *key, const char *value, GError **error)
+{
+        Slot *slot = find_slot(o, key);
+        if (!slot)
+                return fail_unknown(o, key, value, error);
+        if (!is_allowed(slot->option, value)) {
+                g_autofree char *allowed = describe_allowed(slot->option);
+                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s",
+                                 o->driver, key, value, allowed);
+        }
+        keep_value(slot, value);
+        return TRUE;
+}
+
+bool
+log_options_has(const LogOptions *o, const char *key)
+{
+        return get_slot(o, key)->values != NULL;
+}
+
+const char *
+log_options_string(const LogOptions *o, const char *key)
+{
+        const Slot *slot = get_slot(o, key);
+        return slot->values ? slot->values[slot->n - 1] : slot->option->fallback;
+}
+
+int64_t
+log_options_number(const LogOptions *o, const char *key)
+{
+        const Slot *slot = get_slot(o, key);
+        const char *text = log_options_string(o, key);
+        int64_t value = 0;
+        if (text)
+                (void)parse_value(slot->option, text, &value);
+        return value;
+}
+
+const char *const *
+log_options_all(const LogOptions *o, const char *key)
+{
+        static const char *const none[] = {NULL};
+        const Slot *slot = get_slot(o, key);
+        return slot->values ? (const char *const *)slot->values : none;
+}

@@ -1,0 +1,349 @@
+#include "log/queue.h"
+
+#include "base/diag.h"
+
+#include <glib.h>
+#include <sys/mman.h>
+
+/* A chunk of 64 KiB with its prefixes fits if the lines are not too short. Only pages that are used count. */
+#define BLOCK_SIZE ((size_t)256 * 1024)
+
+static LogBlock *
+block_new(size_t need)
+{
+        size_t size = MAX(BLOCK_SIZE, sizeof(LogBlock) + sizeof(LogEntry) + need);
+        size = (size + 4095) & ~(size_t)4095;
+        LogBlock *b = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (b == MAP_FAILED)
+                g_error("Out of memory: no %zu bytes for container output", size);
+        b->size = size;
+        return b;
+}
+
+static void
+block_free(LogBlock *b)
+{
+        (void)munmap(b, b->size);
+}
+
+static bool
+block_is_done(const LogBlock *b)
+{
+        return b->first == b->count;
+}
+
+static void
+block_reset(LogBlock *b)
+{
+        b->first = b->count = 0;
+        b->start = b->end = 0;
+}
+
+LogBlock *
+log_queue_block(LogQueue *q, size_t need)
+{
+        if (q->tail && log_block_room(q->tail, need))
+                return q->tail;
+        LogBlock *b = block_new(need);
+        if (q->tail)
+                q->tail->next = b;
+        else
+                q->head = q->next.block = b;
+        q->tail = b;
+        return b;
+}
+
+/* Blocks that are done go back, but for the last one, which is used again from its start. */
+static void
+collect(LogQueue *q)
+{
+        while (q->head && block_is_done(q->head) && q->head->next) {
+                LogBlock *b = q->head;
+                q->head = b->next;
+                if (q->next.block == b)
+                        q->next = (LogCursor){.block = q->head};
+                block_free(b);
+        }
+        if (q->head && block_is_done(q->head) && q->head->count > 0) {
+                block_reset(q->head);
+                q->next = (LogCursor){.block = q->head};
+        }
+}
+
+bool
+log_queue_is_empty(const LogQueue *q)
+{
+        return !q->head || (block_is_done(q->head) && !q->head->next);
+}
+
+/* Moves on to the first message that is to be sent, over the ends of blocks and what was dropped. */
+static LogEntry *
+settle(LogQueue *q)
+{
+        LogCursor *c = &q->next;
+        while (c->block) {
+                if (c->entry < c->block->count) {
+                        LogEntry *e = log_block_entry(c->block, c->entry);
+                        if (!e->dead)
+                                return e;
+                        c->entry++;
+                        c->byte += e->len;
+                } else if (c->block->next) {
+                        *c = (LogCursor){.block = c->block->next};
+                } else {
+                        return NULL;
+                }
+        }
+        return NULL;
+}
+
+bool
+log_queue_is_sent(const LogQueue *q)
+{
+        /* Settling changes nothing that can be seen. */
+        return settle((LogQueue *)q) == NULL;
+}
+
+size_t
+log_queue_memory(const LogQueue *q)
+{
+        size_t sum = 0;
+        for (const LogBlock *b = q->head; b; b = b->next)
+                sum += b->end - b->start + (b->count - b->first) * sizeof(LogEntry);
+        return sum;
+}
+
+static void
+count_entry(LogCount *count, const LogEntry *e)
+{
+        /* Only a marker stands for nothing: an empty line has its newline, and no piece is empty. */
+        count->records += e->payload > 0;
+        count->bytes += e->payload;
+}
+
+LogCount
+log_queue_waiting(const LogQueue *q)
+{
+        LogCount count = {0};
+        for (LogBlock *b = q->head; b; b = b->next)
+                for (uint32_t i = b->first; i < b->count; i++)
+                        if (!log_block_entry(b, i)->dead)
+                                count_entry(&count, log_block_entry(b, i));
+        return count;
+}
+
+void
+log_queue_undo(LogQueue *q)
+{
+        LogBlock *b = q->tail;
+        b->end -= log_block_entry(b, --b->count)->len;
+        /* A block without entries is not done but new: nothing to collect. */
+}
+
+/* Like log_queue_next, looking at each message. */
+static size_t
+whole_messages(const LogCursor *c, size_t max)
+{
+        size_t sum = 0;
+        for (uint32_t i = c->entry; i < c->block->count; i++) {
+                const LogEntry *e = log_block_entry(c->block, i);
+                if (e->dead || e->len > max - sum)
+                        break;
+                sum += e->len;
+        }
+        return sum;
+}
+
+size_t
+log_queue_next(LogQueue *q, size_t max, const char **ret_bytes)
+{
+        const LogEntry *e = settle(q);
+        if (!e)
+                return 0;
+        const LogCursor *c = &q->next;
+        *ret_bytes = c->block->bytes + c->byte;
+        if (q->torn > 0)
+                return e->len - q->torn;
+        size_t all = c->block->end - c->byte;
+        return q->n_dead == 0 && all <= max ? all : whole_messages(c, max);
+}
+
+size_t
+log_queue_next_len(LogQueue *q)
+{
+        const LogEntry *e = settle(q);
+        return e ? e->len : 0;
+}
+
+size_t
+log_queue_peek(LogQueue *q, LogMessage *messages, size_t max)
+{
+        (void)settle(q);
+        size_t n = 0;
+        for (LogCursor c = q->next; n < max && c.block; c = (LogCursor){.block = c.block->next}) {
+                for (; n < max && c.entry < c.block->count; c.entry++) {
+                        const LogEntry *e = log_block_entry(c.block, c.entry);
+                        if (!e->dead)
+                                messages[n++] = (LogMessage){c.block->bytes + c.byte, e->len, e->stream};
+                        c.byte += e->len;
+                }
+        }
+        return n;
+}
+
+void
+log_queue_sent(LogQueue *q, size_t len)
+{
+        while (len > 0) {
+                const LogEntry *e = settle(q);
+                if (!e)
+                        return;
+                size_t piece = MIN(len, e->len - q->torn);
+                len -= piece;
+                q->torn += piece;
+                q->next.byte += piece;
+                if (q->torn == e->len) {
+                        q->next.entry++;
+                        q->torn = 0;
+                }
+        }
+}
+
+/* Forgets the oldest message; the caller has looked after the cursor. */
+static void
+forget(LogBlock *b)
+{
+        b->start += log_block_entry(b, b->first++)->len;
+}
+
+/* Dropped messages at the front go at once. */
+static void
+forget_dead(LogQueue *q)
+{
+        while (q->n_dead > 0 && q->head && !block_is_done(q->head) &&
+               log_block_entry(q->head, q->head->first)->dead) {
+                (void)settle(q);
+                forget(q->head);
+                q->n_dead--;
+                collect(q);
+        }
+}
+
+void
+log_queue_done(LogQueue *q, size_t n)
+{
+        forget_dead(q);
+        for (; n > 0 && !log_queue_is_empty(q); n--) {
+                count_entry(&q->done, log_block_entry(q->head, q->head->first));
+                forget(q->head);
+                if (block_is_done(q->head))
+                        collect(q);
+                forget_dead(q);
+        }
+}
+
+/* The usual case: everything in the only block has been written. */
+static bool
+wrote_block(LogQueue *q, size_t len)
+{
+        LogBlock *b = q->head;
+        if (b != q->tail || q->n_dead > 0 || q->next.byte + len != b->end)
+                return false;
+        for (uint32_t i = b->first; i < b->count; i++)
+                count_entry(&q->done, log_block_entry(b, i));
+        block_reset(b);
+        q->next = (LogCursor){.block = b};
+        q->torn = 0;
+        return true;
+}
+
+void
+log_queue_wrote(LogQueue *q, size_t len)
+{
+        if (len == 0 || wrote_block(q, len))
+                return;
+        while (len > 0) {
+                const LogEntry *e = settle(q);
+                if (!e)
+                        return;
+                size_t piece = MIN(len, e->len - q->torn);
+                bool whole = q->torn + piece == e->len;
+                log_queue_sent(q, piece);
+                len -= piece;
+                if (whole)
+                        log_queue_done(q, 1);
+        }
+}
+
+void
+log_queue_rewind(LogQueue *q)
+{
+        q->torn = 0;
+        q->next = (LogCursor){.block = q->head};
+        if (q->head) {
+                q->next.entry = q->head->first;
+                q->next.byte = q->head->start;
+        }
+}
+
+/* Marks the rest of a line as dropped. True if the queue ends before the line does. */
+static bool
+kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
+{
+        for (LogCursor c = {.block = q->head, .entry = q->head->first}; c.block;
+             c = (LogCursor){.block = c.block->next}) {
+                for (; c.entry < c.block->count; c.entry++) {
+                        LogEntry *e = log_block_entry(c.block, c.entry);
+                        if (e->dead || e->stream != stream || e->payload == 0)
+                                continue;
+                        if (!e->continues)
+                                return false;
+                        count_entry(dropped, e);
+                        e->dead = 1;
+                        q->n_dead++;
+                        if (!e->partial)
+                                return false;
+                }
+        }
+        return true;
+}
+
+bool
+log_queue_drop_oldest(LogQueue *q, LogCount *dropped, StreamId *ret_stream, bool *ret_open)
+{
+        LogEntry *e = settle(q);
+        if (!e || q->torn > 0 || q->next.block != q->head || q->next.entry != q->head->first)
+                return false;
+        *ret_stream = e->stream;
+        *ret_open = false;
+        bool partial = e->partial && e->payload > 0;
+        e->dead = 1;
+        q->n_dead++;
+        count_entry(dropped, e);
+        if (partial)
+                *ret_open = kill_rest(q, *ret_stream, dropped);
+        forget_dead(q);
+        return true;
+}
+
+void
+log_queue_clear(LogQueue *q, LogCount *dropped)
+{
+        LogCount waiting = log_queue_waiting(q);
+        dropped->records += waiting.records;
+        dropped->bytes += waiting.bytes;
+        for (LogBlock *b = q->head, *next; b; b = next) {
+                next = b->next;
+                block_free(b);
+        }
+        *q = (LogQueue){.done = q->done};
+}
+
+void
+log_queue_release(LogQueue *q)
+{
+        if (!log_queue_is_empty(q))
+                return;
+        LogCount none = {0};
+        log_queue_clear(q, &none);
+}

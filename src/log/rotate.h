@@ -1,0 +1,13 @@
+#pragma once
+
+/* Putting a new, empty log file in the place of the old one, so that the name exists at every moment. Every step
+ * leaves a state from which the whole can be done again, by the same process or a later one. */
+
+/* Opens the directory that the path's file is in, symbolic links followed, and tells the file's name there. The
+ * file need not exist, but a symbolic link must lead to one. The caller closes and frees. Returns 0 or -errno. */
+int log_rotate_locate(const char *path, int *ret_dirfd, char **ret_name);
+
+/* Makes the new file with mode 0640. The old one, if there is one, becomes name.1, what is there name.2 and so on to
+ * name.<backups>; with 0 backups it goes away. Returns the descriptor of the new file, open for appending, or
+ * -errno: then the name is still the old file. */
+int log_rotate(int dirfd, const char *name, int backups);

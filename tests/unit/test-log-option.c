@@ -1,0 +1,166 @@
+#include "log/driver.h"
+#include "log/option.h"
+#include "log/sink.h"
+
+#include <glib.h>
+
+static void
+test_sizes(void)
+{
+        /* The last two columns are bytes with factors of 1000 and 1024; -1: refused. Docker's go-units is the model. */
+        static const struct {
+                const char *text;
+                int64_t decimal, binary;
+        } cases[] = {
+                {"0", 0, 0},          {"1", 1, 1},
+                {"10k", 10000, 10240}, {"10K", 10000, 10240},
+                {"10kb", 10000, 10240}, {"10kib", 10000, 10240},
+                {"10KiB", 10000, 10240}, {"10m", 10000000, 10485760},
+                {"10 m", 10000000, 10485760}, {"1.5g", 1500000000, 1610612736},
+                {"2t", 2000000000000, 2199023255552}, {"1p", 1000000000000000, 1125899906842624},
+                {"32b", 32, 32},      {"32 b", 32, 32},
+                {".5k", 500, 512},    {"1.", 1, 1},
+                {"", -1, -1},         {"k", -1, -1},
+                {"-1", -1, -1},       {"10x", -1, -1},
+                {"10kx", -1, -1},     {"10kibb", -1, -1},
+                {"10bk", -1, -1},     {"1.2.3", -1, -1},
+                {".", -1, -1},        {"10  k", -1, -1},
+                {" 10k", -1, -1},     {"1e3", -1, -1},
+                {"99999999p", -1, -1}, {"10k ", -1, -1},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                int64_t decimal = -1, binary = -1;
+                (void)log_parse_size(cases[i].text, 1000, &decimal);
+                (void)log_parse_size(cases[i].text, 1024, &binary);
+                g_test_message("%s", cases[i].text);
+                g_assert_cmpint(decimal, ==, cases[i].decimal);
+                g_assert_cmpint(binary, ==, cases[i].binary);
+        }
+}
+
+static void
+test_durations(void)
+{
+        static const struct {
+                const char *text;
+                int64_t usec;
+        } cases[] = {
+                {"0", 0},          {"500ms", 500000}, {"2s", 2000000},   {"1m30s", 90000000}, {"1.5h", 5400000000},
+                {"100us", 100},    {"100µs", 100},    {"100μs", 100},    {"1500ns", 1},       {"+1s", 1000000},
+                {".5s", 500000},   {"", -1},          {"5", -1},         {"s", -1},           {"-1s", -1},
+                {"1s ", -1},       {"1x", -1},        {"1.2.3s", -1},    {".s", -1},          {"1d", -1},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                int64_t usec = -1;
+                (void)log_parse_duration(cases[i].text, &usec);
+                g_test_message("%s", cases[i].text);
+                g_assert_cmpint(usec, ==, cases[i].usec);
+        }
+}
+
+static const LogOption table[] = {
+        {"flag", LOG_OPTION_BOOL, "true", "a flag"},
+        {"count", LOG_OPTION_INT, "3", "a number", .min = 1, .max = 9},
+        {"size", LOG_OPTION_SIZE, NULL, "a size", .min = 1},
+        {"wait", LOG_OPTION_DURATION, "2s", "a time", .max = 12000000},
+        {"kind", LOG_OPTION_ENUM, "b", "a kind", .choices = "a|b|c"},
+        {"word", LOG_OPTION_STRING, NULL, "any"},
+        {"pattern", LOG_OPTION_STRING, NULL, "some", .repeats = true},
+        {NULL},
+};
+static const LogOption *const tables[] = {table, NULL};
+
+static void
+assert_refused(LogOptions *o, const char *key, const char *value, const char *sentence)
+{
+        g_autoptr(GError) error = NULL;
+        g_assert_false(log_options_set(o, key, value, &error));
+        g_assert_nonnull(error);
+        g_assert_cmpstr(error->message, ==, sentence);
+}
+
+static void
+set(LogOptions *o, const char *key, const char *value)
+{
+        g_autoptr(GError) error = NULL;
+        (void)log_options_set(o, key, value, &error);
+        g_assert_no_error(error);
+}
+
+static void
+test_values(void)
+{
+        g_autoptr(LogOptions) o = log_options_new("d", tables);
+        g_assert_cmpint(log_options_number(o, "flag"), ==, 1);
+        g_assert_cmpint(log_options_number(o, "size"), ==, 0);
+        g_assert_null(log_options_string(o, "word"));
+        g_assert_false(log_options_has(o, "count"));
+        set(o, "flag", "No");
+        set(o, "count", "7");
+        set(o, "count", "8");
+        set(o, "size", "1m");
+        set(o, "kind", "c");
+        set(o, "word", "a=b");
+        g_assert_cmpint(log_options_number(o, "flag"), ==, 0);
+        g_assert_cmpint(log_options_number(o, "count"), ==, 8);
+        g_assert_cmpint(log_options_number(o, "size"), ==, 1000000);
+        g_assert_cmpint(log_options_number(o, "kind"), ==, 2);
+        g_assert_cmpint(log_options_number(o, "wait"), ==, 2000000);
+        g_assert_cmpstr(log_options_string(o, "word"), ==, "a=b");
+        g_assert_null(log_options_all(o, "pattern")[0]);
+        set(o, "pattern", "x");
+        set(o, "pattern", "y");
+        const char *const *all = log_options_all(o, "pattern");
+        g_assert_cmpstr(all[0], ==, "x");
+        g_assert_cmpstr(all[1], ==, "y");
+        g_assert_null(all[2]);
+}
+
+static void
+test_refusals(void)
+{
+        g_autoptr(LogOptions) o = log_options_new("d", tables);
+        assert_refused(o, "flag", "maybe", "Log driver d: option flag can't be 'maybe'; allowed: true or false");
+        assert_refused(o, "count", "0",
+                       "Log driver d: option count can't be '0'; allowed: a whole number, at least 1, at most 9");
+        assert_refused(o, "count", "10",
+                       "Log driver d: option count can't be '10'; allowed: a whole number, at least 1, at most 9");
+        assert_refused(o, "size", "0",
+                       "Log driver d: option size can't be '0'; allowed: a size such as 100k, 10m or 1g, at least 1");
+        assert_refused(o, "wait", "13s",
+                       "Log driver d: option wait can't be '13s'; allowed: a duration such as 500ms, 2s or 1m30s, "
+                       "at most 12s");
+        assert_refused(o, "kind", "d", "Log driver d: option kind can't be 'd'; allowed: a, b, c");
+        assert_refused(o, "nope", "1",
+                       "Log driver d has no option nope (given as nope=1); it has: flag, count, size, wait, kind, "
+                       "word, pattern");
+}
+
+/* Every default in every table is a value that the option itself would take. */
+static void
+test_defaults(void)
+{
+        for (const LogDriver *const *d = log_drivers(); *d; d++) {
+                const LogOption *all[] = {log_sink_options(), (*d)->options, NULL};
+                g_autoptr(LogOptions) o = log_options_new((*d)->name, all);
+                for (int t = 0; all[t]; t++)
+                        for (const LogOption *option = all[t]; option->name; option++) {
+                                g_assert_nonnull(option->help);
+                                g_assert_null(strchr(option->name, '.'));
+                                if (option->fallback)
+                                        set(o, option->name, option->fallback);
+                        }
+        }
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/log/option/sizes", test_sizes);
+        g_test_add_func("/log/option/durations", test_durations);
+        g_test_add_func("/log/option/values", test_values);
+        g_test_add_func("/log/option/refusals", test_refusals);
+        g_test_add_func("/log/option/defaults", test_defaults);
+        return g_test_run();
+}

@@ -1,0 +1,228 @@
+#include "log/queue.h"
+
+#include <glib.h>
+#include <string.h>
+
+/* Adds `text` as a message that stands for a record of the same bytes. */
+static void
+add(LogQueue *q, const char *text, StreamId stream, unsigned flags)
+{
+        size_t len = strlen(text);
+        LogRecord r = {.bytes = text, .len = (uint32_t)len, .stream = (uint8_t)stream, .flags = (uint8_t)flags};
+        LogBlock *b = log_queue_block(q, len);
+        char *at = log_block_room(b, len);
+        g_assert_nonnull(at);
+        memcpy(at, text, len);
+        log_block_add(b, len, &r);
+}
+
+static void
+assert_next(LogQueue *q, size_t max, const char *text)
+{
+        const char *bytes = "";
+        size_t len = log_queue_next(q, max, &bytes);
+        g_assert_cmpmem(bytes, len, text, strlen(text));
+}
+
+static void
+test_write(void)
+{
+        LogQueue q = {0};
+        g_assert_true(log_queue_is_empty(&q));
+        assert_next(&q, 99, "");
+        add(&q, "one", STREAM_STDOUT, 0);
+        add(&q, "two", STREAM_STDERR, LOG_RECORD_PARTIAL);
+        add(&q, "three", STREAM_STDOUT, 0);
+        assert_next(&q, SIZE_MAX, "onetwothree");
+        assert_next(&q, 10, "onetwo");
+        assert_next(&q, 2, "");
+        g_assert_cmpuint(log_queue_next_len(&q), ==, 3);
+        log_queue_wrote(&q, 4);
+        g_assert_cmpuint(q.torn, ==, 1);
+        assert_next(&q, 1, "wo");
+        g_assert_cmpuint(q.done.records, ==, 1);
+        g_assert_cmpuint(q.done.bytes, ==, 4);
+        log_queue_wrote(&q, 2);
+        assert_next(&q, 5, "three");
+        log_queue_wrote(&q, 5);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.records, ==, 3);
+        g_assert_cmpuint(q.done.bytes, ==, 4 + 3 + 6);
+        g_assert_cmpuint(log_queue_memory(&q), ==, 0);
+        log_queue_release(&q);
+        g_assert_null(q.head);
+}
+
+static void
+test_rewind(void)
+{
+        LogQueue q = {0};
+        add(&q, "one", STREAM_STDOUT, 0);
+        add(&q, "two", STREAM_STDOUT, 0);
+        log_queue_wrote(&q, 5);
+        assert_next(&q, SIZE_MAX, "o");
+        log_queue_rewind(&q);
+        assert_next(&q, SIZE_MAX, "two");
+        log_queue_release(&q);
+        g_assert_nonnull(q.head);
+        LogCount dropped = {0};
+        log_queue_clear(&q, &dropped);
+        g_assert_cmpuint(dropped.records, ==, 1);
+        g_assert_cmpuint(dropped.bytes, ==, 4);
+}
+
+static void
+test_acknowledged(void)
+{
+        LogQueue q = {0};
+        add(&q, "one", STREAM_STDOUT, 0);
+        add(&q, "two", STREAM_STDOUT, 0);
+        add(&q, "six", STREAM_STDOUT, 0);
+        log_queue_sent(&q, 6);
+        g_assert_false(log_queue_is_sent(&q));
+        assert_next(&q, SIZE_MAX, "six");
+        log_queue_sent(&q, 3);
+        g_assert_true(log_queue_is_sent(&q));
+        g_assert_false(log_queue_is_empty(&q));
+        log_queue_done(&q, 1);
+        g_assert_cmpuint(q.done.records, ==, 1);
+        log_queue_rewind(&q);
+        assert_next(&q, SIZE_MAX, "twosix");
+        log_queue_sent(&q, 6);
+        log_queue_done(&q, 2);
+        g_assert_true(log_queue_is_empty(&q));
+        add(&q, "new", STREAM_STDOUT, 0);
+        assert_next(&q, SIZE_MAX, "new");
+        log_queue_wrote(&q, 3);
+        g_assert_cmpuint(q.done.records, ==, 4);
+        log_queue_release(&q);
+}
+
+/* More than a block holds; each message comes out once and in order, however it is cut. */
+static void
+test_blocks(void)
+{
+        LogQueue q = {0};
+        g_autoptr(GString) in = g_string_new(NULL), out = g_string_new(NULL);
+        for (int i = 0; i < 60000; i++) {
+                g_autofree char *text = g_strdup_printf("message %d;", i);
+                add(&q, text, i % 2 ? STREAM_STDERR : STREAM_STDOUT, 0);
+                g_string_append(in, text);
+        }
+        g_assert_true(q.head != q.tail);
+        g_assert_cmpuint(log_queue_memory(&q), ==, in->len + 60000 * sizeof(LogEntry));
+        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 60000);
+        const char *bytes;
+        for (size_t len, step = 1; (len = log_queue_next(&q, 5000, &bytes)) > 0; step = step * 7 % 4999) {
+                g_string_append_len(out, bytes, (gssize)MIN(len, step));
+                log_queue_wrote(&q, MIN(len, step));
+        }
+        g_assert_cmpstr(in->str, ==, out->str);
+        g_assert_cmpuint(q.done.records, ==, 60000);
+        g_assert_true(log_queue_is_empty(&q));
+        log_queue_release(&q);
+}
+
+static void
+test_big_message(void)
+{
+        LogQueue q = {0};
+        g_autofree char *text = g_strnfill(1 << 20, 'b');
+        add(&q, "small", STREAM_STDOUT, 0);
+        add(&q, text, STREAM_STDOUT, 0);
+        assert_next(&q, SIZE_MAX, "small");
+        log_queue_wrote(&q, 5);
+        assert_next(&q, SIZE_MAX, text);
+        log_queue_wrote(&q, 1 << 20);
+        log_queue_release(&q);
+        g_assert_null(q.head);
+}
+
+static void
+test_undo(void)
+{
+        LogQueue q = {0};
+        add(&q, "one", STREAM_STDOUT, 0);
+        add(&q, "two", STREAM_STDOUT, 0);
+        log_queue_undo(&q);
+        add(&q, "six", STREAM_STDOUT, 0);
+        assert_next(&q, SIZE_MAX, "onesix");
+        log_queue_wrote(&q, 6);
+        log_queue_release(&q);
+}
+
+static void
+test_peek(void)
+{
+        LogQueue q = {0};
+        LogMessage m[2];
+        add(&q, "one", STREAM_STDERR, 0);
+        add(&q, "two", STREAM_STDOUT, 0);
+        add(&q, "six", STREAM_STDOUT, 0);
+        g_assert_cmpuint(log_queue_peek(&q, m, 2), ==, 2);
+        g_assert_cmpmem(m[0].bytes, m[0].len, "one", 3);
+        g_assert_cmpuint(m[0].stream, ==, STREAM_STDERR);
+        g_assert_cmpmem(m[1].bytes, m[1].len, "two", 3);
+        log_queue_wrote(&q, 6);
+        g_assert_cmpuint(log_queue_peek(&q, m, 2), ==, 1);
+        g_assert_cmpmem(m[0].bytes, m[0].len, "six", 3);
+        log_queue_wrote(&q, 3);
+        g_assert_cmpuint(log_queue_peek(&q, m, 2), ==, 0);
+        log_queue_release(&q);
+}
+
+static LogCount
+drop(LogQueue *q, bool expected, bool expected_open)
+{
+        LogCount dropped = {0};
+        StreamId stream;
+        bool open = false;
+        g_assert_cmpint(log_queue_drop_oldest(q, &dropped, &stream, &open), ==, expected);
+        g_assert_cmpint(open, ==, expected_open);
+        return dropped;
+}
+
+static void
+test_drop_oldest(void)
+{
+        LogQueue q = {0};
+        (void)drop(&q, false, false);
+        add(&q, "a", STREAM_STDOUT, 0);
+        add(&q, "b", STREAM_STDOUT, LOG_RECORD_PARTIAL);
+        add(&q, "E", STREAM_STDERR, 0);
+        add(&q, "c", STREAM_STDOUT, LOG_RECORD_PARTIAL | LOG_RECORD_CONTINUES);
+        add(&q, "d", STREAM_STDOUT, LOG_RECORD_CONTINUES);
+        add(&q, "f", STREAM_STDOUT, LOG_RECORD_PARTIAL);
+        g_assert_cmpuint(drop(&q, true, false).bytes, ==, 2);
+        LogCount line = drop(&q, true, false);
+        g_assert_cmpuint(line.records, ==, 3);
+        g_assert_cmpuint(line.bytes, ==, 4);
+        assert_next(&q, SIZE_MAX, "E");
+        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 2);
+        log_queue_wrote(&q, 1);
+        assert_next(&q, SIZE_MAX, "f");
+        (void)drop(&q, true, true);
+        g_assert_true(log_queue_is_empty(&q));
+        add(&q, "new", STREAM_STDOUT, 0);
+        log_queue_wrote(&q, 1);
+        (void)drop(&q, false, false);
+        log_queue_wrote(&q, 2);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.records, ==, 2);
+        log_queue_release(&q);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/log/queue/write", test_write);
+        g_test_add_func("/log/queue/rewind", test_rewind);
+        g_test_add_func("/log/queue/acknowledged", test_acknowledged);
+        g_test_add_func("/log/queue/blocks", test_blocks);
+        g_test_add_func("/log/queue/big-message", test_big_message);
+        g_test_add_func("/log/queue/undo", test_undo);
+        g_test_add_func("/log/queue/peek", test_peek);
+        g_test_add_func("/log/queue/drop-oldest", test_drop_oldest);
+        return g_test_run();
+}
