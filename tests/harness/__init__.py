@@ -8,7 +8,7 @@ ways to start the monitor, and a check at the end that nothing is left behind. E
     CONMON_TEST_USER    if the tests run as root: the number of an ordinary user to run them as
 """
 
-from .attach import Attach
+from .attach import Attach, drain
 from .case import Case, CID, RUNTIME, CONMON, SHORT_CID
 from .check import Failure, Skip, check, equal, matches, skip, wait_for
 from .inotify import Inotify

@@ -79,3 +79,18 @@ class Attach:
 
     def close(self):
         self.socket.close()
+
+
+def drain(clients, timeout=20):
+    """Reads from all at the same time until the monitor has closed every connection."""
+    deadline = time.monotonic() + timeout
+    poller, open_clients = select.poll(), {client.socket.fileno(): client for client in clients}
+    for fd in open_clients:
+        poller.register(fd, select.POLLIN)
+    while open_clients:
+        ready = poller.poll(max(deadline - time.monotonic(), 0) * 1000)
+        check(ready, f'{len(open_clients)} connections did not end within {timeout} s')
+        for fd, _ in ready:
+            if open_clients[fd].packet() is None:
+                poller.unregister(fd)
+                del open_clients[fd]

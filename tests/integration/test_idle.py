@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+"""Idle costs nothing: no wake-up in any state in which nothing happens."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+SECONDS = float(os.environ.get('CONMON_TEST_IDLE_SECONDS', '10'))
+
+
+def states(t):
+    """(description, monitor) for each state, all at the same time."""
+    yield 'running', t.create('pause', places=t.monitor('running'))
+    yield 'running with stdin', t.create('pause', '-i', places=t.monitor('stdin'))
+    yield 'running with a terminal', t.create('pause', '-t', places=t.monitor('terminal'))
+    yield 'journald', t.create('pause', log='journald', places=t.monitor('journald'))
+    yield 'after output', _after_output(t)
+    yield 'client attached', _with_client(t, 'client')
+    yield 'client attached to a terminal', _with_client(t, 'tty-client', '-t')
+    yield 'client gone', _client_gone(t, 'gone')
+    yield 'client gone from stdin', _client_gone(t, 'gone-stdin', '-i')
+    yield 'client half closed', _half_closed(t)
+    yield "container's stdin closed", _stdin_closed(t)
+    yield 'stdin full', _stdin_full(t)
+    yield 'streams closed', _streams_closed(t)
+    yield 'terminal without slave', _no_slave(t)
+    yield 'after resizes and reopens', _after_control(t)
+    yield 'exec', t.exec('pause', places=t.monitor('exec'))
+    yield 'with a timeout far away', t.create('pause', '-T', '3600', places=t.monitor('timeout'))
+    yield 'relaying notifications', _notify(t)
+    yield 'no child', t.create('pause', runtime='container foster\npidfile', places=t.monitor('foster'))
+    yield 'passthrough', t.create('pause', log='passthrough', places=t.monitor('passthrough'))
+    yield 'stream paused for a client', _paused(t)
+    yield 'exit command', _exit_command(t)
+
+
+def _after_output(t):
+    m = t.create('print out\\n\neprint err\\n\nprint unfinished\npause', places=t.monitor('output'))
+    m.logged(b'unfinished')
+    return m
+
+
+def _with_client(t, name, *extra):
+    m = t.create('pause', *extra, places=t.monitor(name))
+    t.stack.callback(m.attach().close)
+    return m
+
+
+def _client_gone(t, name, *extra):
+    m = t.create(f'wait @/{name}-go\nprint out\\n\npause', *extra, places=t.monitor(name))
+    client = m.attach()
+    client.send(b'x')
+    t.touch(f'{name}-go')
+    client.until(b'out')
+    client.close()
+    return m
+
+
+def _half_closed(t):
+    m = t.create('pause', '-i', places=t.monitor('half'))
+    client = m.attach()
+    t.stack.callback(client.close)
+    client.half_close()
+    return m
+
+
+def _stdin_closed(t):
+    m = t.create('close 0\nprint closed\\n\npause', '-i', places=t.monitor('closed'))
+    client = m.attach()
+    t.stack.callback(client.close)
+    m.logged(b'closed')
+    client.send(b'x' * 20000)
+    client.send(b'x' * 20000)
+    return m
+
+
+def _stdin_full(t):
+    m = t.create('pause', '-i', places=t.monitor('full'))
+    client = m.attach()
+    t.stack.callback(client.close)
+    client.socket.setblocking(False)
+    try:
+        while True:
+            client.socket.send(b'x' * 32768)
+    except BlockingIOError:
+        return m
+
+
+def _streams_closed(t):
+    m = t.create('touch @/streams-ready\nclose 0\nclose 1\nclose 2\npause', '-i', places=t.monitor('streams'))
+    t.exists('streams-ready')
+    return m
+
+
+def _no_slave(t):
+    m = t.create('touch @/slave-ready\nclose 0\nclose 1\nclose 2\npause', '-t', places=t.monitor('slave'))
+    t.exists('slave-ready')
+    return m
+
+
+def _after_control(t):
+    m = t.create('pause', '-t', places=t.monitor('control'))
+    m.control('1 24 80\n2 0 0\nnonsense\n')
+    m.control('30 90\n', 'winsz')
+    return m
+
+
+def _notify(t):
+    m = t.monitor('notify')
+    (m.bundle / 'notify').mkdir()
+    return t.create('pause', '--sdnotify-socket', '/nonexistent', places=m)
+
+
+def _paused(t):
+    m = t.monitor('paused')
+    t.create('wait @/paused-go\nfill 1 99999999999 100', log='none', places=m)
+    client = m.attach()
+    t.stack.callback(client.close)
+    time.sleep(0.05)
+    t.touch('paused-go')
+    return m
+
+
+def _exit_command(t):
+    m = t.create('exit 0', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
+                 'touch @/command-ready', '--exit-command-arg', 'wait @/command-go', places=t.monitor('command'))
+    t.exists('command-ready')
+    return m
+
+
+@slow(90)
+@differs('the reference wakes up for terminals without slave and for a closed stdin')
+def test_no_wake_ups(t):
+    """R01, B01, B04, B06, B54: 0 context switches in 10 s."""
+    monitors = list(states(t))
+    time.sleep(1)
+    before = {what: (context_switches(m.pid), cpu_seconds(m.pid)) for what, m in monitors}
+    time.sleep(SECONDS)
+    busy = []
+    for what, m in monitors:
+        switches, seconds = context_switches(m.pid) - before[what][0], cpu_seconds(m.pid) - before[what][1]
+        print(f'{what}: {switches} context switches, {seconds:.2f} s')
+        if switches or seconds:
+            busy.append(f'{what}: {switches}')
+    t.touch('command-go')
+    check(not busy, f'context switches in {SECONDS} s: {", ".join(busy)}')
+
+
+def test_memory_is_given_back(t):
+    """R03: a flood of output leaves nothing behind."""
+    m = t.create('wait @/go\nfill 1 50000000 100\ntouch @/done\npause', log='none')
+    time.sleep(0.05)
+    before = int(status_field(m.pid, 'RssAnon').split()[0])
+    t.touch('go')
+    t.exists('done')
+    time.sleep(0.3)
+    after = int(status_field(m.pid, 'RssAnon').split()[0])
+    check(after - before < 200, f'anonymous memory before {before} kB, after {after} kB')
+
+
+def test_one_thread(t):
+    """B04: no hidden threads."""
+    for extra in ([], ['-t'], ['-i'], ['-l', 'journald']):
+        m = t.create('pause', *extra, places=t.monitor('m' + ''.join(extra)))
+        equal(status_field(m.pid, 'Threads'), '1', f'threads with {extra}')
+
+
+if __name__ == '__main__':
+    main()

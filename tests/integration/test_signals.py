@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+"""Signals to the monitor, in each of its phases."""
+
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+TRAPS = '; '.join(f'trap "echo {number}; exit {number}" {number}' for number in (15, 2, 3))
+
+
+def test_forwarded_to_the_container(t):
+    """The same number; the monitor goes on until the container ends."""
+    for number in FORWARDED:
+        m = t.create(f'sh {TRAPS}; echo ready; while :; do sleep 0.01; done', places=t.monitor(str(int(number))))
+        m.logged(b'ready')
+        kill(m.pid, number)
+        m.finish(int(number))
+
+
+def test_container_may_ignore_them(t):
+    m = t.create('ignore 15\nignore 2\nignore 3\ntouch @/ready\nwait @/go\nexit 4')
+    t.exists('ready')
+    for number in FORWARDED * 5:
+        kill(m.pid, number)
+    t.touch('go')
+    m.finish(4)
+
+
+def test_default_action_kills_the_container(t):
+    for number in FORWARDED:
+        m = t.create('pause', places=t.monitor(str(int(number))))
+        kill(m.pid, number)
+        m.finish(128 + number)
+
+
+def test_forwarded_to_the_runtime(t):
+    """While the container is not known, the runtime gets them."""
+    for number in FORWARDED:
+        m = t.launch('', runtime=f'touch @/ready{int(number)}\npause', places=t.monitor(str(int(number)))).go()
+        t.exists(f'ready{int(number)}')
+        kill(m.pid, number)
+        equal(m.wait(), 1)
+        if not t.reference:
+            equal(m.sync.messages(), [{'data': -1}])
+        check(not m.exit_file.exists(), 'an exit file')
+
+
+def test_forwarded_to_the_runtime_with_a_terminal(t):
+    if t.reference:
+        skip('the file in TMPDIR stays (section 8)')
+    m = t.launch('', '-t', runtime='touch @/ready\npause').go()
+    t.exists('ready')
+    kill(m.pid, signal.SIGTERM)
+    equal(m.wait(), 1)
+
+
+def test_harmless_signals(t):
+    """SIGUSR1 and SIGCHLD make the monitor look at its children, SIGPIPE nothing. B05, B12"""
+    m = t.create('wait @/go\nexit 3')
+    for _ in range(20):
+        for number in (signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE):
+            kill(m.pid, number)
+    t.touch('go')
+    m.finish(3)
+
+
+def test_harmless_signals_while_the_runtime_works(t):
+    """B05"""
+    m = t.launch('exit 3', runtime='touch @/ready\nwait @/go\ncontainer\npidfile').go()
+    t.exists('ready')
+    for _ in range(20):
+        for number in (signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE):
+            kill(m.pid, number)
+    t.touch('go')
+    m.created().finish(3)
+
+
+def test_harmless_signals_during_the_exit_command(t):
+    """B05"""
+    m = t.create('exit 3', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
+                 'touch @/ready', '--exit-command-arg', 'wait @/go')
+    t.exists('ready')
+    for _ in range(20):
+        for number in (signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE):
+            kill(m.pid, number)
+    check(alive(m.pid), 'the monitor died during the exit command')
+    t.touch('go')
+    m.finish(3)
+
+
+def test_deadly_signals(t):
+    """Those with a default action keep it: the monitor dies, the container lives on."""
+    for number in (signal.SIGHUP, signal.SIGALRM, signal.SIGUSR2):
+        m = t.create('pause', places=t.monitor(str(int(number))))
+        kill(m.pid, number)
+        equal(m.wait(), -number)
+        kill(m.container)
+
+
+def test_stop_and_continue(t):
+    m = t.create('exit 3')
+    kill(m.pid, signal.SIGSTOP)
+    kill(m.pid, signal.SIGCONT)
+    m.finish(3)
+
+
+def test_stopped_container_has_not_ended(t):
+    m = t.create('wait @/go\nexit 3')
+    kill(m.container, signal.SIGSTOP)
+    time.sleep(0.05)
+    check(not m.ended() and not m.exit_file.exists(), 'a stopped container was taken for an ended one')
+    t.touch('go')
+    kill(m.container, signal.SIGCONT)
+    m.finish(3)
+
+
+def test_storm(t):
+    """B10: any number of signals, also after the container has died."""
+    m = t.create('exit 3', '--exit-command', '/bin/sleep', '--exit-command-arg', '0.2')
+    for _ in range(300):
+        for number in (*FORWARDED, signal.SIGUSR1, signal.SIGCHLD):
+            kill(m.pid, number)
+    check(m.wait() in (3, -15, -2, -3, 128 + 15, 128 + 2, 128 + 3), f'status {m.wait()}')
+
+
+def test_term_after_the_end(t):
+    """C09: once the container has ended nothing else is signalled, and nothing is waited for in vain."""
+    m = t.create('exit 3', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
+                 'touch @/ready', '--exit-command-arg', 'wait @/go', '--exit-command-arg', 'touch @/done')
+    t.exists('ready')
+    kill(m.pid, signal.SIGTERM)
+    t.touch('go')
+    m.wait()
+    equal(m.exit_file.read_text(), '3')
+    t.exists('done')
+
+
+def test_forwarded_to_a_container_that_is_no_child(t):
+    if t.reference:
+        skip('22.2')
+    m = t.create('pause', runtime='container foster\npidfile')
+    kill(m.pid, signal.SIGTERM)
+    m.finish(-1)
+    check(not alive(m.container), 'the container lives')
+
+
+def test_signals_never_reach_an_unrelated_process(t):
+    """B14: the pid of the runtime may be in use again when the signal comes."""
+    m = t.create('ignore 15\ntouch @/ready\npause', runtime='dump @/runtime\ncontainer\npidfile')
+    t.exists('ready')
+    kill(m.pid, signal.SIGTERM)
+    time.sleep(0.02)
+    check(alive(m.container) and alive(m.pid), 'monitor or container died')
+    kill(m.container)
+    m.finish(137)
+
+
+if __name__ == '__main__':
+    main()
