@@ -1,0 +1,69 @@
+#pragma once
+
+/* The command line. */
+
+#include "base/diag.h"
+
+#include <glib.h>
+#include <stdbool.h>
+
+/* Every option with the name it has on the command line; conmon(8) describes them. Strings are NULL, arrays
+ * NULL, if the option was not given. */
+typedef struct Options {
+        gboolean api_version; /* false: the oldest protocol of the sync pipe */
+        char *bundle; /* the working directory if not given; NULL for exec without it */
+        char *cid;
+        char *conmon_pidfile;
+        char *container_pidfile; /* never NULL */
+        char *cuuid;
+        gboolean exec;
+        gboolean exec_attach;
+        char *exec_process_spec;
+        char *exit_command;
+        char **exit_command_args;
+        int exit_delay; /* seconds */
+        char *exit_dir;
+        gboolean full_attach;
+        gboolean leave_stdin_open;
+        char *log_level;
+        char **log_paths;
+        char **log_drivers;
+        char **log_opts;
+        gint64 log_size_max;
+        gint64 log_global_size_max;
+        char *log_tag;
+        char **log_labels;
+        gboolean log_rotate;
+        int log_max_files;
+        char **log_allowlist_dirs;
+        gboolean no_container_partial_message;
+        char *name;
+        gboolean no_new_keyring;
+        gboolean no_pivot;
+        gboolean no_sync_log;
+        char *persist_dir;
+        gboolean replace_listen_pid;
+        char *restore;
+        char *runtime;
+        char **runtime_args;
+        char **runtime_opts;
+        char *sdnotify_socket;
+        char *seccomp_notify_socket;
+        char *seccomp_notify_plugins;
+        char *socket_dir_path; /* never NULL */
+        gboolean stdin_open;
+        gboolean sync;
+        gboolean syslog;
+        gboolean systemd_cgroup;
+        gboolean terminal;
+        int timeout; /* seconds */
+        gboolean version;
+} Options;
+
+/* Parses and checks the command line and sets up the monitor's own messages (level, syslog). Returns true if
+ * the monitor is to start. Otherwise everything has been printed (version, help, or the error on stderr) and
+ * *ret_status is the exit status. */
+bool options_load(Options *o, int argc, char **argv, int *ret_status);
+
+/* Frees what *o holds. */
+void options_clear(Options *o);

@@ -1,0 +1,147 @@
+#include "ctl/parent_pipe.h"
+
+#include "base/diag.h"
+#include "base/error.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long a full pipe may keep a message waiting. */
+#define SEND_TIMEOUT_MS 5000
+
+static int
+parse_fd(const char *text)
+{
+        char *end = NULL;
+        errno = 0;
+        long n = strtol(text, &end, 10);
+        if (errno)
+                return -errno;
+        if (*end || n < 0 || n > G_MAXINT)
+                return -EINVAL;
+        return (int)n;
+}
+
+gboolean
+parent_pipe_open(const char *variable, int *ret_fd, GError **error)
+{
+        const char *text = getenv(variable);
+        *ret_fd = -1;
+        if (!text || !*text)
+                return TRUE;
+        int fd = parse_fd(text);
+        if (fd < 0)
+                return error_set(error, CONMON_ERROR_USAGE, "unable to parse %s %s", variable, strerror(-fd));
+        int r = fd_set_cloexec(fd, true);
+        if (r < 0)
+                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable, strerror(-r));
+        *ret_fd = fd;
+        return TRUE;
+}
+
+void
+parent_pipe_wait(int fd)
+{
+        char discarded[8192];
+        for (;;) {
+                ssize_t n = fd_read(fd, discarded, sizeof discarded);
+                if (n != -EAGAIN)
+                        return;
+                struct pollfd p = {.fd = fd, .events = POLLIN};
+                (void)poll(&p, 1, -1);
+        }
+}
+
+/* Length of the character at `text`: a whole UTF-8 sequence, or one byte of something else. */
+static size_t
+character_length(const char *text)
+{
+        gunichar c = g_utf8_get_char_validated(text, -1);
+        if (c == (gunichar)-1 || c == (gunichar)-2)
+                return 1;
+        return (size_t)(g_utf8_next_char(text) - text);
+}
+
+/* Writes the JSON form of the character to `out` (at most 6 bytes and no NUL) and returns its length. */
+static size_t
+escape(const char *text, size_t len, char *out)
+{
+        static const char specials[] = "\"\\/\n\r\t\b\f", letters[] = "\"\\/nrtbf";
+        const char *special = strchr(specials, *text);
+        if (special) {
+                out[0] = '\\';
+                out[1] = letters[special - specials];
+                return 2;
+        }
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f) {
+                static const char hex[] = "0123456789abcdef";
+                memcpy(out, "\\u00", 4);
+                out[4] = hex[c >> 4];
+                out[5] = hex[c & 15];
+                return 6;
+        }
+        memcpy(out, text, len);
+        return len;
+}
+
+GString *
+parent_pipe_format(const char *key, int value, const char *text)
+{
+        GString *line = g_string_new(NULL);
+        g_string_printf(line, "{\"%s\": %d", key, value);
+        if (text && *text) {
+                const size_t tail = strlen("\"}\n");
+                g_string_append(line, ", \"message\": \"");
+                while (*text) {
+                        char unit[8];
+                        size_t taken = character_length(text);
+                        size_t len = escape(text, taken, unit);
+                        if (line->len + len + tail > PARENT_PIPE_LINE_MAX)
+                                break;
+                        g_string_append_len(line, unit, (gssize)len);
+                        text += taken;
+                }
+                g_string_append_c(line, '"');
+        }
+        g_string_append(line, "}\n");
+        return line;
+}
+
+/* One write(2), because each is a record for a SEQPACKET reader. */
+static int
+write_message(int fd, const GString *line)
+{
+        size_t done = 0;
+        while (done < line->len) {
+                ssize_t n = write(fd, line->str + done, line->len - done);
+                if (n >= 0)
+                        done += (size_t)n;
+                else if (errno == EAGAIN || errno == ENOBUFS) {
+                        struct pollfd p = {.fd = fd, .events = POLLOUT};
+                        if (poll(&p, 1, SEND_TIMEOUT_MS) == 0)
+                                return -ETIMEDOUT;
+                } else if (errno != EINTR)
+                        return -errno;
+        }
+        return 0;
+}
+
+void
+parent_pipe_send(int *fd, const char *key, int value, const char *text)
+{
+        if (*fd < 0)
+                return;
+        GString *line = parent_pipe_format(key, value, text);
+        int r = write_message(*fd, line);
+        g_string_free(line, TRUE);
+        if (r == 0)
+                return;
+        if (r != -EPIPE)
+                diag_error("Unable to send the message \"%s\": %d to the caller: %s", key, value, strerror(-r));
+        fd_close(fd);
+}

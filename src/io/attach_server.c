@@ -1,0 +1,302 @@
+#include "io/attach_server.h"
+
+#include "base/diag.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/sockpath.h"
+#include "base/watch.h"
+#include "io/attach_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BACKLOG 10
+
+/* More clients at a time are turned away. */
+#define CLIENTS_MAX 1000
+
+/* After a failed accept(2): no descriptors, no memory. */
+#define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
+
+struct AttachServer {
+        char *path;
+        int fd; /* -1 when no longer listening */
+        Watch watch;
+        Timer retry_timer;
+        bool late;
+        bool input_end_closes_stdin;
+        ContainerStdin *input;
+        GPtrArray *clients; /* of AttachClient */
+        GPtrArray *gone;    /* those of them that are freed in the next round of the main loop */
+        Timer gone_timer;
+        AttachClientConfig client_config;
+        AttachClientEvents client_events;
+        AttachWantsFunc on_wants;
+        void *data;
+};
+
+static int
+bind_and_listen(int fd, const char *path)
+{
+        SockPath address;
+        int r = sockpath_init(&address, path);
+        if (r < 0)
+                return r;
+        (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
+        if (bind(fd, (struct sockaddr *)&address.addr, address.len) < 0 || listen(fd, BACKLOG) < 0)
+                r = -errno;
+        sockpath_done(&address);
+        return r;
+}
+
+static gboolean
+make_link(const char *target, const char *path, GError **error)
+{
+        if (unlink(path) < 0 && errno != ENOENT)
+                return error_set_errno(error, errno, "Failed to remove the old %s", path);
+        if (symlink(target, path) < 0)
+                return error_set_errno(error, errno, "Failed to create the symlink %s to the bundle", path);
+        return TRUE;
+}
+
+static void
+free_gone(void *data)
+{
+        AttachServer *s = data;
+        for (guint i = 0; i < s->gone->len; i++)
+                g_ptr_array_remove_fast(s->clients, s->gone->pdata[i]);
+        g_ptr_array_set_size(s->gone, 0);
+}
+
+static void
+on_gone(AttachClient *c, void *data)
+{
+        AttachServer *s = data;
+        g_ptr_array_add(s->gone, c);
+        timer_start(&s->gone_timer, 0);
+        s->on_wants(s->data);
+}
+
+static void
+on_wants(AttachClient *c, void *data)
+{
+        AttachServer *s = data;
+        s->on_wants(s->data);
+}
+
+/* recv(2) returned 0: an empty packet, or the end? The end has no bytes behind it. */
+static bool
+is_input_end(int fd)
+{
+        int left = 0;
+        struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+        return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)) && ioctl(fd, FIONREAD, &left) == 0 && left == 0;
+}
+
+static void
+on_input(AttachClient *c, void *data)
+{
+        AttachServer *s = data;
+        int fd = attach_client_fd(c);
+        ssize_t n = container_stdin_receive(s->input, fd);
+        /* A client that left without reading everything is reported as ECONNRESET, in front of what it sent. */
+        if (n > 0 || n == -EAGAIN || n == -ECONNRESET)
+                return;
+        if (n == 0 && !is_input_end(fd))
+                return;
+        if (s->input_end_closes_stdin)
+                container_stdin_close(s->input);
+        if (n < 0)
+                attach_client_disconnect(c);
+        else
+                attach_client_input_ended(c);
+}
+
+AttachServer *
+attach_server_new(const AttachServerConfig *config, GError **error)
+{
+        g_autofree char *path = g_build_filename(config->bundle, "attach", NULL);
+        if (config->link_path && !make_link(config->bundle, config->link_path, error))
+                return NULL;
+        if (unlink(path) < 0 && errno != ENOENT) {
+                error_set_errno(error, errno, "Failed to remove the old attach socket %s", path);
+                return NULL;
+        }
+        autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int r = fd < 0 ? -errno : bind_and_listen(fd, path);
+        if (r < 0) {
+                error_set_errno(error, r, "Failed to create the attach socket %s", path);
+                return NULL;
+        }
+        AttachServer *s = g_new0(AttachServer, 1);
+        s->path = g_steal_pointer(&path);
+        s->fd = fd_steal(&fd);
+        s->input_end_closes_stdin = config->input_end_closes_stdin;
+        s->input = config->input;
+        s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
+        s->gone = g_ptr_array_new();
+        s->client_config = (AttachClientConfig){.queue_max = 1 << 20, .stall_usec = 2 * G_USEC_PER_SEC};
+        s->client_events = (AttachClientEvents){on_input, on_wants, on_gone, s};
+        s->on_wants = config->on_wants;
+        s->data = config->data;
+        timer_init(&s->gone_timer, free_gone, s);
+        return s;
+}
+
+static void
+add_client(AttachServer *s, int fd)
+{
+        if (s->clients->len >= CLIENTS_MAX) {
+                diag_warn("An attach client is turned away: there are %d already", CLIENTS_MAX);
+                fd_close(&fd);
+                return;
+        }
+        AttachClient *c = attach_client_new(fd, !s->late, &s->client_config, &s->client_events);
+        g_ptr_array_add(s->clients, c);
+        attach_client_read(c, container_stdin_wants(s->input));
+}
+
+static void
+accept_pending(AttachServer *s)
+{
+        for (;;) {
+                int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                if (fd >= 0) {
+                        add_client(s, fd);
+                } else if (errno == EAGAIN) {
+                        return;
+                } else if (errno != EINTR && errno != ECONNABORTED) {
+                        diag_warn("Failed to accept an attach client: %s; trying again", strerror(errno));
+                        watch_disarm(&s->watch);
+                        timer_start(&s->retry_timer, ACCEPT_RETRY_USEC);
+                        return;
+                }
+        }
+}
+
+static void
+on_connection(GIOCondition revents, void *data)
+{
+        accept_pending(data);
+}
+
+static void
+on_retry(void *data)
+{
+        AttachServer *s = data;
+        watch_arm(&s->watch, G_IO_IN);
+        accept_pending(s);
+}
+
+void
+attach_server_start(AttachServer *s)
+{
+        watch_init(&s->watch, s->fd, WATCH_PRIORITY_ACCEPT, on_connection, s);
+        timer_init(&s->retry_timer, on_retry, s);
+        watch_arm(&s->watch, G_IO_IN);
+        accept_pending(s);
+}
+
+void
+attach_server_set_late(AttachServer *s)
+{
+        s->late = true;
+}
+
+void
+attach_server_send(AttachServer *s, StreamId stream, const char *bytes, size_t len)
+{
+        AttachChunk *chunk = NULL;
+        for (guint i = 0; i < s->clients->len; i++)
+                attach_client_send(s->clients->pdata[i], stream, bytes, len, &chunk);
+        attach_chunk_unref(chunk);
+}
+
+bool
+attach_server_wants(const AttachServer *s, StreamId stream)
+{
+        for (guint i = 0; i < s->clients->len; i++)
+                if (!attach_client_wants(s->clients->pdata[i], stream))
+                        return false;
+        return true;
+}
+
+void
+attach_server_read_clients(AttachServer *s, bool wanted)
+{
+        for (guint i = 0; i < s->clients->len; i++)
+                attach_client_read(s->clients->pdata[i], wanted);
+}
+
+bool
+attach_server_is_behind(const AttachServer *s)
+{
+        for (guint i = 0; i < s->clients->len; i++)
+                if (attach_client_is_behind(s->clients->pdata[i]))
+                        return true;
+        return false;
+}
+
+void
+attach_server_stop_listening(AttachServer *s)
+{
+        if (s->fd < 0)
+                return;
+        if (unlink(s->path) < 0 && errno != ENOENT)
+                diag_warn("Failed to remove the attach socket %s: %s", s->path, strerror(errno));
+        watch_done(&s->watch);
+        timer_stop(&s->retry_timer);
+        fd_close(&s->fd);
+}
+
+/* In a grandchild, so that nobody has to wait for it. */
+static int
+send_rest_in_background(AttachClient *c)
+{
+        int fd = attach_client_fd(c);
+        pid_t pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid > 0) {
+                (void)waitpid(pid, NULL, 0);
+                return 0;
+        }
+        pid = fork();
+        if (pid == 0) {
+                (void)close_range(0, (unsigned int)fd - 1, 0);
+                (void)close_range((unsigned int)fd + 1, ~0U, 0);
+                attach_client_send_rest(c);
+        }
+        _exit(0);
+}
+
+void
+attach_server_hand_over_slow_clients(AttachServer *s)
+{
+        for (guint i = 0; i < s->clients->len; i++) {
+                AttachClient *c = s->clients->pdata[i];
+                int r = attach_client_is_behind(c) ? send_rest_in_background(c) : 0;
+                if (r < 0)
+                        diag_warn("Failed to start a process for a slow attach client: %s; it loses the end of the output",
+                                  strerror(-r));
+        }
+}
+
+void
+attach_server_free(AttachServer *s)
+{
+        if (!s)
+                return;
+        attach_server_stop_listening(s);
+        timer_stop(&s->gone_timer);
+        g_ptr_array_unref(s->clients);
+        g_ptr_array_unref(s->gone);
+        g_free(s->path);
+        g_free(s);
+}

@@ -1,0 +1,255 @@
+#include "io/output_stream.h"
+
+#include "base/diag.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* A terminal's read(2) returns at most this much, so that several make a chunk. */
+#define TERMINAL_READ_MAX 4096
+
+/* How many bytes one stream may deliver before the others get their turn. */
+#define BYTES_PER_TURN (16 * OUTPUT_CHUNK_MAX)
+
+/* The most that a drain reads of a terminal, whose fill level the kernel does not tell. */
+#define TERMINAL_DRAIN_MAX (1 << 20)
+
+#define QUIET_USEC (1 * G_USEC_PER_SEC)
+
+static void on_readable(GIOCondition revents, void *data);
+static void on_hangup_event(GIOCondition revents, void *data);
+static void on_quiet(void *data);
+
+void
+output_stream_init(OutputStream *s, StreamId id, OutputFunc func, void *data)
+{
+        *s = (OutputStream){.id = id, .fd = -1, .hangup_epoll = -1, .func = func, .data = data};
+        timer_init(&s->quiet_timer, on_quiet, s);
+}
+
+void
+output_stream_start(OutputStream *s, int fd, bool is_terminal)
+{
+        s->fd = fd;
+        s->is_terminal = is_terminal;
+        int r = fd_set_nonblock(fd, true);
+        if (r < 0)
+                diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id), strerror(-r));
+        watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_readable, s);
+        if (!s->paused)
+                watch_arm(&s->watch, G_IO_IN);
+}
+
+static void
+leave_hangup(OutputStream *s)
+{
+        watch_done(&s->hangup_watch);
+        fd_close(&s->hangup_epoll);
+}
+
+static void
+end(OutputStream *s)
+{
+        leave_hangup(s);
+        watch_done(&s->watch);
+        fd_close(&s->fd);
+}
+
+static void
+deliver(OutputStream *s, bool more)
+{
+        size_t taken = s->func(s->id, s->buffer.data, s->fill, more, s->data);
+        s->fill -= taken;
+        if (s->fill)
+                memmove(s->buffer.data, s->buffer.data + taken, s->fill);
+}
+
+/* Adds what can be read to the buffer, at most a chunk. Returns how much, 0 at the end, or -errno. */
+static ssize_t
+fill_buffer(OutputStream *s)
+{
+        ssize_t sum = 0;
+        page_buffer_take(&s->buffer, OUTPUT_KEEP_MAX + OUTPUT_CHUNK_MAX);
+        do {
+                ssize_t n = fd_read(s->fd, s->buffer.data + s->fill, OUTPUT_CHUNK_MAX - (size_t)sum);
+                if (n <= 0)
+                        return sum > 0 ? sum : n;
+                sum += n;
+                s->fill += (size_t)n;
+        } while (s->is_terminal && sum <= OUTPUT_CHUNK_MAX - TERMINAL_READ_MAX);
+        return sum;
+}
+
+static bool
+is_readable(int fd)
+{
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+}
+
+/* Nobody has the slave side open: poll(2) would report that for ever. An edge-triggered epoll reports only the
+ * next change, so that waiting for a process that opens the terminal again costs nothing. */
+static void
+enter_hangup(OutputStream *s)
+{
+        watch_disarm(&s->watch);
+        if (s->hangup_epoll >= 0)
+                return;
+        struct epoll_event want = {.events = EPOLLIN | EPOLLET};
+        s->hangup_epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (s->hangup_epoll < 0 || epoll_ctl(s->hangup_epoll, EPOLL_CTL_ADD, s->fd, &want) < 0) {
+                diag_warn("Failed to wait for the terminal to be opened again: %s; its output is no longer read",
+                          strerror(errno));
+                fd_close(&s->hangup_epoll);
+                return;
+        }
+        watch_init(&s->hangup_watch, s->hangup_epoll, WATCH_PRIORITY_IO, on_hangup_event, s);
+        watch_arm(&s->hangup_watch, G_IO_IN);
+}
+
+/* Nothing more can be read now, for the reason that read(2) gave. */
+static void
+on_nothing(OutputStream *s, ssize_t result)
+{
+        if (s->fill)
+                deliver(s, false);
+        if (result == -EAGAIN)
+                return;
+        if (s->is_terminal && result == -EIO) {
+                enter_hangup(s);
+                return;
+        }
+        if (result < 0)
+                diag_warn("Failed to read the container's %s: %s", stream_name(s->id), strerror((int)-result));
+        end(s);
+}
+
+/* An unfinished line was kept because its rest was there; if it is not, nobody else will come for the line. */
+static void
+settle(OutputStream *s)
+{
+        if (s->fill && !is_readable(s->fd))
+                deliver(s, false);
+}
+
+static void
+note_use(OutputStream *s)
+{
+        s->used = true;
+        if (!timer_is_running(&s->quiet_timer))
+                timer_start(&s->quiet_timer, QUIET_USEC);
+}
+
+static void
+pump(OutputStream *s)
+{
+        size_t done = 0;
+        note_use(s);
+        while (!s->paused && done < BYTES_PER_TURN) {
+                ssize_t n = fill_buffer(s);
+                if (n <= 0) {
+                        on_nothing(s, n);
+                        return;
+                }
+                done += (size_t)n;
+                deliver(s, true);
+                if (!s->fill && n < OUTPUT_CHUNK_MAX / 2)
+                        return; /* the kernel had no more a moment ago, and no line waits for its rest */
+        }
+        if (!s->paused)
+                settle(s);
+}
+
+static void
+on_readable(GIOCondition revents, void *data)
+{
+        pump(data);
+}
+
+static void
+on_hangup_event(GIOCondition revents, void *data)
+{
+        OutputStream *s = data;
+        struct epoll_event event;
+        (void)epoll_wait(s->hangup_epoll, &event, 1, 0);
+        if (s->paused)
+                return;
+        ssize_t n = fill_buffer(s);
+        if (n <= 0) {
+                on_nothing(s, n);
+                return;
+        }
+        leave_hangup(s);
+        watch_arm(&s->watch, G_IO_IN);
+        deliver(s, true);
+        pump(s);
+}
+
+static void
+on_quiet(void *data)
+{
+        OutputStream *s = data;
+        if (s->used)
+                timer_start(&s->quiet_timer, QUIET_USEC);
+        else if (!s->fill)
+                page_buffer_release(&s->buffer);
+        s->used = false;
+}
+
+void
+output_stream_pause(OutputStream *s, bool paused)
+{
+        if (s->paused == paused)
+                return;
+        s->paused = paused;
+        if (s->fd < 0)
+                return;
+        if (paused) {
+                watch_disarm(&s->watch);
+                return;
+        }
+        /* Also after a hangup that came meanwhile: reading tells. */
+        leave_hangup(s);
+        watch_arm(&s->watch, G_IO_IN);
+        settle(s);
+}
+
+static size_t
+drain_limit(const OutputStream *s)
+{
+        int held = 0;
+        if (s->is_terminal || ioctl(s->fd, FIONREAD, &held) < 0)
+                return TERMINAL_DRAIN_MAX;
+        return (size_t)held;
+}
+
+void
+output_stream_drain(OutputStream *s)
+{
+        if (s->fd < 0)
+                return;
+        size_t left = drain_limit(s);
+        while (left > 0) {
+                ssize_t n = fill_buffer(s);
+                if (n <= 0)
+                        break;
+                left -= MIN(left, (size_t)n);
+                deliver(s, true);
+        }
+        if (s->fill)
+                deliver(s, false);
+}
+
+void
+output_stream_done(OutputStream *s)
+{
+        end(s);
+        timer_stop(&s->quiet_timer);
+        page_buffer_release(&s->buffer);
+        s->fill = 0;
+}
