@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void
@@ -86,4 +88,21 @@ fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len)
                 *ret_len = text->len;
         *ret_text = g_string_free(text, FALSE);
         return 0;
+}
+
+void
+fd_wait_for_input(int fd)
+{
+        char discarded[4096];
+        while (fd_read(fd, discarded, sizeof discarded) == -EAGAIN) {
+                struct pollfd p = {.fd = fd, .events = POLLIN};
+                (void)poll(&p, 1, -1);
+        }
+}
+
+void
+fd_close_range(unsigned int first, unsigned int last)
+{
+        if (first <= last)
+                (void)syscall(SYS_close_range, first, last, 0);
 }

@@ -40,3 +40,9 @@ ssize_t fd_read(int fd, void *buf, size_t len);
 /* Reads a small file, at most `max` bytes, as a string with a NUL behind it. The caller frees
  * *ret_text with g_free. `len` may be NULL. Returns 0 or -errno. */
 int fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len);
+
+/* Waits until there is something to read or the other end is closed, and reads it; what came is not looked at. */
+void fd_wait_for_input(int fd);
+
+/* Closes every descriptor from first to last, both included (close_range(2)). */
+void fd_close_range(unsigned int first, unsigned int last);

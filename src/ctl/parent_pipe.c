@@ -43,19 +43,6 @@ parent_pipe_open(const char *variable, int *ret_fd, GError **error)
         return TRUE;
 }
 
-void
-parent_pipe_wait(int fd)
-{
-        char discarded[8192];
-        for (;;) {
-                ssize_t n = fd_read(fd, discarded, sizeof discarded);
-                if (n != -EAGAIN)
-                        return;
-                struct pollfd p = {.fd = fd, .events = POLLIN};
-                (void)poll(&p, 1, -1);
-        }
-}
-
 /* Length of the character at `text`: a whole UTF-8 sequence, or one byte of something else. */
 static size_t
 character_length(const char *text)

@@ -14,9 +14,6 @@
  * not set or empty. */
 gboolean parent_pipe_open(const char *variable, int *ret_fd, GError **error);
 
-/* Waits until the caller writes something or closes its end; what came is not looked at. */
-void parent_pipe_wait(int fd);
-
 /* A message is one line of JSON, at most this long: podman reads with a buffer of this size, and of a longer
  * SEQPACKET record it would get only a part. */
 #define PARENT_PIPE_LINE_MAX 4096

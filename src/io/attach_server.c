@@ -195,6 +195,13 @@ on_retry(void *data)
 }
 
 void
+attach_server_accept(AttachServer *s)
+{
+        if (s->fd >= 0)
+                accept_pending(s);
+}
+
+void
 attach_server_start(AttachServer *s)
 {
         watch_init(&s->watch, s->fd, WATCH_PRIORITY_ACCEPT, on_connection, s);
@@ -248,6 +255,7 @@ attach_server_stop_listening(AttachServer *s)
 {
         if (s->fd < 0)
                 return;
+        accept_pending(s);
         if (unlink(s->path) < 0 && errno != ENOENT)
                 diag_warn("Failed to remove the attach socket %s: %s", s->path, strerror(errno));
         watch_done(&s->watch);
@@ -269,8 +277,8 @@ send_rest_in_background(AttachClient *c)
         }
         pid = fork();
         if (pid == 0) {
-                (void)close_range(0, (unsigned int)fd - 1, 0);
-                (void)close_range((unsigned int)fd + 1, ~0U, 0);
+                fd_close_range(0, (unsigned int)fd - 1);
+                fd_close_range((unsigned int)fd + 1, ~0U);
                 attach_client_send_rest(c);
         }
         _exit(0);

@@ -29,6 +29,9 @@ typedef struct AttachServerConfig {
 AttachServer *attach_server_new(const AttachServerConfig *config, GError **error);
 void attach_server_start(AttachServer *s);
 
+/* Accepts who is waiting now, so that they get the output that is sent next. */
+void attach_server_accept(AttachServer *s);
+
 /* The next client is one that came late: the container has begun to write. */
 void attach_server_set_late(AttachServer *s);
 

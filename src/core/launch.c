@@ -1,0 +1,351 @@
+#include "core/monitor.h"
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "ctl/parent_pipe.h"
+#include "proc/runtime.h"
+#include "seccomp/notify_listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The container's ends of its pipes, closed when the runtime has them. */
+typedef struct {
+        int in, out, err;
+} ChildEnds;
+
+static gboolean
+check_log_options(const Options *o, Log **ret_log, GError **error)
+{
+        LogConfig config = {
+                .paths = o->log_paths,
+                .drivers = o->log_drivers,
+                .options = o->log_opts,
+                .cid = o->cid,
+                .name = o->name,
+                .tag = o->log_tag,
+                .labels = o->log_labels,
+                .no_partial_message = o->no_container_partial_message,
+                .size_max = o->log_size_max,
+                .global_max = o->log_global_size_max,
+                .rotate = o->log_rotate,
+                .max_files = o->log_max_files,
+                .allowlist_dirs = o->log_allowlist_dirs,
+                .sync_at_end = !o->no_sync_log,
+                .bundle = o->bundle,
+                .persist_dir = o->persist_dir,
+                .exec = o->exec,
+        };
+        *ret_log = log_new(&config, error);
+        return *ret_log != NULL;
+}
+
+/* ---- the monitor's own process ---- */
+
+static void
+point_stdio_at_null(void)
+{
+        autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0) {
+                diag_warn("Failed to open /dev/null: %s; the caller's stdin, stdout and stderr stay open", strerror(errno));
+                return;
+        }
+        for (int fd = 0; fd <= STDERR_FILENO; fd++)
+                (void)dup2(null, fd);
+}
+
+static gboolean
+open_caller_pipes(Monitor *m, GError **error)
+{
+        if (!parent_pipe_open(PARENT_PIPE_SYNC, &m->sync_fd, error))
+                return FALSE;
+        inherited_fds_forget(&m->inherited, m->sync_fd);
+        if (!m->options->exec_attach)
+                return TRUE;
+        if (!parent_pipe_open(PARENT_PIPE_ATTACH, &m->attach_fd, error))
+                return FALSE;
+        inherited_fds_forget(&m->inherited, m->attach_fd);
+        if (m->attach_fd < 0)
+                return error_set(error, CONMON_ERROR_USAGE, "--attach specified but %s was not set", PARENT_PIPE_ATTACH);
+        return TRUE;
+}
+
+/* Any user of the container may open /dev/stdout and /dev/stderr, which are these pipes, again. */
+static gboolean
+make_pipe(int *ret_read, int *ret_write, GError **error)
+{
+        int fds[2];
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return error_set_errno(error, errno, "Failed to create a pipe for the container");
+        if (fchmod(fds[0], 0777) < 0 && errno != EINVAL)
+                diag_warn("Failed to open the container's pipes for all its users: %s", strerror(errno));
+        *ret_read = fds[0];
+        *ret_write = fds[1];
+        return TRUE;
+}
+
+static gboolean
+make_stdio(Monitor *m, ChildEnds *ends, GError **error)
+{
+        const Options *o = m->options;
+        int out, err, in;
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                output_stream_init(&m->output[id], id, relay_output, m);
+        container_stdin_init(&m->input, relay_on_stdin_wants, m);
+        if (log_is_passthrough(m->log))
+                return TRUE;
+        if (o->terminal) {
+                m->console = console_socket_new(monitor_on_console, m, error);
+                if (!m->console)
+                        return FALSE;
+                console_socket_start(m->console);
+                container_stdin_expect(&m->input);
+        } else {
+                if (o->stdin_open) {
+                        if (!make_pipe(&ends->in, &in, error))
+                                return FALSE;
+                        container_stdin_open(&m->input, in);
+                }
+                if (!make_pipe(&out, &ends->out, error))
+                        return FALSE;
+                output_stream_start(&m->output[STREAM_STDOUT], out, false);
+        }
+        if (!make_pipe(&err, &ends->err, error))
+                return FALSE;
+        output_stream_start(&m->output[STREAM_STDERR], err, false);
+        return TRUE;
+}
+
+static gboolean
+make_attach(Monitor *m, GError **error)
+{
+        const Options *o = m->options;
+        if (!o->bundle || log_is_passthrough(m->log))
+                return TRUE;
+        if (!o->full_attach && o->cuuid)
+                m->link_path = g_build_filename(o->socket_dir_path, o->cuuid, NULL);
+        AttachServerConfig config = {
+                .bundle = o->bundle,
+                .link_path = m->link_path,
+                .input_end_closes_stdin = o->stdin_open && !o->leave_stdin_open,
+                .input = &m->input,
+                .on_wants = relay_update,
+                .data = m,
+        };
+        m->attach = attach_server_new(&config, error);
+        if (!m->attach)
+                return FALSE;
+        m->ctl = line_fifo_new(o->bundle, "ctl", monitor_on_ctl_line, m, error);
+        if (!m->ctl)
+                return FALSE;
+        m->winsz = line_fifo_new(o->bundle, "winsz", monitor_on_winsz_line, m, error);
+        if (!m->winsz)
+                return FALSE;
+        attach_server_start(m->attach);
+        line_fifo_start(m->ctl);
+        line_fifo_start(m->winsz);
+        return TRUE;
+}
+
+static gboolean
+make_relays(Monitor *m, GError **error)
+{
+        const Options *o = m->options;
+        if (o->sdnotify_socket && o->bundle) {
+                m->notify = notify_relay_new(o->bundle, o->sdnotify_socket, error);
+                if (!m->notify)
+                        return FALSE;
+        }
+        if (!o->seccomp_notify_socket)
+                return TRUE;
+        SeccompConfig config = {
+                .socket_path = o->seccomp_notify_socket,
+                .plugins = o->seccomp_notify_plugins,
+                .name = o->name,
+                .bundle = o->bundle,
+        };
+        m->seccomp = seccomp_listener_new(&config, error);
+        return m->seccomp != NULL;
+}
+
+static GPtrArray *
+make_argv(const Monitor *m)
+{
+        const Options *o = m->options;
+        RuntimeCommand command = {
+                .action = o->exec ? RUNTIME_EXEC : o->restore ? RUNTIME_RESTORE : RUNTIME_CREATE,
+                .runtime = o->runtime,
+                .args = o->runtime_args,
+                .opts = o->runtime_opts,
+                .cid = o->cid,
+                .bundle = o->bundle,
+                .pidfile = o->container_pidfile,
+                .restore_path = o->restore,
+                .process_spec = o->exec_process_spec,
+                .console_socket = m->console ? console_socket_path(m->console) : NULL,
+                .systemd_cgroup = o->systemd_cgroup,
+                .no_pivot = o->no_pivot,
+                .no_new_keyring = o->no_new_keyring,
+        };
+        return runtime_argv(&command);
+}
+
+static gboolean
+start_runtime(Monitor *m, const ChildEnds *ends, GError **error)
+{
+        g_autoptr(GPtrArray) argv = make_argv(m);
+        /* In passthrough the container gets the monitor's own, elsewhere these are /dev/null by now. */
+        RuntimeProcess process = {
+                .argv = (char **)argv->pdata,
+                .stdio = {ends->in, ends->out, ends->err},
+                .mask = &m->caller_mask,
+                .score = &m->caller_score,
+                .start_fd = m->options->exec_attach ? m->start_fd : -1,
+                .replace_listen_pid = m->options->replace_listen_pid,
+        };
+        if (diag_level() >= DIAG_TRACE) {
+                g_autofree char *words = g_strjoinv(" ", process.argv);
+                diag_trace("Running the runtime: %s", words);
+        }
+        pid_t pid = runtime_spawn(&process);
+        if (pid < 0)
+                return error_set_errno(error, pid, "Failed to start a process for the runtime %s", m->options->runtime);
+        m->runtime_pid = pid;
+        m->runtime_started = true;
+        return TRUE;
+}
+
+static gboolean
+launch_with(Monitor *m, ChildEnds *ends, GError **error)
+{
+        if (!make_relays(m, error) || !make_stdio(m, ends, error) || !make_attach(m, error))
+                return FALSE;
+        log_start(m->log, relay_on_log_wants, m);
+        if (!signal_watch_start(&m->signals, monitor_on_signal, m, error))
+                return FALSE;
+        parent_pipe_send(&m->attach_fd, "data", 0, NULL);
+        return start_runtime(m, ends, error);
+}
+
+gboolean
+monitor_launch(Monitor *m, GError **error)
+{
+        ChildEnds ends = {-1, -1, -1};
+        bool passthrough = log_is_passthrough(m->log);
+        if (!open_caller_pipes(m, error))
+                return FALSE;
+        if (!passthrough)
+                point_stdio_at_null();
+        (void)setsid();
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+                diag_warn("Failed to become the parent of the container's orphans: %s", strerror(errno));
+        gboolean launched = launch_with(m, &ends, error);
+        fd_close(&ends.in);
+        fd_close(&ends.out);
+        fd_close(&ends.err);
+        if (passthrough)
+                point_stdio_at_null();
+        return launched;
+}
+
+static void
+init(Monitor *m, const Options *o)
+{
+        m->options = o;
+        m->state = MONITOR_CREATING;
+        m->sync_fd = m->attach_fd = -1;
+        m->rows = m->columns = -1;
+        m->loop = g_main_loop_new(NULL, FALSE);
+        m->early_ends = g_array_new(FALSE, FALSE, 2 * sizeof(int));
+        m->runtime_stderr = g_string_new(NULL);
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                m->held[id] = g_byte_array_new();
+}
+
+/* In the process that stays. */
+static int
+monitor(Monitor *m)
+{
+        g_autoptr(GError) error = NULL;
+        signals_block(&m->caller_mask);
+        if (!monitor_launch(m, &error)) {
+                diag_error("%s", error->message);
+                monitor_fail(m, error->message);
+        }
+        monitor_loop(m);
+        return monitor_shut_down(m);
+}
+
+/* ---- the process that the caller waits for ---- */
+
+static void
+leave_at_once(int signal)
+{
+        _exit(1);
+}
+
+static gboolean
+write_pidfile(const Options *o, pid_t pid, GError **error)
+{
+        if (!o->conmon_pidfile)
+                return TRUE;
+        g_autofree char *text = g_strdup_printf("%d", pid);
+        return atomic_file_write(o->conmon_pidfile, text, strlen(text), error);
+}
+
+/* Returns the exit status of the launcher. */
+static int
+finish_launcher(const Options *o, pid_t monitor_pid)
+{
+        g_autoptr(GError) error = NULL;
+        if (write_pidfile(o, monitor_pid, &error))
+                return 0;
+        diag_error("Failed to write conmon pidfile: %s", error->message);
+        return 1;
+}
+
+static int
+detach(Monitor *m)
+{
+        pid_t pid = m->options->sync ? 0 : fork();
+        if (pid < 0) {
+                diag_error("Failed to start the monitor's process: %s", strerror(errno));
+                return 1;
+        }
+        if (pid > 0)
+                _exit(finish_launcher(m->options, pid));
+        if (m->options->sync)
+                (void)finish_launcher(m->options, getpid());
+        return monitor(m);
+}
+
+int
+monitor_run(const Options *o, InheritedFds *inherited)
+{
+        Monitor m = {.inherited = *inherited, .start_fd = -1};
+        g_autoptr(GError) error = NULL;
+        if (!check_log_options(o, &m.log, &error)) {
+                diag_error("%s", error->message);
+                return 1;
+        }
+        oom_score_protect(&m.caller_score);
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGTERM, leave_at_once);
+        if (!parent_pipe_open(PARENT_PIPE_START, &m.start_fd, &error)) {
+                diag_error("%s", error->message);
+                return 1;
+        }
+        inherited_fds_forget(&m.inherited, m.start_fd);
+        /* The caller moves this process to its cgroup before it writes: nothing may be forked earlier. */
+        if (m.start_fd >= 0)
+                fd_wait_for_input(m.start_fd);
+        if (!o->exec_attach)
+                fd_close(&m.start_fd);
+        init(&m, o);
+        return detach(&m);
+}
