@@ -101,13 +101,11 @@ on_container_started(Monitor *m, pid_t pid)
                 parent_pipe_send(&m->sync_fd, monitor_sync_key(m), pid, NULL);
         relay_release(m);
         const EarlyEnd *early = find_early_end(m, pid);
-        if (early) {
-                m->container.pid = pid;
-                m->container.pidfd = -1;
-                on_container_end(true, early->status, m);
-        } else {
-                container_process_watch(&m->container, pid, on_container_end, m);
-        }
+        container_process_init(&m->container, pid, on_container_end, m);
+        if (early)
+                container_process_reaped(&m->container, early->status);
+        else
+                container_process_watch(&m->container);
         g_clear_pointer(&m->early_ends, g_array_unref);
         if (m->state != MONITOR_RUNNING)
                 return;

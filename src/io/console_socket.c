@@ -32,8 +32,9 @@ bind_new_name(int fd, const char *dir, char **ret_path)
 {
         for (int attempt = 0; attempt < 100; attempt++) {
                 struct sockaddr_un addr = {.sun_family = AF_UNIX};
-                unsigned int random = 0;
-                (void)getrandom(&random, sizeof random, 0);
+                unsigned int random;
+                if (getrandom(&random, sizeof random, 0) < 0)
+                        random = (unsigned int)(getpid() + attempt);
                 g_autofree char *path = g_strdup_printf("%s/conmon-term.%06X", dir, random & 0xffffff);
                 if (strlen(path) >= sizeof addr.sun_path)
                         return -ENAMETOOLONG;

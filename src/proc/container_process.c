@@ -66,17 +66,22 @@ on_pidfd(GIOCondition revents, void *data)
 }
 
 void
-container_process_watch(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data)
+container_process_init(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data)
 {
-        *p = (ContainerProcess){.pid = pid, .on_end = on_end, .data = data};
-        p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        *p = (ContainerProcess){.pid = pid, .pidfd = -1, .on_end = on_end, .data = data};
+}
+
+void
+container_process_watch(ContainerProcess *p)
+{
+        p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
         if (p->pidfd >= 0) {
                 watch_init(&p->watch, p->pidfd, WATCH_PRIORITY_SIGNAL, on_pidfd, p);
                 watch_arm(&p->watch, G_IO_IN);
         } else if (errno == ESRCH) {
                 set_ended(p, false, 0);
         } else {
-                diag_debug("No pidfd for process %d: %s; its end is noticed by SIGCHLD", pid, strerror(errno));
+                diag_debug("No pidfd for process %d: %s; its end is noticed by SIGCHLD", p->pid, strerror(errno));
         }
 }
 

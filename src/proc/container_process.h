@@ -26,10 +26,12 @@ typedef struct ContainerProcess {
  * or 0 with *error set. */
 pid_t pid_file_read(const char *path, GError **error);
 
-/* Starts to watch. Calls on_end at once if the process is gone already. */
-void container_process_watch(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data);
+void container_process_init(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data);
 
-/* waitpid(2) gave this status for the process. */
+/* Starts to watch. Calls on_end at once if the process is gone already. */
+void container_process_watch(ContainerProcess *p);
+
+/* waitpid(2) gave this status for the process, which need not be watched yet. */
 void container_process_reaped(ContainerProcess *p, int status);
 
 /* Looks whether the process, a child or not, has ended. */
