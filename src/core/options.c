@@ -228,7 +228,7 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
         set_defaults(o);
         *ret_status = 1;
         if (!parse(o, argc, argv, &error)) {
-                fprintf(stderr, "conmon: option parsing failed: %s\n", error->message);
+                g_printerr("conmon: option parsing failed: %s\n", error->message);
                 return false;
         }
         if (o->version) {
@@ -237,7 +237,7 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 return false;
         }
         if (!check_first(o, &error)) {
-                fprintf(stderr, "conmon: %s\n", error->message);
+                g_printerr("conmon: %s\n", error->message);
                 return false;
         }
         if (!check_level(o, &error) || !check_second(o, &error) || !fill_in(o, &error)) {
