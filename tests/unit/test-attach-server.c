@@ -1,0 +1,251 @@
+#include "io/attach_server.h"
+
+#include "base/fd.h"
+#include "base/sockpath.h"
+#include "tempdir.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct {
+        char *dir;
+        AttachServer *server;
+        ContainerStdin input;
+        int container; /* the other end of the input */
+        unsigned int wants_calls;
+} Bench;
+
+static void
+on_wants(void *data)
+{
+        Bench *b = data;
+        b->wants_calls++;
+}
+
+static void
+on_stdin_wants(bool wants, void *data)
+{
+        Bench *b = data;
+        if (b->server)
+                attach_server_read_clients(b->server, wants);
+}
+
+static void
+bench_init(Bench *b, bool with_input)
+{
+        g_autoptr(GError) error = NULL;
+        *b = (Bench){.dir = tempdir_new(), .container = -1};
+        container_stdin_init(&b->input, on_stdin_wants, b);
+        if (with_input) {
+                int fds[2];
+                g_assert_cmpint(pipe2(fds, O_CLOEXEC | O_NONBLOCK), ==, 0);
+                b->container = fds[0];
+                container_stdin_open(&b->input, fds[1]);
+        }
+        AttachServerConfig config = {
+                .bundle = b->dir, .input_end_closes_stdin = true, .input = &b->input, .on_wants = on_wants, .data = b};
+        b->server = attach_server_new(&config, &error);
+        g_assert_no_error(error);
+        attach_server_start(b->server);
+}
+
+static void
+bench_done(Bench *b)
+{
+        attach_server_free(b->server);
+        container_stdin_done(&b->input);
+        fd_close(&b->container);
+        tempdir_remove(b->dir);
+}
+
+static void
+iterate(int rounds)
+{
+        for (int i = 0; i < rounds; i++)
+                g_main_context_iteration(NULL, FALSE);
+}
+
+static int
+connect_client(Bench *b)
+{
+        SockPath address;
+        g_autofree char *path = g_build_filename(b->dir, "attach", NULL);
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        g_assert_cmpint(sockpath_init(&address, path), ==, 0);
+        g_assert_cmpint(connect(fd, (struct sockaddr *)&address.addr, address.len), ==, 0);
+        sockpath_done(&address);
+        iterate(3);
+        return fd;
+}
+
+static size_t
+read_packets(int fd, GString *out, size_t *ret_largest)
+{
+        char packet[16384];
+        ssize_t n;
+        size_t count = 0;
+        while ((n = recv(fd, packet, sizeof packet, 0)) > 0) {
+                g_string_append_len(out, packet + 1, n - 1);
+                *ret_largest = MAX(*ret_largest, (size_t)n);
+                count++;
+        }
+        return count;
+}
+
+static void
+test_packets(void)
+{
+        Bench b;
+        bench_init(&b, false);
+        struct stat st;
+        g_autofree char *path = g_build_filename(b.dir, "attach", NULL);
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpint(st.st_mode & 0777, ==, 0700);
+
+        autofd int one = connect_client(&b);
+        autofd int two = connect_client(&b);
+        char packet[64];
+        attach_server_send(b.server, STREAM_STDOUT, "hi\n", 3);
+        attach_server_send(b.server, STREAM_STDERR, "err\n", 4);
+        g_assert_cmpint(recv(one, packet, sizeof packet, 0), ==, 4);
+        g_assert_cmpint(memcmp(packet, "\2hi\n", 4), ==, 0);
+        g_assert_cmpint(recv(one, packet, sizeof packet, 0), ==, 5);
+        g_assert_cmpint(memcmp(packet, "\3err\n", 5), ==, 0);
+        g_assert_cmpint(recv(two, packet, sizeof packet, 0), ==, 4);
+        bench_done(&b);
+}
+
+/* Nothing is lost for a client that reads late, and packets fit callers' buffers. */
+static void
+test_slow_client(void)
+{
+        Bench b;
+        bench_init(&b, false);
+        autofd int fd = connect_client(&b);
+        g_autofree char *chunk = g_malloc(65536);
+        g_autoptr(GString) sent = g_string_new(NULL), got = g_string_new(NULL);
+        size_t largest = 0;
+        for (int i = 0; attach_server_wants(b.server, STREAM_STDOUT); i++) {
+                memset(chunk, 'a' + i % 26, 65536);
+                attach_server_send(b.server, STREAM_STDOUT, chunk, 65536);
+                g_string_append_len(sent, chunk, 65536);
+        }
+        g_assert_cmpuint(sent->len, >=, 1 << 20);
+        g_assert_true(attach_server_wants(b.server, STREAM_STDERR));
+        g_assert_cmpuint(b.wants_calls, >, 0);
+        for (int i = 0; i < 1000 && got->len < sent->len; i++) {
+                (void)read_packets(fd, got, &largest);
+                iterate(2);
+        }
+        g_assert_cmpuint(largest, ==, 8193);
+        g_assert_cmpuint(got->len, ==, sent->len);
+        g_assert_cmpint(memcmp(got->str, sent->str, got->len), ==, 0);
+        g_assert_true(attach_server_wants(b.server, STREAM_STDOUT));
+        g_assert_false(attach_server_is_behind(b.server));
+        bench_done(&b);
+}
+
+/* What a client sent before it went away arrives, also if the container reads slowly. */
+static void
+test_input_of_a_client_that_left(void)
+{
+        Bench b;
+        bench_init(&b, true);
+        g_autofree char *chunk = g_strnfill(32768, 'i');
+        int fd = connect_client(&b);
+        size_t sent = 0, got = 0;
+        while (send(fd, chunk, 32768, 0) > 0)
+                sent += 32768;
+        iterate(5);
+        while (send(fd, chunk, 32768, 0) > 0)
+                sent += 32768;
+        fd_close(&fd);
+        g_assert_cmpuint(sent, >, 3 * 32768);
+        bool ended = false;
+        for (int i = 0; i < 10000 && !ended; i++) {
+                char part[4096];
+                ssize_t n = fd_read(b.container, part, sizeof part);
+                got += n > 0 ? (size_t)n : 0;
+                ended = n == 0;
+                iterate(1);
+        }
+        g_assert_cmpuint(got, ==, sent);
+        g_assert_true(ended);
+        bench_done(&b);
+}
+
+static void
+test_empty_packets(void)
+{
+        Bench b;
+        bench_init(&b, true);
+        autofd int fd = connect_client(&b);
+        char got[16] = "";
+        g_assert_cmpint(send(fd, "", 0, 0), ==, 0);
+        g_assert_cmpint(send(fd, "a", 1, 0), ==, 1);
+        g_assert_cmpint(send(fd, "", 0, 0), ==, 0);
+        g_assert_cmpint(send(fd, "b", 1, 0), ==, 1);
+        g_assert_cmpint(shutdown(fd, SHUT_WR), ==, 0);
+        iterate(10);
+        g_assert_cmpint(fd_read(b.container, got, sizeof got), ==, 2);
+        g_assert_cmpstr(got, ==, "ab");
+        g_assert_cmpint(fd_read(b.container, got, sizeof got), ==, 0);
+        /* It has closed its write side only. */
+        attach_server_send(b.server, STREAM_STDOUT, "x", 1);
+        g_assert_cmpint(recv(fd, got, sizeof got, 0), ==, 2);
+        g_assert_false(g_main_context_pending(NULL));
+        bench_done(&b);
+}
+
+/* A container that has closed its stdin: input is thrown away, without a busy loop. */
+static void
+test_closed_stdin(void)
+{
+        Bench b;
+        bench_init(&b, true);
+        (void)signal(SIGPIPE, SIG_IGN);
+        autofd int fd = connect_client(&b);
+        fd_close(&b.container);
+        for (int i = 0; i < 3; i++) {
+                g_assert_cmpint(send(fd, "typed", 5, 0), ==, 5);
+                iterate(5);
+        }
+        g_assert_cmpint(b.input.state, ==, STDIN_GONE);
+        g_assert_false(g_main_context_pending(NULL));
+        bench_done(&b);
+}
+
+static void
+test_clients_come_and_go(void)
+{
+        Bench b;
+        bench_init(&b, false);
+        for (int i = 0; i < 300; i++) {
+                int fd = connect_client(&b);
+                attach_server_send(b.server, STREAM_STDOUT, "line\n", 5);
+                fd_close(&fd);
+                attach_server_send(b.server, STREAM_STDOUT, "line\n", 5);
+                iterate(3);
+        }
+        autofd int next = connect_client(&b);
+        g_assert_cmpint(next, <, 40);
+        g_assert_true(attach_server_wants(b.server, STREAM_STDOUT));
+        g_assert_false(g_main_context_pending(NULL));
+        bench_done(&b);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/attach-server/packets", test_packets);
+        g_test_add_func("/attach-server/slow-client", test_slow_client);
+        g_test_add_func("/attach-server/input-of-a-client-that-left", test_input_of_a_client_that_left);
+        g_test_add_func("/attach-server/empty-packets", test_empty_packets);
+        g_test_add_func("/attach-server/closed-stdin", test_closed_stdin);
+        g_test_add_func("/attach-server/clients-come-and-go", test_clients_come_and_go);
+        return g_test_run();
+}

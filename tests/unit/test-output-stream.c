@@ -1,0 +1,190 @@
+#include "io/output_stream.h"
+
+#include "base/fd.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+        OutputStream stream;
+        GString *got;
+        bool keep_tail; /* leave an unfinished line while more is coming */
+        unsigned int calls;
+        unsigned int kept;
+} Reader;
+
+static size_t
+on_output(StreamId id, const char *bytes, size_t len, bool more, void *data)
+{
+        Reader *r = data;
+        size_t take = len;
+        r->calls++;
+        if (more && r->keep_tail) {
+                const char *newline = memrchr(bytes, '\n', len);
+                take = newline ? (size_t)(newline + 1 - bytes) : 0;
+                if (len - take >= OUTPUT_KEEP_MAX)
+                        take = len;
+                r->kept += take < len;
+        }
+        g_string_append_len(r->got, bytes, (gssize)take);
+        return take;
+}
+
+static void
+reader_init(Reader *r, int fd, bool is_terminal)
+{
+        *r = (Reader){.got = g_string_new(NULL)};
+        output_stream_init(&r->stream, STREAM_STDOUT, on_output, r);
+        output_stream_start(&r->stream, fd, is_terminal);
+}
+
+static void
+reader_done(Reader *r)
+{
+        output_stream_done(&r->stream);
+        g_string_free(r->got, TRUE);
+}
+
+static void
+iterate_until(Reader *r, size_t len)
+{
+        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+        while (r->got->len < len && g_get_monotonic_time() < end)
+                g_main_context_iteration(NULL, FALSE);
+}
+
+static void
+test_pipe(void)
+{
+        int fds[2];
+        Reader r;
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        reader_init(&r, fds[0], false);
+        g_assert_cmpint(fd_write_all(fds[1], "one\ntwo", 7), ==, 0);
+        iterate_until(&r, 7);
+        g_assert_cmpstr(r.got->str, ==, "one\ntwo");
+        fd_close(&fds[1]);
+        for (int i = 0; i < 10; i++)
+                g_main_context_iteration(NULL, FALSE);
+        g_assert_cmpint(r.stream.fd, ==, -1);
+        reader_done(&r);
+}
+
+/* A line that is kept because the chunk was full comes out when the rest does not come. */
+static void
+test_kept_tail(void)
+{
+        int fds[2];
+        Reader r;
+        g_autofree char *text = g_strnfill(OUTPUT_CHUNK_MAX, 'x');
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        text[OUTPUT_CHUNK_MAX - 100] = '\n';
+        reader_init(&r, fds[0], false);
+        r.keep_tail = true;
+        g_assert_cmpint(fd_write_all(fds[1], text, OUTPUT_CHUNK_MAX), ==, 0);
+        iterate_until(&r, OUTPUT_CHUNK_MAX);
+        g_assert_cmpuint(r.got->len, ==, OUTPUT_CHUNK_MAX);
+        g_assert_cmpuint(r.kept, ==, 1);
+        fd_close(&fds[1]);
+        reader_done(&r);
+}
+
+static void
+test_pause(void)
+{
+        int fds[2];
+        Reader r;
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        reader_init(&r, fds[0], false);
+        output_stream_pause(&r.stream, true);
+        g_assert_cmpint(fd_write_all(fds[1], "later\n", 6), ==, 0);
+        g_assert_false(g_main_context_pending(NULL));
+        g_assert_cmpuint(r.got->len, ==, 0);
+        output_stream_pause(&r.stream, false);
+        iterate_until(&r, 6);
+        g_assert_cmpstr(r.got->str, ==, "later\n");
+
+        /* The end of the container does not wait for anybody. */
+        output_stream_pause(&r.stream, true);
+        g_assert_cmpint(fd_write_all(fds[1], "last", 4), ==, 0);
+        output_stream_drain(&r.stream);
+        g_assert_cmpstr(r.got->str, ==, "later\nlast");
+        fd_close(&fds[1]);
+        reader_done(&r);
+}
+
+/* A drain reads what was there when it began, however fast somebody writes on. */
+static size_t
+on_output_write_more(StreamId id, const char *bytes, size_t len, bool more, void *data)
+{
+        static const char line[4096];
+        int *fd = data;
+        g_assert_cmpint(fd_write_all(*fd, line, sizeof line), ==, 0);
+        return len;
+}
+
+static void
+test_drain_ends(void)
+{
+        int fds[2];
+        OutputStream s;
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        output_stream_init(&s, STREAM_STDOUT, on_output_write_more, &fds[1]);
+        output_stream_start(&s, fds[0], false);
+        g_assert_cmpint(fd_write_all(fds[1], "x", 1), ==, 0);
+        output_stream_drain(&s);
+        output_stream_done(&s);
+        fd_close(&fds[1]);
+}
+
+static int
+open_terminal(int *ret_master)
+{
+        *ret_master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+        g_assert_cmpint(*ret_master, >=, 0);
+        g_assert_cmpint(grantpt(*ret_master), ==, 0);
+        g_assert_cmpint(unlockpt(*ret_master), ==, 0);
+        int slave = open(ptsname(*ret_master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        g_assert_cmpint(slave, >=, 0);
+        return slave;
+}
+
+/* Nobody has the slave side open for a while: that is not the end, and costs nothing. */
+static void
+test_terminal_hangup(void)
+{
+        int master;
+        Reader r;
+        int slave = open_terminal(&master);
+        reader_init(&r, master, true);
+        for (int round = 0; round < 3; round++) {
+                g_string_truncate(r.got, 0);
+                g_assert_cmpint(fd_write_all(slave, "hello\n", 6), ==, 0);
+                iterate_until(&r, 7);
+                g_assert_cmpstr(r.got->str, ==, "hello\r\n");
+                fd_close(&slave);
+                for (int i = 0; i < 10; i++)
+                        g_main_context_iteration(NULL, FALSE);
+                g_assert_cmpint(r.stream.fd, ==, master);
+                g_assert_false(g_main_context_pending(NULL));
+                slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+                g_assert_cmpint(slave, >=, 0);
+        }
+        fd_close(&slave);
+        reader_done(&r);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/output-stream/pipe", test_pipe);
+        g_test_add_func("/output-stream/kept-tail", test_kept_tail);
+        g_test_add_func("/output-stream/pause", test_pause);
+        g_test_add_func("/output-stream/drain-ends", test_drain_ends);
+        g_test_add_func("/output-stream/terminal-hangup", test_terminal_hangup);
+        return g_test_run();
+}
