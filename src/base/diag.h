@@ -29,8 +29,15 @@ void diag_use_syslog(const char *cid, const char *tag);
 /* One message, without a newline at its end. errno is kept. */
 void diag_message(DiagLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-#define diag_error(...) diag_message(DIAG_ERROR, __VA_ARGS__)
-#define diag_warn(...)  diag_message(DIAG_WARNING, __VA_ARGS__)
-#define diag_info(...)  diag_message(DIAG_INFO, __VA_ARGS__)
-#define diag_debug(...) diag_message(DIAG_DEBUG, __VA_ARGS__)
-#define diag_trace(...) diag_message(DIAG_TRACE, __VA_ARGS__)
+/* The arguments (often a strerror, which loads a message catalogue) are looked at only if the message is shown. */
+#define diag_at(level, ...)                                                                                            \
+        do {                                                                                                           \
+                if (diag_level() >= (level))                                                                           \
+                        diag_message(level, __VA_ARGS__);                                                              \
+        } while (0)
+
+#define diag_error(...) diag_at(DIAG_ERROR, __VA_ARGS__)
+#define diag_warn(...)  diag_at(DIAG_WARNING, __VA_ARGS__)
+#define diag_info(...)  diag_at(DIAG_INFO, __VA_ARGS__)
+#define diag_debug(...) diag_at(DIAG_DEBUG, __VA_ARGS__)
+#define diag_trace(...) diag_at(DIAG_TRACE, __VA_ARGS__)

@@ -272,6 +272,8 @@ static int
 monitor(Monitor *m)
 {
         g_autoptr(GError) error = NULL;
+        /* The main loop takes its context anyway; having it earlier spares a write(2) for each event source. */
+        (void)g_main_context_acquire(NULL);
         signals_block(&m->caller_mask);
         if (!monitor_launch(m, &error)) {
                 diag_error("%s", error->message);
