@@ -12,7 +12,8 @@ check_argv(const RuntimeCommand *command, const char *want)
 static RuntimeCommand
 command(RuntimeAction action)
 {
-        static char *args[] = {"--log", "file", NULL}, *opts[] = {"--preserve-fds", "1", NULL};
+        static char log[] = "--log", file[] = "file", fds[] = "--preserve-fds", one[] = "1";
+        static char *args[] = {log, file, NULL}, *opts[] = {fds, one, NULL};
         return (RuntimeCommand){
                 .action = action,
                 .runtime = "/rt",
