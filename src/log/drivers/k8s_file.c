@@ -77,8 +77,9 @@ k8s_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
                 char *at = log_block_room(block, len);
                 if (!at || r->time_ns != self->prefix_ns)
                         return i;
-                prefix[PREFIX_LEN - 2] = r->flags & LOG_RECORD_PARTIAL ? 'P' : 'F';
                 memcpy(at, prefix, PREFIX_LEN);
+                if (r->flags & LOG_RECORD_PARTIAL)
+                        at[PREFIX_LEN - 2] = 'P';
                 memcpy(at + PREFIX_LEN, r->bytes, r->len);
                 at[len - 1] = '\n';
                 log_block_add(block, len, r);
