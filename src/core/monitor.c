@@ -114,14 +114,14 @@ on_container_started(Monitor *m, pid_t pid)
                 timer_start(&m->timeout, o->timeout * G_USEC_PER_SEC);
 }
 
-/* The runtime's own words if it had any, else ours. */
+/* The runtime's own words if it had any, else ours. With passthrough they went to the caller's stderr. */
 static void
 fail_in_words(Monitor *m, const char *own)
 {
         const char *said = m->runtime_stderr->str;
         if (*said)
                 diag_warn("runtime stderr: %s", said);
-        monitor_fail(m, *said ? said : own);
+        monitor_fail(m, *said || log_is_passthrough(m->log) ? said : own);
 }
 
 static char *

@@ -80,6 +80,8 @@ drain_log(Monitor *m)
 {
         bool done = false;
         log_drain(m->log, on_drained, &done);
+        if (done)
+                return;
         while (!done)
                 g_main_context_iteration(NULL, TRUE);
         log_write_status(m->log, true);
@@ -98,6 +100,7 @@ record_end(Monitor *m)
         fd_close(&m->attach_fd);
         inherited_fds_close(&m->inherited);
         close_attach(m);
+        log_write_status(m->log, true); /* callers may remove the directory as soon as there is an exit file */
         exit_files_write(o->persist_dir, o->exit_dir, o->cid, m->exit_code);
         if (o->exec)
                 parent_pipe_send(&m->sync_fd, monitor_sync_key(m), m->exit_code, m->timed_out ? "command timed out" : NULL);

@@ -296,7 +296,7 @@ void
 log_write_status(Log *log, bool at_end)
 {
         g_autofree char *path = status_path(log, at_end);
-        if (!path)
+        if (!path || (at_end && log->sinks->len == 0))
                 return;
         GString *json = g_string_new("{\"version\":1,\"container\":");
         json_append_string(json, log->cid, strlen(log->cid));
