@@ -133,9 +133,10 @@ def main():
     passed = failed = 0
     skipped = []
     for result in results:
-        count = Count(result['name'])
+        name = result['name'].split(' / ')[-1]
+        count = Count(name)
         result['stdout'] = result.get('stdout') or ''
-        tap = protocols.get(result['name']) == 'tap'
+        tap = protocols.get(name) == 'tap'
         (count_tap if tap else count_plain)(count, result)
         skipped += sort_skips(count, expected)
         passed += count.passed

@@ -71,7 +71,7 @@ def _run(name, function, options):
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGALRM, _alarm)
     signal.alarm(getattr(function, 'timeout', TIMEOUT))
-    case, result = Case(name, options.reference), 'ok'
+    case, result = options.case(name, options.reference), 'ok'
     try:
         function(case)
     except Skip as reason:
@@ -96,8 +96,8 @@ def _run(name, function, options):
 class _Job:
     """A test that runs in a child; what it prints is kept until it ends."""
 
-    def __init__(self, number, name, function, options):
-        self.number, self.name, self.output, self.started = number, name, b'', time.monotonic()
+    def __init__(self, name, function, options):
+        self.name, self.output, self.started = name, b'', time.monotonic()
         self.limit = self.started + getattr(function, 'timeout', TIMEOUT) + 10
         reader, writer = os.pipe()
         sys.stdout.flush()
@@ -128,7 +128,7 @@ class _Job:
         self.output += data
         return bool(data)
 
-    def report(self):
+    def report(self, number):
         os.close(self.reader)
         os.waitpid(self.pid, 0)
         lines = self.output.decode(errors='replace').splitlines()
@@ -137,9 +137,9 @@ class _Job:
             result = lines.pop()[len('result: '):]
         took = f'{time.monotonic() - self.started:.2f} s'
         if result.startswith('skip'):
-            print(f'ok {self.number} - {self.name} # SKIP {result[5:]}')
+            print(f'ok {number} - {self.name} # SKIP {result[5:]}')
         else:
-            print(f'{result} {self.number} - {self.name} ({took})')
+            print(f'{result} {number} - {self.name} ({took})')
         for line in lines:
             if line:
                 print(f'# {line}')
@@ -167,8 +167,7 @@ def _select(tests, options):
 
 def _work(chosen, options):
     """Runs all, `options.jobs` at a time. Returns how many failed."""
-    waiting = [(number, *test) for number, test in enumerate(chosen, 1)]
-    running, failed = [], 0
+    waiting, running, done, failed = list(chosen), [], 0, 0
     while waiting or running:
         while waiting and len(running) < options.jobs:
             running.append(_Job(*waiting.pop(0), options))
@@ -178,7 +177,8 @@ def _work(chosen, options):
                 os.killpg(job.pid, signal.SIGKILL)
             if job.reader in ready and not job.pump():
                 running.remove(job)
-                failed += not job.report()
+                done += 1  # readers of TAP want the numbers in order
+                failed += not job.report(done)
     return failed
 
 
@@ -213,13 +213,15 @@ def _own_binaries(options):
     case_module.RUNTIME = shutil.copy(case_module.RUNTIME, os.path.join(options.bin_dir, 'fake-runtime'))
 
 
-def main(tests=None):
-    """Runs the `test_*` functions of the calling file, or the given {name: function}."""
+def main(tests=None, case=Case):
+    """Runs the `test_*` functions of the calling file, or the given {name: function}. `case` makes what
+    each of them gets."""
     if tests is None:
         module = sys.modules['__main__']
         tests = {name: function for name, function in vars(module).items() if name.startswith('test_')}
     _keep_descriptors_private()
     options = _parse()
+    options.case = case
     if options.list:
         print('\n'.join(tests))
         return
