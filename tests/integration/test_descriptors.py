@@ -2,6 +2,7 @@
 """Descriptors that the caller left open: kept while the container runs, closed in time, never the wrong ones."""
 
 import os
+import resource
 import select
 import socket
 import sys
@@ -155,7 +156,6 @@ def test_low_descriptors_that_are_closed(t):
 
 def test_descriptor_limit(t):
     """A low limit costs clients, not the container."""
-    import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     m = t.create('wait @/go\nprint out\\n\nexit 3')
     if t.reference:
