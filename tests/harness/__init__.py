@@ -9,7 +9,7 @@ ways to start the monitor, and a check at the end that nothing is left behind. E
 """
 
 from .attach import Attach, drain
-from .case import Case, CID, RUNTIME, CONMON, SHORT_CID
+from .case import Case, CID, RUNTIME, CONMON, SHORT_CID, ignored
 from .check import Failure, Skip, check, equal, matches, skip, wait_for
 from .inotify import Inotify
 from .logs import Record, content, parse

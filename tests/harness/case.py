@@ -196,6 +196,11 @@ class Case:
         return '\n'.join(lines)
 
 
+def ignored(dump):
+    """The mask of ignored signals, without the two that the C library's posix_spawn takes for itself."""
+    return int(dump['ignored'], 16) & ~(3 << 31)
+
+
 def _as_later(out, err):
     """Release 2.1.8 moved parse errors to standard error, 2.2.0 added a colon to the prefix of messages."""
     if out.startswith('conmon: option parsing'):

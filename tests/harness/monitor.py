@@ -5,6 +5,7 @@ import os
 import pathlib
 import select
 import signal
+import time
 
 from . import proc
 from .attach import Attach
@@ -187,6 +188,17 @@ class Monitor:
     def logged(self, wanted, timeout=10):
         """Waits until bytes have come to the log file."""
         wait_for(lambda: self.log.exists() and wanted in self.log.read_bytes(), f'{wanted!r} in the log', timeout)
+
+    def settled(self):
+        """The descriptors of the monitor when it has done everything that follows the start."""
+        seen = []
+
+        def unchanged():
+            seen.append(proc.descriptors(self.pid))
+            time.sleep(0.03)
+            return len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]
+        wait_for(unchanged, 'the descriptors of the monitor to stay the same')
+        return seen[-1]
 
     def close_pipes(self):
         for end in (self.sync, self.start, self.attach_pipe):

@@ -167,7 +167,7 @@ def test_client_killed_in_the_middle(t):
 def test_clients_come_and_go(t):
     """R03, A08: no descriptor stays behind."""
     m = t.create('sh while :; do echo x; sleep 0.01; done', log='none')
-    before = len(descriptors(m.pid))
+    before = len(m.settled())
     for _ in range(10):
         clients = [m.attach() for _ in range(15)]
         clients[3].until(b'x')

@@ -304,7 +304,7 @@ def test_reopen_with_wrong_numbers(t):
 def test_bad_input_leaks_nothing(t):
     """Descriptors and memory stay where they were after any amount of nonsense."""
     m, client = terminal(t)
-    before = descriptors(m.pid)
+    before = m.settled()
     blob = os.urandom(60000).replace(b'\n', b'x')
     for fifo in ('ctl', 'winsz'):
         for chunk in (blob, b'\n' * 5000, b'1 ' * 5000 + b'\n', b'1 2 3 ' * 500 + b'\n'):

@@ -52,9 +52,10 @@ PREFIX = r'<{}>\w\w\w [ \d]\d \d\d:\d\d:\d\d conmon: conmon 0123456789abcdef0123
 def test_syslog_of_a_failure(t):
     """B95: what was said after the start is found there."""
     lines = Syslog(t).run(t, runtime='eprint boom\nexit 5')
-    matches(PREFIX.format(14, 'nwarn') + 'runtime stderr: boom', lines[0])
-    matches(PREFIX.format(11, 'error') + 'Failed to create container: exit status 5', lines[1])
+    lines.sort()
     equal(len(lines), 2, f'{lines}')
+    matches(PREFIX.format(11, 'error') + 'Failed to create container: exit status 5', lines[0])
+    matches(PREFIX.format(14, 'nwarn') + 'runtime stderr: boom', lines[1])
 
 
 @needs_root

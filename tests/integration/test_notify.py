@@ -88,7 +88,9 @@ def test_mixed_lines(t):
 def test_large_datagrams(t):
     """64 KiB of anything does no harm."""
     service = Service(t)
-    before = descriptors(service.m.pid)
+    service.send('READY=1')
+    service.receive()
+    before = service.m.settled()
     service.sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     for _ in range(10):
         service.send(b'x' * 65536)
@@ -103,7 +105,9 @@ def test_large_datagrams(t):
 def test_passed_descriptors_are_dropped(t):
     """A barrier of the sender completes when its descriptor is closed."""
     service = Service(t)
-    before = descriptors(service.m.pid)
+    service.send('READY=1')
+    service.receive()
+    before = service.m.settled()
     read, write = os.pipe()
     socket.send_fds(service.sender, [b'BARRIER=1'], [write])
     os.close(write)

@@ -46,7 +46,9 @@ def test_forwarded_to_the_runtime(t):
         kill(m.pid, number)
         equal(m.wait(), 1)
         if not t.reference:
-            equal(m.sync.messages(), [{'data': -1}])
+            message = m.sync.message()
+            equal(message['data'], -1)
+            check(f'killed by signal {int(number)}' in message['message'], f'{message}')
         check(not m.exit_file.exists(), 'an exit file')
 
 

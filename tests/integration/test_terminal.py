@@ -161,7 +161,8 @@ def test_console_that_is_no_terminal(t):
         check(message.get('message'), 'no reason given')
         equal(m.wait(), 1)
     else:
-        m.finish(0)
+        m.wait()
+        check(m.exit_file.exists(), 'the end was not recorded')
 
 
 @differs('the reference takes anything')
