@@ -94,9 +94,6 @@ make_stdio(Monitor *m, ChildEnds *ends, GError **error)
 {
         const Options *o = m->options;
         int out, err, in;
-        for (StreamId id = 0; id < N_STREAMS; id++)
-                output_stream_init(&m->output[id], id, relay_output, m);
-        container_stdin_init(&m->input, relay_on_stdin_wants, m);
         if (log_is_passthrough(m->log))
                 return TRUE;
         if (o->terminal) {
@@ -258,13 +255,16 @@ init(Monitor *m, const Options *o)
 {
         m->options = o;
         m->state = MONITOR_CREATING;
-        m->sync_fd = m->attach_fd = -1;
+        m->sync_fd = m->attach_fd = m->signals.fd = -1;
         m->rows = m->columns = -1;
         m->loop = g_main_loop_new(NULL, FALSE);
         m->early_ends = g_array_new(FALSE, FALSE, 2 * sizeof(int));
         m->runtime_stderr = g_string_new(NULL);
-        for (StreamId id = 0; id < N_STREAMS; id++)
+        for (StreamId id = 0; id < N_STREAMS; id++) {
+                output_stream_init(&m->output[id], id, relay_output, m);
                 m->held[id] = g_byte_array_new();
+        }
+        container_stdin_init(&m->input, relay_on_stdin_wants, m);
 }
 
 /* In the process that stays. */
@@ -337,6 +337,7 @@ monitor_run(const Options *o, InheritedFds *inherited)
         }
         oom_score_protect(&m.caller_score);
         (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGCHLD, SIG_DFL); /* if the caller ignores it, nobody would get to know how children ended */
         (void)signal(SIGTERM, leave_at_once);
         if (!parent_pipe_open(PARENT_PIPE_START, &m.start_fd, &error)) {
                 diag_error("%s", error->message);

@@ -146,12 +146,12 @@ on_runtime_end(Monitor *m, int status)
 
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
                 g_autofree char *own = describe_failure(m, status);
+                fail_in_words(m, own);
                 diag_error("Failed to create container: exit status %d",
                            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-                fail_in_words(m, own);
                 return;
         }
-        if (m->options->terminal && !m->have_terminal) {
+        if (m->options->terminal && !m->have_terminal && !log_is_passthrough(m->log)) {
                 fail_in_words(m, "Runtime did not set up terminal");
                 return;
         }
@@ -231,7 +231,6 @@ void
 monitor_on_console(int fd, void *data)
 {
         Monitor *m = data;
-        g_clear_pointer(&m->console, console_socket_free);
         if (fd < 0)
                 return;
         m->have_terminal = true;

@@ -112,6 +112,8 @@ on_input(AttachClient *c, void *data)
                 return;
         if (s->input_end_closes_stdin)
                 container_stdin_close(s->input);
+        else
+                diag_info("Not closing input");
         if (n < 0)
                 attach_client_disconnect(c);
         else

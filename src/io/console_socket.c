@@ -19,6 +19,7 @@ struct ConsoleSocket {
         char *path; /* NULL once it is removed */
         int fd;     /* listens; after a connection, the connection */
         bool connected;
+        bool done; /* the function has been called; the runtime may still send, and should not fail for it */
         Watch watch;
         ConsoleFunc func;
         void *data;
@@ -179,14 +180,18 @@ on_event(GIOCondition revents, void *data)
                 return;
         if (fd < 0)
                 diag_warn("Failed to receive the terminal from the runtime on the console socket: %s", strerror(-fd));
-        finish(c);
+        c->done = true;
+        if (c->connected)
+                watch_disarm(&c->watch);
+        else
+                finish(c);
         c->func(MAX(fd, -1), c->data);
 }
 
 void
 console_socket_check(ConsoleSocket *c)
 {
-        if (c->fd >= 0)
+        if (!c->done)
                 on_event(0, c);
 }
 

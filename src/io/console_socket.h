@@ -7,8 +7,7 @@
 
 typedef struct ConsoleSocket ConsoleSocket;
 
-/* `fd` is the terminal, now the callee's, or -1 if the runtime has connected and sent none. Called once. The
- * ConsoleSocket may be freed in it. */
+/* `fd` is the terminal, now the callee's, or -1 if the runtime has connected and sent none. Called once. */
 typedef void (*ConsoleFunc)(int fd, void *data);
 
 /* Listens on a new socket in $TMPDIR, or in /tmp if that is not set or too long for a socket address. */
@@ -22,5 +21,5 @@ void console_socket_start(ConsoleSocket *c);
 /* The runtime has ended: takes what it left on the socket, if anything, without waiting. May call the function. */
 void console_socket_check(ConsoleSocket *c);
 
-/* Removes the socket. NULL is fine. */
+/* Removes the socket. Keep it until the runtime has ended: it may send more than is wanted. NULL is fine. */
 void console_socket_free(ConsoleSocket *c);
