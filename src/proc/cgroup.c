@@ -34,7 +34,9 @@ parse_line(const char *line, bool unified)
                 return NULL;
         if (unified)
                 return strcmp(part[0], "0") == 0 && part[1][0] == '\0' ? g_strdup(part[2]) : NULL;
-        return list_has(part[1], "memory") ? g_strconcat(part[1], part[2], NULL) : NULL;
+        if (strchr(part[1], '/') || !list_has(part[1], "memory"))
+                return NULL;
+        return g_strconcat(part[1], part[2], NULL);
 }
 
 char *

@@ -67,6 +67,7 @@ test_out_of_sight(void)
         assert_parses("0::/..\n", true, NULL);
         assert_parses("4:memory:/a/../../b\n", false, NULL);
         assert_parses("0::/a/..\n", true, NULL);
+        assert_parses("4:../..,memory:/b\n", false, NULL);
         assert_parses("0::/..a/b..\n", true, "/..a/b..");
 }
 
