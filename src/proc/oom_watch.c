@@ -78,7 +78,6 @@ report(OomWatch *w)
         OomFunc on_oom = w->on_oom;
         void *data = w->data;
         stop(w);
-        diag_info("OOM received");
         on_oom(data);
 }
 
