@@ -58,6 +58,7 @@ def write_image(path):
         root = pathlib.Path(directory)
         for name in ('bin', 'dev', 'etc', 'proc', 'sys', 'tmp'):
             (root / name).mkdir()
+        root.chmod(0o755)
         (root / 'tmp').chmod(0o1777)
         (root / 'etc/passwd').write_text('root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n')
         (root / 'etc/group').write_text('root:x:0:\nuser:x:1000:\n')
