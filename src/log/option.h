@@ -54,9 +54,3 @@ int64_t log_options_number(const LogOptions *o, const char *key);
 
 /* All values of an option that repeats, in order, ends with NULL, never NULL itself. Owned by the options. */
 const char *const *log_options_all(const LogOptions *o, const char *key);
-
-/* Reads a size as Docker does; `unit` is 1000 or 1024. False if it is none. */
-bool log_parse_size(const char *text, int unit, int64_t *ret_bytes);
-
-/* Reads a duration as Go does. False if it is none or negative. */
-bool log_parse_duration(const char *text, int64_t *ret_usec);
