@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -107,6 +108,7 @@ fork_client(Clients *c, int *ret_to)
                 exit(1);
         }
         if (c->pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 *ret_to = fds[1];
                 return 0;
         }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -158,8 +159,10 @@ sink_start(Sink *s, const char *address)
                 perror("sink");
                 exit(1);
         }
-        if (s->pid == 0)
+        if (s->pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 run(address, fds[1]);
+        }
         close(fds[1]);
         s->fd = fds[0];
         if (read(s->fd, &ready, 1) != 1)
