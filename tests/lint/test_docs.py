@@ -73,5 +73,15 @@ def test_readme_links(t):
         equal(missing, [], f'links of {document.relative_to(TOP)} that lead nowhere')
 
 
+def test_driver_example(t):
+    """The log driver that src/README.md shows compiles against the headers as they are."""
+    code = re.search(r'^```c\n(.*?)^```', (TOP / 'src/README.md').read_text(), re.S | re.M).group(1)
+    flags = subprocess.run(['pkg-config', '--cflags', 'glib-2.0'], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(['cc', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror',
+                           '-Wno-missing-field-initializers', f'-I{TOP}/src', *flags.split(), '-fsyntax-only', '-xc', '-'],
+                          input=code, capture_output=True, text=True)
+    equal((told.returncode, told.stderr), (0, ''), 'what the compiler says')
+
+
 if __name__ == '__main__':
     main()
