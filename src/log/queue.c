@@ -37,6 +37,7 @@ block_reset(LogBlock *b)
 {
         b->first = b->count = 0;
         b->start = b->end = 0;
+        b->waiting = (LogCount){0};
 }
 
 LogBlock *
@@ -113,30 +114,49 @@ log_queue_memory(const LogQueue *q)
         return sum;
 }
 
-static void
-count_entry(LogCount *count, const LogEntry *e)
+static LogCount
+entry_count(const LogEntry *e)
 {
         /* Only a marker stands for nothing: an empty line has its newline, and no piece is empty. */
-        count->records += e->payload > 0;
-        count->bytes += e->payload;
+        return (LogCount){.records = e->payload > 0, .bytes = e->payload};
+}
+
+static void
+count_add(LogCount *sum, LogCount count)
+{
+        sum->records += count.records;
+        sum->bytes += count.bytes;
+}
+
+static void
+count_subtract(LogCount *sum, LogCount count)
+{
+        sum->records -= count.records;
+        sum->bytes -= count.bytes;
+}
+
+void
+log_queue_added(LogBlock *b, LogCount count)
+{
+        count_add(&b->waiting, count);
 }
 
 LogCount
 log_queue_waiting(const LogQueue *q)
 {
-        LogCount count = {0};
-        for (LogBlock *b = q->head; b; b = b->next)
-                for (uint32_t i = b->first; i < b->count; i++)
-                        if (!log_block_entry(b, i)->dead)
-                                count_entry(&count, log_block_entry(b, i));
-        return count;
+        LogCount sum = {0};
+        for (const LogBlock *b = q->head; b; b = b->next)
+                count_add(&sum, b->waiting);
+        return sum;
 }
 
 void
 log_queue_undo(LogQueue *q)
 {
         LogBlock *b = q->tail;
-        b->end -= log_block_entry(b, --b->count)->len;
+        const LogEntry *e = log_block_entry(b, --b->count);
+        b->end -= e->len;
+        count_subtract(&b->waiting, entry_count(e));
         /* A block without entries is not done but new: nothing to collect. */
 }
 
@@ -234,7 +254,9 @@ log_queue_done(LogQueue *q, size_t n)
 {
         forget_dead(q);
         for (; n > 0 && !log_queue_is_empty(q); n--) {
-                count_entry(&q->done, log_block_entry(q->head, q->head->first));
+                LogCount count = entry_count(log_block_entry(q->head, q->head->first));
+                count_add(&q->done, count);
+                count_subtract(&q->head->waiting, count);
                 forget(q->head);
                 if (block_is_done(q->head))
                         collect(q);
@@ -249,8 +271,7 @@ wrote_block(LogQueue *q, size_t len)
         LogBlock *b = q->head;
         if (b != q->tail || q->n_dead > 0 || q->next.byte + len != b->end)
                 return false;
-        for (uint32_t i = b->first; i < b->count; i++)
-                count_entry(&q->done, log_block_entry(b, i));
+        count_add(&q->done, b->waiting);
         block_reset(b);
         q->next = (LogCursor){.block = b};
         q->torn = 0;
@@ -286,6 +307,17 @@ log_queue_rewind(LogQueue *q)
         }
 }
 
+/* Drops one message, which stays where it is until its turn comes. */
+static void
+kill_entry(LogQueue *q, LogBlock *b, LogEntry *e, LogCount *dropped)
+{
+        LogCount count = entry_count(e);
+        count_add(dropped, count);
+        count_subtract(&b->waiting, count);
+        e->dead = 1;
+        q->n_dead++;
+}
+
 /* Marks the rest of a line as dropped. True if the queue ends before the line does. */
 static bool
 kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
@@ -298,9 +330,7 @@ kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
                                 continue;
                         if (!e->continues)
                                 return false;
-                        count_entry(dropped, e);
-                        e->dead = 1;
-                        q->n_dead++;
+                        kill_entry(q, c.block, e, dropped);
                         if (!e->partial)
                                 return false;
                 }
@@ -317,9 +347,7 @@ log_queue_drop_oldest(LogQueue *q, LogCount *dropped, StreamId *ret_stream, bool
         *ret_stream = e->stream;
         *ret_open = false;
         bool partial = e->partial && e->payload > 0;
-        e->dead = 1;
-        q->n_dead++;
-        count_entry(dropped, e);
+        kill_entry(q, q->head, e, dropped);
         if (partial)
                 *ret_open = kill_rest(q, *ret_stream, dropped);
         forget_dead(q);
@@ -329,9 +357,7 @@ log_queue_drop_oldest(LogQueue *q, LogCount *dropped, StreamId *ret_stream, bool
 void
 log_queue_clear(LogQueue *q, LogCount *dropped)
 {
-        LogCount waiting = log_queue_waiting(q);
-        dropped->records += waiting.records;
-        dropped->bytes += waiting.bytes;
+        count_add(dropped, log_queue_waiting(q));
         for (LogBlock *b = q->head, *next; b; b = next) {
                 next = b->next;
                 block_free(b);

@@ -38,6 +38,7 @@ struct LogBlock {
         uint32_t count; /* entries */
         size_t start;   /* bytes before this offset are done */
         size_t end;     /* of the bytes */
+        LogCount waiting; /* what is not done and not dropped */
         char bytes[];
 };
 
@@ -56,7 +57,8 @@ log_block_room(LogBlock *b, size_t len)
         return taken + len <= b->size ? b->bytes + b->end : NULL;
 }
 
-/* Adds the `len` bytes at log_block_room as the message for this record. */
+/* Adds the `len` bytes at log_block_room as the message for this record. Whoever let a driver do this says so with
+ * log_queue_added. */
 static inline void
 log_block_add(LogBlock *b, size_t len, const LogRecord *r)
 {
@@ -88,6 +90,9 @@ typedef struct LogQueue {
 
 /* The block to encode into: one with room for a message of `need` bytes, or for more. */
 LogBlock *log_queue_block(LogQueue *q, size_t need);
+
+/* Counts messages that were just added to the block. */
+void log_queue_added(LogBlock *b, LogCount count);
 
 /* True if everything is done. */
 bool log_queue_is_empty(const LogQueue *q);

@@ -224,7 +224,7 @@ send_queue(LogSink *s)
 
 /* Encodes what may be added to the queue. A block with room for the first record takes that one at least. */
 static void
-encode_all(LogSink *s, const LogRecord *records, size_t n)
+encode_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 {
         while (n > 0) {
                 size_t need = s->driver->bound(s->self, records->len);
@@ -232,9 +232,25 @@ encode_all(LogSink *s, const LogRecord *records, size_t n)
                         send_queue(s);
                 LogBlock *b = log_queue_block(&s->queue, need);
                 size_t k = s->driver->encode(s->self, records, n, b);
+                size_t part = payload;
+                if (k < n) {
+                        part = 0;
+                        for (size_t i = 0; i < k; i++)
+                                part += log_record_payload(&records[i]);
+                }
+                log_queue_added(b, (LogCount){.records = k, .bytes = part});
+                payload -= part;
                 records += k;
                 n -= k;
         }
+}
+
+/* A record that does not come from the container and is not counted as such. */
+static void
+encode_own(LogSink *s, const LogRecord *r)
+{
+        LogBlock *b = log_queue_block(&s->queue, s->driver->bound(s->self, r->len));
+        (void)s->driver->encode(s->self, r, 1, b);
 }
 
 static void
@@ -263,7 +279,7 @@ close_line(LogSink *s, StreamId stream, int64_t now_ns)
                 .flags = LOG_RECORD_CONTINUES | LOG_RECORD_MARKER,
         };
         state->open = false;
-        encode_all(s, &end, 1);
+        encode_own(s, &end);
 }
 
 /* Says in the stream how many records of one cause are missing. */
@@ -285,7 +301,7 @@ announce_cause(LogSink *s, LogDropCause cause)
         };
         s->unannounced[cause] = 0;
         s->n_markers++;
-        encode_all(s, &marker, 1);
+        encode_own(s, &marker);
 }
 
 static bool
@@ -338,7 +354,7 @@ handle_full(LogSink *s, const LogRecord *r, const StreamState *before)
         s->streams[r->stream] = *before;
         if (log_queue_is_empty(&s->queue)) {
                 /* Longer than the whole queue: taken nevertheless, or it could never be delivered. */
-                encode_all(s, r, 1);
+                encode_all(s, r, 1, log_record_payload(r));
                 remember_last(s, r);
                 return;
         }
@@ -360,7 +376,7 @@ admit(LogSink *s, const LogRecord *r)
         if (!(r->flags & LOG_RECORD_CONTINUES))
                 close_line(s, r->stream, r->time_ns);
         StreamState before = *state;
-        encode_all(s, r, 1);
+        encode_all(s, r, 1, log_record_payload(r));
         remember_last(s, r);
         if (s->stalled && log_queue_memory(&s->queue) > s->queue_max)
                 handle_full(s, r, &before);
@@ -399,7 +415,7 @@ log_sink_write(LogSink *s, const LogBatch *batch)
         s->in.records += batch->n;
         s->in.bytes += batch->payload;
         if (is_easy(s, batch->records, batch->n, batch->payload)) {
-                encode_all(s, batch->records, batch->n);
+                encode_all(s, batch->records, batch->n, batch->payload);
                 remember_last(s, &batch->records[batch->n - 1]);
                 return;
         }

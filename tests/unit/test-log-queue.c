@@ -14,6 +14,7 @@ add(LogQueue *q, const char *text, StreamId stream, unsigned flags)
         g_assert_nonnull(at);
         memcpy(at, text, len);
         log_block_add(b, len, &r);
+        log_queue_added(b, (LogCount){.records = 1, .bytes = log_record_payload(&r)});
 }
 
 static void
