@@ -72,6 +72,12 @@ get_slot(const LogOptions *o, const char *key)
         return slot;
 }
 
+const LogOption *
+log_options_table(const LogOptions *o, size_t i)
+{
+        return i < o->n ? o->slots[i].option : NULL;
+}
+
 bool
 log_options_knows(const LogOptions *o, const char *key)
 {

@@ -36,6 +36,9 @@ LogOptions *log_options_new(const char *driver, const LogOption *const *tables);
 void log_options_free(LogOptions *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogOptions, log_options_free)
 
+/* Option number i, NULL behind the last one. */
+const LogOption *log_options_table(const LogOptions *o, size_t i);
+
 /* True if there is an option of this name. */
 bool log_options_knows(const LogOptions *o, const char *key);
 

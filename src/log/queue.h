@@ -20,15 +20,15 @@ typedef struct LogCount {
 /* One message in a block, described from the end of the block downwards. */
 typedef struct LogEntry {
         uint32_t len;          /* encoded */
-        uint32_t payload : 24; /* see log_record_payload */
+        uint32_t payload : 24; /* of the record */
         uint32_t stream : 1;
         uint32_t partial : 1;
         uint32_t continues : 1;
         uint32_t dead : 1; /* dropped: never sent, passed over */
 } LogEntry;
 
-/* The longest record that an entry can describe. */
-#define LOG_PAYLOAD_MAX ((1 << 24) - 2)
+/* The most payload that an entry can describe. */
+#define LOG_PAYLOAD_MAX ((1 << 24) - 1)
 
 typedef struct LogBlock LogBlock;
 struct LogBlock {
@@ -64,7 +64,7 @@ log_block_add(LogBlock *b, size_t len, const LogRecord *r)
 {
         *log_block_entry(b, b->count++) = (LogEntry){
                 .len = (uint32_t)len,
-                .payload = (uint32_t)log_record_payload(r) & 0xffffff,
+                .payload = r->payload & 0xffffff,
                 .stream = r->stream & 1u,
                 .partial = (r->flags & LOG_RECORD_PARTIAL) != 0,
                 .continues = (r->flags & LOG_RECORD_CONTINUES) != 0,

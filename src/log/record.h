@@ -24,6 +24,7 @@ typedef struct LogRecord {
         uint32_t ordinal;    /* of this piece within its line, from 1; 0: a line of one piece */
         int64_t time_ns;     /* when it was read, nanoseconds since 1970 */
         uint64_t partial_id; /* the same for all pieces of a line, no other line has it; 0: a line of one piece */
+        uint32_t payload;    /* how many of the container's bytes it stands for, with the newline; 0: a marker */
         uint8_t stream;      /* a StreamId */
         uint8_t flags;
 } LogRecord;
@@ -35,12 +36,3 @@ typedef struct LogBatch {
         size_t payload; /* the container's bytes in them, newlines counted */
         StreamId stream;
 } LogBatch;
-
-/* How many of the container's bytes a record stands for. */
-static inline size_t
-log_record_payload(const LogRecord *r)
-{
-        if (r->flags & LOG_RECORD_MARKER)
-                return 0;
-        return r->len + (r->flags & LOG_RECORD_PARTIAL ? 0 : 1);
-}

@@ -5,8 +5,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/watch.h"
+#include "log/intake.h"
+#include "log/losses.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define RETRY_FIRST_USEC (100 * 1000)
@@ -18,68 +19,59 @@ typedef enum {
         ON_FULL_BLOCK,
 } OnFull;
 
-/* What was admitted last of a stream, and whether something was dropped since. */
+/* What was encoded last of a stream, and what was lost since. */
 typedef struct {
-        bool open; /* the line is not finished */
-        bool lost;
-        LogDropCause cause; /* of the loss */
+        bool open; /* its line is not finished */
         uint32_t ordinal;
         uint64_t partial_id;
-} StreamState;
+        bool lost;
+        bool cut; /* a line that was lost goes on */
+        LogDropCause cause;
+} SinkStream;
 
 struct LogSink {
         const LogDriver *driver;
         void *self;
         LogOptions *options;
+        LogIntake *intake; /* NULL if records are taken as they are */
         LogQueue queue;
         size_t queue_max;
         OnFull on_full;
         bool started;
         bool finished; /* nothing will be written any more */
-        bool ended;   /* takes nothing any more */
-        bool stalled; /* the last send did not send all */
-        bool full;    /* records were dropped, and will be until the queue is half empty */
-        bool blocked; /* the caller was asked to stop */
-        int failing;  /* -errno of the last send, or 0 */
+        bool ended;    /* takes nothing any more */
+        bool stalled;  /* the last send did not send all */
+        bool full;     /* records were dropped, and will be until the queue is half empty */
+        bool blocked;  /* the caller was asked to stop */
+        int failing;   /* -errno of the last send, or 0 */
         int last_error;
         uint64_t n_errors;
+        uint64_t n_markers;
         unsigned attempt;
         Timer retry;
-        StreamState streams[N_STREAMS];
+        SinkStream streams[N_STREAMS];
         LogCount in;
-        LogCount dropped[N_LOG_DROPS];
-        uint64_t unannounced[N_LOG_DROPS]; /* records */
-        uint64_t n_markers;
+        LogLosses losses;
         LogSinkChangedFunc changed;
         void *changed_data;
 };
 
-static const char *const cause_texts[N_LOG_DROPS] = {
-        [LOG_DROP_FULL] = "queue full",     [LOG_DROP_LIMIT] = "size limit reached",
-        [LOG_DROP_RATE] = "rate limit",     [LOG_DROP_FILTER] = "filtered",
-        [LOG_DROP_ENCODE] = "not encodable", [LOG_DROP_END] = "container ended",
+static const LogOption sink_options[] = {
+        {"mode", LOG_OPTION_ENUM, "non-blocking", "whether the container waits while the queue is full",
+         .choices = "blocking|non-blocking"},
+        {"on-full", LOG_OPTION_ENUM, "drop-newest", "what happens while the queue is full",
+         .choices = "drop-newest|drop-oldest|block"},
+        {"max-buffer-size", LOG_OPTION_BINARY_SIZE, "256k", "size of the queue", .max = 1 << 30},
+        {"drain-timeout", LOG_OPTION_DURATION, "2s", "how long the end of the monitor may wait for the queue",
+         .max = 12 * 1000 * 1000},
+        {NULL},
 };
 
-/* As the status file has them. */
-static const char *const cause_names[N_LOG_DROPS] = {
-        [LOG_DROP_FULL] = "queue-full", [LOG_DROP_LIMIT] = "size-limit", [LOG_DROP_RATE] = "rate-limit",
-        [LOG_DROP_FILTER] = "filtered", [LOG_DROP_ENCODE] = "encoding",  [LOG_DROP_END] = "container-ended",
-};
-
-const LogOption *
-log_sink_options(void)
+LogOptions *
+log_sink_options(const LogDriver *driver)
 {
-        static const LogOption options[] = {
-                {"mode", LOG_OPTION_ENUM, "non-blocking", "whether the container waits while the queue is full",
-                 .choices = "blocking|non-blocking"},
-                {"on-full", LOG_OPTION_ENUM, NULL, "what happens while the queue is full",
-                 .choices = "drop-newest|drop-oldest|block"},
-                {"max-buffer-size", LOG_OPTION_BINARY_SIZE, "256k", "size of the queue", .max = 1 << 30},
-                {"drain-timeout", LOG_OPTION_DURATION, "2s", "how long the end may wait for what is queued",
-                 .max = 12 * 1000 * 1000},
-                {NULL},
-        };
-        return options;
+        const LogOption *tables[] = {driver->options, sink_options, log_intake_options(), NULL};
+        return log_options_new(driver->name, driver->options ? tables : tables + 1);
 }
 
 static const char *
@@ -88,22 +80,43 @@ target(const LogSink *s)
         return s->driver->target ? s->driver->target(s->self) : s->driver->name;
 }
 
+/* mode is Docker's name for what on-full says with more choice. */
 static gboolean
 read_options(LogSink *s, GError **error)
 {
         const LogOptions *o = s->options;
-        bool blocking = strcmp(log_options_string(o, "mode"), "blocking") == 0;
-        s->on_full = blocking ? ON_FULL_BLOCK : ON_FULL_DROP_NEWEST;
-        if (log_options_has(o, "on-full"))
-                s->on_full = (OnFull)log_options_number(o, "on-full");
-        if (log_options_has(o, "mode") && blocking != (s->on_full == ON_FULL_BLOCK))
-                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
-                                 s->driver->name, log_options_string(o, "mode"), log_options_string(o, "on-full"));
+        const char *mode = log_options_string(o, "mode"), *on_full = log_options_string(o, "on-full");
+        bool blocking = strcmp(mode, "blocking") == 0;
         s->queue_max = (size_t)log_options_number(o, "max-buffer-size");
+        s->on_full = (OnFull)log_options_number(o, "on-full");
+        if (log_options_has(o, "mode") && log_options_has(o, "on-full") && blocking != (s->on_full == ON_FULL_BLOCK))
+                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
+                                 s->driver->name, mode, on_full);
+        if (blocking)
+                s->on_full = ON_FULL_BLOCK;
         return TRUE;
 }
 
-static void retry_send(void *data);
+static void on_retry(void *data);
+static void take_record(const LogRecord *r, void *data);
+static void refuse_record(const LogRecord *r, bool limited, void *data);
+
+static gboolean
+open_sink(LogSink *s, const char *arg, const LogConfig *log, bool from_log_path, GError **error)
+{
+        LogOutlet outlet = {take_record, refuse_record, on_retry, s};
+        LogDriverConfig config = {
+                .sink = s,
+                .arg = arg,
+                .options = s->options,
+                .log = log,
+                .from_log_path = from_log_path,
+        };
+        if (!read_options(s, error) || !log_intake_new(s->driver, s->options, &outlet, &s->intake, error))
+                return FALSE;
+        s->self = s->driver->open(&config, error);
+        return s->self != NULL;
+}
 
 LogSink *
 log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, const LogConfig *log,
@@ -112,17 +125,8 @@ log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, cons
         LogSink *s = g_new0(LogSink, 1);
         s->driver = driver;
         s->options = options;
-        timer_init(&s->retry, retry_send, s);
-        LogDriverConfig config = {
-                .sink = s,
-                .arg = arg,
-                .options = options,
-                .log = log,
-                .from_log_path = from_log_path,
-        };
-        if (read_options(s, error))
-                s->self = driver->open(&config, error);
-        if (s->self)
+        timer_init(&s->retry, on_retry, s);
+        if (open_sink(s, arg, log, from_log_path, error))
                 return s;
         log_sink_free(s);
         return NULL;
@@ -138,6 +142,7 @@ log_sink_free(LogSink *s)
                 s->driver->close(s->self);
         LogCount none = {0};
         log_queue_clear(&s->queue, &none);
+        log_intake_free(s->intake);
         log_options_free(s->options);
         g_free(s);
 }
@@ -152,25 +157,7 @@ log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data)
                 s->driver->start(s->self);
 }
 
-static void
-drop(LogSink *s, const LogRecord *r, LogDropCause cause)
-{
-        s->dropped[cause].records++;
-        s->dropped[cause].bytes += log_record_payload(r);
-        s->unannounced[cause]++;
-        s->streams[r->stream].lost = true;
-        s->streams[r->stream].cause = cause;
-}
-
-static void
-count_dropped(LogSink *s, LogDropCause cause, LogCount count)
-{
-        s->dropped[cause].records += count.records;
-        s->dropped[cause].bytes += count.bytes;
-        s->unannounced[cause] += count.records;
-}
-
-/* The first failure in a row is told, and scheduled is always another try. */
+/* The first failure in a row is told; another try is scheduled each time. */
 static void
 note_failure(LogSink *s, int r)
 {
@@ -195,14 +182,11 @@ note_success(LogSink *s)
 }
 
 static void
-note_end(LogSink *s)
+drop_queue(LogSink *s, LogDropCause cause)
 {
         LogCount gone = {0};
         log_queue_clear(&s->queue, &gone);
-        count_dropped(s, LOG_DROP_LIMIT, gone);
-        if (!s->ended)
-                diag_warn("Logging to %s has ended: its size limit is reached", target(s));
-        s->ended = true;
+        log_losses_add(&s->losses, cause, gone);
 }
 
 /* Lets the driver work, unless it failed and its next try is set. */
@@ -218,13 +202,26 @@ send_queue(LogSink *s)
                 return;
         }
         note_success(s);
-        if (r == LOG_SEND_ENDED)
-                note_end(s);
+        if (r != LOG_SEND_ENDED)
+                return;
+        if (!s->ended)
+                diag_warn("Logging to %s has ended: its size limit is reached", target(s));
+        s->ended = true;
+        drop_queue(s, LOG_DROP_LIMIT);
+}
+
+static size_t
+sum_payload(const LogRecord *records, size_t n)
+{
+        size_t sum = 0;
+        for (size_t i = 0; i < n; i++)
+                sum += records[i].payload;
+        return sum;
 }
 
 /* Encodes what may be added to the queue. A block with room for the first record takes that one at least. */
 static void
-encode_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
+encode(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 {
         while (n > 0) {
                 size_t need = s->driver->bound(s->self, records->len);
@@ -232,12 +229,7 @@ encode_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
                         send_queue(s);
                 LogBlock *b = log_queue_block(&s->queue, need);
                 size_t k = s->driver->encode(s->self, records, n, b);
-                size_t part = payload;
-                if (k < n) {
-                        part = 0;
-                        for (size_t i = 0; i < k; i++)
-                                part += log_record_payload(&records[i]);
-                }
+                size_t part = k == n ? payload : sum_payload(records, k);
                 log_queue_added(b, (LogCount){.records = k, .bytes = part});
                 payload -= part;
                 records += k;
@@ -256,7 +248,7 @@ encode_own(LogSink *s, const LogRecord *r)
 static void
 remember_last(LogSink *s, const LogRecord *r)
 {
-        s->streams[r->stream] = (StreamState){
+        s->streams[r->stream] = (SinkStream){
                 .open = (r->flags & LOG_RECORD_PARTIAL) != 0,
                 .ordinal = r->ordinal,
                 .partial_id = r->partial_id,
@@ -267,7 +259,7 @@ remember_last(LogSink *s, const LogRecord *r)
 static void
 close_line(LogSink *s, StreamId stream, int64_t now_ns)
 {
-        StreamState *state = &s->streams[stream];
+        SinkStream *state = &s->streams[stream];
         if (!state->open)
                 return;
         LogRecord end = {
@@ -286,28 +278,25 @@ close_line(LogSink *s, StreamId stream, int64_t now_ns)
 static void
 announce_cause(LogSink *s, LogDropCause cause)
 {
-        char text[128];
-        int64_t now_ns = clock_realtime_ns();
-        uint64_t n = s->unannounced[cause];
-        int len = snprintf(text, sizeof text, "conmon: %" G_GUINT64_FORMAT " record%s dropped: %s\n", n,
-                           n == 1 ? "" : "s", cause_texts[cause]);
-        close_line(s, STREAM_STDERR, now_ns);
+        char text[LOG_LOSSES_TEXT_SIZE];
+        bool has_stderr = !s->intake || log_intake_has_stream(s->intake, STREAM_STDERR);
         LogRecord marker = {
                 .bytes = text,
-                .len = (uint32_t)len - 1,
-                .time_ns = now_ns,
-                .stream = STREAM_STDERR,
+                .len = (uint32_t)log_losses_announce(&s->losses, cause, text),
+                .time_ns = clock_realtime_ns(),
+                .stream = has_stderr ? STREAM_STDERR : STREAM_STDOUT,
                 .flags = LOG_RECORD_MARKER,
         };
-        s->unannounced[cause] = 0;
-        s->n_markers++;
+        close_line(s, marker.stream, marker.time_ns);
         encode_own(s, &marker);
+        s->n_markers++;
 }
 
+/* True while more of the same loss is sure to come. */
 static bool
-is_unannounced(const LogSink *s)
+is_losing(const LogSink *s)
 {
-        return s->unannounced[LOG_DROP_FULL] || s->unannounced[LOG_DROP_RATE] || s->unannounced[LOG_DROP_ENCODE];
+        return s->full || (!s->finished && (s->streams[STREAM_STDOUT].cut || s->streams[STREAM_STDERR].cut));
 }
 
 /* Announces what was dropped by a condition that has ended. */
@@ -316,12 +305,22 @@ announce(LogSink *s)
 {
         if (s->full && log_queue_memory(&s->queue) <= s->queue_max / 2)
                 s->full = false;
-        if (s->full || s->ended)
+        if (!log_losses_pending(&s->losses) || is_losing(s) || s->ended)
                 return;
-        static const LogDropCause causes[] = {LOG_DROP_FULL, LOG_DROP_RATE, LOG_DROP_ENCODE};
-        for (size_t i = 0; i < G_N_ELEMENTS(causes); i++)
-                if (s->unannounced[causes[i]] > 0)
-                        announce_cause(s, causes[i]);
+        bool limited = s->intake && log_intake_is_limited(s->intake) && !s->finished;
+        for (LogDropCause i = 0; i < N_LOG_DROPS_ANNOUNCED; i++)
+                if (s->losses.unannounced[i] > 0 && !(i == LOG_DROP_RATE && limited))
+                        announce_cause(s, i);
+}
+
+static void
+drop(LogSink *s, const LogRecord *r, LogDropCause cause)
+{
+        log_losses_add(&s->losses, cause, (LogCount){.records = 1, .bytes = r->payload});
+        SinkStream *state = &s->streams[r->stream];
+        state->lost = true;
+        state->cut = (r->flags & LOG_RECORD_PARTIAL) != 0;
+        state->cause = cause;
 }
 
 /* Makes room for what was added last. False if that is not possible. */
@@ -334,17 +333,17 @@ drop_oldest(LogSink *s)
                 LogCount gone = {0};
                 if (!log_queue_drop_oldest(&s->queue, &gone, &stream, &open))
                         return false;
-                count_dropped(s, LOG_DROP_FULL, gone);
+                log_losses_add(&s->losses, LOG_DROP_FULL, gone);
                 s->full = true;
                 if (open)
-                        s->streams[stream] = (StreamState){.lost = true, .cause = LOG_DROP_FULL};
+                        s->streams[stream] = (SinkStream){.lost = true, .cut = true, .cause = LOG_DROP_FULL};
         }
         return true;
 }
 
 /* The last message made the queue longer than it may be. */
 static void
-handle_full(LogSink *s, const LogRecord *r, const StreamState *before)
+handle_full(LogSink *s, const LogRecord *r, const SinkStream *before)
 {
         if (s->on_full == ON_FULL_BLOCK)
                 return;
@@ -354,7 +353,7 @@ handle_full(LogSink *s, const LogRecord *r, const StreamState *before)
         s->streams[r->stream] = *before;
         if (log_queue_is_empty(&s->queue)) {
                 /* Longer than the whole queue: taken nevertheless, or it could never be delivered. */
-                encode_all(s, r, 1, log_record_payload(r));
+                encode(s, r, 1, r->payload);
                 remember_last(s, r);
                 return;
         }
@@ -366,27 +365,32 @@ handle_full(LogSink *s, const LogRecord *r, const StreamState *before)
 static void
 admit(LogSink *s, const LogRecord *r)
 {
-        StreamState *state = &s->streams[r->stream];
-        bool rest = state->lost && (r->flags & LOG_RECORD_CONTINUES);
+        SinkStream *state = &s->streams[r->stream];
+        bool continues = (r->flags & LOG_RECORD_CONTINUES) != 0;
+        state->cut &= continues;
         announce(s);
-        if (s->ended || rest || (s->full && s->on_full == ON_FULL_DROP_NEWEST)) {
-                drop(s, r, s->ended ? LOG_DROP_LIMIT : rest ? state->cause : LOG_DROP_FULL);
-                return;
+        if (s->ended) {
+                drop(s, r, LOG_DROP_LIMIT);
+        } else if (continues && state->lost) {
+                drop(s, r, state->cause);
+        } else if (s->full && s->on_full == ON_FULL_DROP_NEWEST) {
+                drop(s, r, LOG_DROP_FULL);
+        } else {
+                if (!continues)
+                        close_line(s, r->stream, r->time_ns);
+                SinkStream before = *state;
+                encode(s, r, 1, r->payload);
+                remember_last(s, r);
+                if (s->stalled && log_queue_memory(&s->queue) > s->queue_max)
+                        handle_full(s, r, &before);
         }
-        if (!(r->flags & LOG_RECORD_CONTINUES))
-                close_line(s, r->stream, r->time_ns);
-        StreamState before = *state;
-        encode_all(s, r, 1, log_record_payload(r));
-        remember_last(s, r);
-        if (s->stalled && log_queue_memory(&s->queue) > s->queue_max)
-                handle_full(s, r, &before);
 }
 
-/* True if all of the batch can be encoded without looking at each record. */
+/* True if all of the records can be encoded without looking at each. */
 static bool
 is_easy(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 {
-        if (s->ended || s->full || is_unannounced(s) || s->streams[records->stream].lost)
+        if (s->ended || s->full || log_losses_pending(&s->losses) || s->streams[records->stream].lost)
                 return false;
         if (!s->stalled)
                 return true;
@@ -395,12 +399,53 @@ is_easy(LogSink *s, const LogRecord *records, size_t n, size_t payload)
         return log_queue_memory(&s->queue) + most <= s->queue_max;
 }
 
+static void
+admit_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
+{
+        if (is_easy(s, records, n, payload)) {
+                encode(s, records, n, payload);
+                remember_last(s, &records[n - 1]);
+                return;
+        }
+        for (size_t i = 0; i < n; i++)
+                admit(s, &records[i]);
+}
+
+static void
+take_record(const LogRecord *r, void *data)
+{
+        admit_all(data, r, 1, r->payload);
+}
+
+static void
+refuse_record(const LogRecord *r, bool limited, void *data)
+{
+        LogSink *s = data;
+        if (limited)
+                drop(s, r, LOG_DROP_RATE);
+        else
+                log_losses_add(&s->losses, LOG_DROP_FILTER, (LogCount){.records = 1, .bytes = r->payload});
+}
+
+void
+log_sink_write(LogSink *s, const LogBatch *batch)
+{
+        if (s->intake) {
+                log_intake_push(s->intake, batch, &s->in);
+                return;
+        }
+        s->in.records += batch->n;
+        s->in.bytes += batch->payload;
+        admit_all(s, batch->records, batch->n, batch->payload);
+}
+
 /* Asks the caller to stop or to go on; tells that the last was sent. */
 static void
 tell_change(LogSink *s)
 {
         size_t memory = s->on_full == ON_FULL_BLOCK ? log_queue_memory(&s->queue) : 0;
-        bool blocked = memory > (s->blocked ? s->queue_max / 2 : s->queue_max) && !s->ended;
+        bool full = memory > (s->blocked ? s->queue_max / 2 : s->queue_max);
+        bool blocked = (full || (s->intake && log_intake_blocks(s->intake))) && !s->ended;
         bool drained = s->finished && log_queue_is_empty(&s->queue);
         if (blocked == s->blocked && !drained)
                 return;
@@ -410,24 +455,10 @@ tell_change(LogSink *s)
 }
 
 void
-log_sink_write(LogSink *s, const LogBatch *batch)
-{
-        s->in.records += batch->n;
-        s->in.bytes += batch->payload;
-        if (is_easy(s, batch->records, batch->n, batch->payload)) {
-                encode_all(s, batch->records, batch->n, batch->payload);
-                remember_last(s, &batch->records[batch->n - 1]);
-                return;
-        }
-        for (size_t i = 0; i < batch->n; i++)
-                admit(s, &batch->records[i]);
-}
-
-void
 log_sink_flush(LogSink *s)
 {
         send_queue(s);
-        if (is_unannounced(s)) {
+        if (log_losses_pending(&s->losses)) {
                 announce(s);
                 send_queue(s);
         }
@@ -435,7 +466,7 @@ log_sink_flush(LogSink *s)
 }
 
 static void
-retry_send(void *data)
+on_retry(void *data)
 {
         log_sink_flush(data);
 }
@@ -449,7 +480,7 @@ log_sink_ready(LogSink *s)
 bool
 log_sink_wants(const LogSink *s, StreamId stream)
 {
-        return !s->blocked;
+        return !s->blocked || (s->intake && !log_intake_has_stream(s->intake, stream));
 }
 
 void
@@ -458,16 +489,20 @@ log_sink_reopen(LogSink *s)
         if (!s->driver->reopen)
                 return;
         int r = s->driver->reopen(s->self, &s->queue);
-        if (r < 0)
+        if (r < 0) {
                 note_failure(s, r);
-        else
-                log_sink_flush(s);
+                return;
+        }
+        timer_stop(&s->retry);
+        log_sink_flush(s);
 }
 
 void
 log_sink_release(LogSink *s)
 {
         log_queue_release(&s->queue);
+        if (s->intake)
+                log_intake_release(s->intake);
         if (s->driver->release)
                 s->driver->release(s->self);
 }
@@ -477,6 +512,8 @@ log_sink_finish(LogSink *s, bool sync)
 {
         /* A last try, whatever the delay says. */
         timer_stop(&s->retry);
+        if (s->intake)
+                log_intake_flush(s->intake, &s->in);
         s->finished = true;
         log_sink_flush(s);
         if (s->driver->finish)
@@ -489,49 +526,30 @@ log_sink_is_draining(const LogSink *s)
         return !log_queue_is_empty(&s->queue) && (!s->failing || s->driver->flags & LOG_DRIVER_REMOTE);
 }
 
-void
-log_sink_abandon(LogSink *s)
-{
-        timer_stop(&s->retry);
-        LogCount gone = {0};
-        log_queue_clear(&s->queue, &gone);
-        if (gone.records > 0)
-                diag_warn("Logging to %s: %" G_GUINT64_FORMAT " records could not be delivered before the end",
-                          target(s), gone.records);
-        count_dropped(s, LOG_DROP_END, gone);
-        s->ended = true;
-        s->changed = NULL;
-}
-
 gint64
 log_sink_drain_time(const LogSink *s)
 {
         return log_sink_is_draining(s) ? log_options_number(s->options, "drain-timeout") : 0;
 }
 
-static void
-append_count(GString *json, const char *name, LogCount count)
+void
+log_sink_abandon(LogSink *s)
 {
-        g_string_append_printf(json, "\"%s\":{\"records\":%" G_GUINT64_FORMAT ",\"bytes\":%" G_GUINT64_FORMAT "}", name,
-                               count.records, count.bytes);
-}
-
-static void
-append_dropped(const LogSink *s, GString *json)
-{
-        g_string_append(json, ",\"dropped\":{");
-        for (int i = 0; i < N_LOG_DROPS; i++) {
-                if (i > 0)
-                        g_string_append_c(json, ',');
-                append_count(json, cause_names[i], s->dropped[i]);
-        }
-        g_string_append_c(json, '}');
+        timer_stop(&s->retry);
+        uint64_t before = s->losses.total[LOG_DROP_END].records;
+        drop_queue(s, LOG_DROP_END);
+        uint64_t n = s->losses.total[LOG_DROP_END].records - before;
+        if (n > 0)
+                diag_warn("Logging to %s: %" G_GUINT64_FORMAT " records could not be delivered before the end",
+                          target(s), n);
+        s->ended = true;
+        s->changed = NULL;
 }
 
 static void
 append_errors(const LogSink *s, GString *json)
 {
-        g_string_append_printf(json, ",\"errors\":{\"count\":%" G_GUINT64_FORMAT ",\"last\":", s->n_errors);
+        g_string_append_printf(json, "\"errors\":{\"count\":%" G_GUINT64_FORMAT ",\"last\":", s->n_errors);
         if (s->last_error) {
                 const char *text = g_strerror(-s->last_error);
                 json_append_string(json, text, strlen(text));
@@ -548,13 +566,14 @@ log_sink_status(const LogSink *s, GString *json)
         g_string_append_printf(json, "{\"driver\":\"%s\",\"target\":", s->driver->name);
         json_append_string(json, target(s), strlen(target(s)));
         g_string_append_printf(json, ",\"state\":\"%s\",", state);
-        append_count(json, "in", s->in);
+        log_count_status("in", s->in, json);
         g_string_append_c(json, ',');
-        append_count(json, "out", s->queue.done);
-        append_dropped(s, json);
+        log_count_status("out", s->queue.done, json);
         g_string_append_c(json, ',');
-        append_count(json, "queued", log_queue_waiting(&s->queue));
-        g_string_append_printf(json, ",\"queue\":{\"bytes\":%zu,\"max\":%zu},\"markers\":%" G_GUINT64_FORMAT,
+        log_losses_status(&s->losses, json);
+        g_string_append_c(json, ',');
+        log_count_status("queued", log_queue_waiting(&s->queue), json);
+        g_string_append_printf(json, ",\"queue\":{\"bytes\":%zu,\"max\":%zu},\"markers\":%" G_GUINT64_FORMAT ",",
                                log_queue_memory(&s->queue), s->queue_max, s->n_markers);
         append_errors(s, json);
         if (s->driver->status)

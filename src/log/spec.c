@@ -154,17 +154,10 @@ is_meant(const LogSpec *spec, const char *driver)
         return driver ? log_driver_find(driver, strlen(driver)) == spec->driver : !spec->from_log_path;
 }
 
-static LogOptions *
-empty_options(const LogSpec *spec)
-{
-        const LogOption *tables[] = {log_sink_options(), spec->driver->options, NULL};
-        return log_options_new(spec->driver->name, tables);
-}
-
 LogOptions *
 log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error)
 {
-        g_autoptr(LogOptions) options = empty_options(spec);
+        g_autoptr(LogOptions) options = log_sink_options(spec->driver);
         for (char **text = config->options; text && *text; text++) {
                 g_autofree char *driver = NULL, *key = NULL;
                 const char *value;
@@ -206,7 +199,7 @@ check_option(const GPtrArray *specs, const char *text, GError **error)
                 if (!is_meant(spec, driver))
                         continue;
                 any = true;
-                g_autoptr(LogOptions) options = empty_options(spec);
+                g_autoptr(LogOptions) options = log_sink_options(spec->driver);
                 if (driver || log_options_knows(options, key))
                         return TRUE;
         }

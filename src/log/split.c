@@ -50,6 +50,7 @@ log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *record
                 records[n] = (LogRecord){
                         .bytes = at,
                         .len = (uint32_t)piece,
+                        .payload = (uint32_t)piece + (newline != NULL),
                         .time_ns = s->now_ns,
                         .stream = (uint8_t)s->stream,
                 };

@@ -8,13 +8,19 @@ static void
 add(LogQueue *q, const char *text, StreamId stream, unsigned flags)
 {
         size_t len = strlen(text);
-        LogRecord r = {.bytes = text, .len = (uint32_t)len, .stream = (uint8_t)stream, .flags = (uint8_t)flags};
+        LogRecord r = {
+                .bytes = text,
+                .len = (uint32_t)len,
+                .payload = (uint32_t)len + !(flags & LOG_RECORD_PARTIAL),
+                .stream = (uint8_t)stream,
+                .flags = (uint8_t)flags,
+        };
         LogBlock *b = log_queue_block(q, len);
         char *at = log_block_room(b, len);
         g_assert_nonnull(at);
         memcpy(at, text, len);
         log_block_add(b, len, &r);
-        log_queue_added(b, (LogCount){.records = 1, .bytes = log_record_payload(&r)});
+        log_queue_added(b, (LogCount){.records = 1, .bytes = r.payload});
 }
 
 static void

@@ -1,0 +1,53 @@
+#include "log/rate_limit.h"
+
+#define NS_PER_USEC 1000
+
+void
+log_rate_limit_init(LogRateLimit *l, int64_t burst, gint64 interval, bool block, TimerFunc on_end, void *data)
+{
+        *l = (LogRateLimit){.burst = burst, .interval = interval, .block = block};
+        timer_init(&l->timer, on_end, data);
+}
+
+void
+log_rate_limit_end(LogRateLimit *l)
+{
+        l->limited = false;
+        timer_stop(&l->timer);
+}
+
+static void
+limit_for(LogRateLimit *l, gint64 usec)
+{
+        l->limited = true;
+        timer_start(&l->timer, usec);
+}
+
+/* Every line pays with its part of the interval. What is on its way already is taken, at the cost of later lines. */
+static void
+take_credit(LogRateLimit *l, gint64 now)
+{
+        l->end = MAX(l->end, now * NS_PER_USEC) + l->interval * NS_PER_USEC / l->burst;
+        gint64 ahead = l->end / NS_PER_USEC - now;
+        if (ahead > l->interval)
+                limit_for(l, ahead - l->interval / 2);
+}
+
+bool
+log_rate_limit_take(LogRateLimit *l, gint64 now)
+{
+        if (l->block) {
+                take_credit(l, now);
+                return true;
+        }
+        if (now * NS_PER_USEC >= l->end) {
+                l->end = (now + l->interval) * NS_PER_USEC;
+                l->used = 0;
+                log_rate_limit_end(l);
+        }
+        if (++l->used <= l->burst)
+                return true;
+        if (!l->limited)
+                limit_for(l, l->end / NS_PER_USEC - now);
+        return false;
+}

@@ -1,0 +1,382 @@
+#include "log/filter.h"
+#include "log/intake.h"
+#include "log/redact.h"
+#include "log/sink.h"
+#include "log/split.h"
+#include "tempdir.h"
+
+#include <glib.h>
+#include <string.h>
+
+/* What came out, one record after the other: "stream flags ordinal [content]". */
+static GString *seen;
+static int n_over;
+
+static void
+take(const LogRecord *r, void *data)
+{
+        char flags[4] = {r->flags & LOG_RECORD_PARTIAL ? 'P' : '-', r->flags & LOG_RECORD_CONTINUES ? 'C' : '-',
+                         r->flags & LOG_RECORD_PAUSED ? 'W' : '-', '\0'};
+        g_string_append_printf(seen, "%s%s%u[%.*s]", r->stream == STREAM_STDERR ? "err" : "", flags, r->ordinal,
+                               (int)r->len, r->bytes);
+        g_assert_cmpint(r->partial_id != 0, ==, r->ordinal != 0);
+        if (!(r->flags & LOG_RECORD_PARTIAL))
+                g_assert_cmpint(r->bytes[r->len], ==, '\n');
+}
+
+static void
+refuse(const LogRecord *r, bool limited, void *data)
+{
+        g_string_append_printf(seen, "%s(%.*s)", limited ? "limit" : "", (int)r->len, r->bytes);
+}
+
+static void
+rate_over(void *data)
+{
+        n_over++;
+}
+
+typedef struct {
+        LogOptions *options;
+        LogIntake *intake;
+        LogCount count;
+        LogSplitter splitters[N_STREAMS];
+} Case;
+
+/* `options` are KEY=VALUE, ends with NULL. */
+static void
+case_start(Case *c, const LogDriver *driver, const char *const *options)
+{
+        g_autoptr(GError) error = NULL;
+        *c = (Case){.options = log_sink_options(driver)};
+        for (; *options; options++) {
+                g_auto(GStrv) pair = g_strsplit(*options, "=", 2);
+                (void)log_options_set(c->options, pair[0], pair[1], &error);
+                g_assert_no_error(error);
+        }
+        LogOutlet outlet = {take, refuse, rate_over, NULL};
+        (void)log_intake_new(driver, c->options, &outlet, &c->intake, &error);
+        g_assert_no_error(error);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                log_splitter_init(&c->splitters[i], i, 1);
+        g_string_truncate(seen, 0);
+}
+
+static void
+case_end(Case *c)
+{
+        log_intake_free(c->intake);
+        log_options_free(c->options);
+}
+
+static void
+push(Case *c, StreamId stream, const char *text, bool more)
+{
+        LogRecord records[64];
+        LogSplitter *s = &c->splitters[stream];
+        s->more = more;
+        for (size_t at = 0, len = strlen(text), used; at < len; at += used) {
+                LogBatch batch = {.records = records, .stream = stream};
+                batch.n = log_splitter_cut(s, text + at, len - at, records, G_N_ELEMENTS(records), &used);
+                batch.payload = used;
+                log_intake_push(c->intake, &batch, &c->count);
+        }
+}
+
+static void
+assert_seen(const char *expected)
+{
+        g_assert_cmpstr(seen->str, ==, expected);
+        g_string_truncate(seen, 0);
+}
+
+static const LogDriver plain = {.name = "plain"};
+static const LogDriver journal_like = {
+        .name = "journal-like",
+        .max_record = 8,
+        .flags = LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
+};
+
+static void
+test_nothing_to_do(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"max-record=16384", NULL});
+        g_assert_null(c.intake);
+        case_end(&c);
+}
+
+static void
+test_streams(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"streams=stderr", NULL});
+        push(&c, STREAM_STDOUT, "a\n", false);
+        push(&c, STREAM_STDERR, "b\n", false);
+        assert_seen("(a)err---0[b]");
+        g_assert_false(log_intake_has_stream(c.intake, STREAM_STDOUT));
+        g_assert_cmpuint(c.count.records, ==, 2);
+        g_assert_cmpuint(c.count.bytes, ==, 4);
+        case_end(&c);
+}
+
+static void
+test_bad_streams(void)
+{
+        static const char *const bad[] = {"", "stdin", "stdout,", "stdout,,stderr", " stdout"};
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(LogOptions) options = log_sink_options(&plain);
+                LogOutlet outlet = {take, refuse, rate_over, NULL};
+                LogIntake *intake;
+                (void)log_options_set(options, "streams", bad[i], NULL);
+                g_assert_false(log_intake_new(&plain, options, &outlet, &intake, &error));
+                g_assert_nonnull(strstr(error->message, "option streams can't be"));
+        }
+}
+
+static void
+test_smaller_records(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"max-record=64", NULL});
+        g_autofree char *line = g_strnfill(64, 'x');
+        g_autofree char *text = g_strconcat(line, line, "yz\n", line, "\nab", NULL);
+        push(&c, STREAM_STDOUT, text, false);
+        g_autofree char *expected =
+                g_strdup_printf("P--1[%s]PC-2[%s]-C-3[yz]---0[%s]P-W1[ab]", line, line, line);
+        assert_seen(expected);
+        push(&c, STREAM_STDOUT, "\n", false);
+        assert_seen("-C-2[]");
+        g_assert_cmpuint(c.count.bytes, ==, strlen(text) + 1);
+        case_end(&c);
+}
+
+static void
+test_bigger_records(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"max-record=40000", NULL});
+        g_autofree char *text = g_strnfill(50001, 'x');
+        text[50000] = '\n';
+        push(&c, STREAM_STDOUT, text, false);
+        g_autofree char *expected = g_strdup_printf("P--1[%.40000s]-C-2[%.10000s]", text, text);
+        assert_seen(expected);
+        push(&c, STREAM_STDERR, text + 20000, false);
+        g_autofree char *joined = g_strdup_printf("err---0[%.30000s]", text);
+        assert_seen(joined);
+        /* A prompt does not wait. */
+        push(&c, STREAM_STDOUT, "login: ", false);
+        assert_seen("P-W1[login: ]");
+        case_end(&c);
+}
+
+static void
+test_whole_lines(void)
+{
+        Case c;
+        case_start(&c, &journal_like, (const char *[]){NULL});
+        push(&c, STREAM_STDOUT, "aaa", false);
+        push(&c, STREAM_STDERR, "E\n", false);
+        push(&c, STREAM_STDOUT, "bb\nx", false);
+        assert_seen("err---0[E]---0[aaabb]");
+        push(&c, STREAM_STDOUT, "2345678", false);
+        assert_seen("P--1[x2345678]");
+        push(&c, STREAM_STDOUT, "\n1234567\n12345678\n", false);
+        assert_seen("-C-2[]---0[1234567]P--1[12345678]-C-2[]");
+        push(&c, STREAM_STDOUT, "tail", false);
+        assert_seen("");
+        log_intake_flush(c.intake, &c.count);
+        assert_seen("P-W1[tail]");
+        g_assert_cmpuint(c.count.bytes, ==, 3 + 2 + 4 + 7 + 18 + 4);
+        case_end(&c);
+}
+
+static void
+test_patterns(void)
+{
+        static const struct {
+                const char *pattern, *line;
+                bool matches;
+        } cases[] = {
+                {"b", "abc", true},        {"abc", "abc", true},     {"x", "abc", false},      {"", "abc", true},
+                {"a*", "abc", true},       {"b*", "abc", false},     {"*c", "abc", true},      {"*b", "abc", false},
+                {"a*c", "abc", true},      {"a*c", "ac", true},      {"a*c", "acx", false},    {"*", "", true},
+                {"*b*", "abc", true},      {"**", "abc", true},      {"a*a", "a", false},      {"*ab*bc*", "abc", false},
+                {"*ab*bc*", "abbc", true}, {"a**c", "abc", true},    {"*aab", "aaab", true},   {"a*b*", "axbxb", true},
+                {"*x*y", "xyxy", true},    {"*abab", "ababab", true}, {"aa*aa", "aaa", false}, {"*a*a*a*", "aa", false},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_test_message("%s | %s", cases[i].pattern, cases[i].line);
+                g_assert_cmpint(log_pattern_matches(cases[i].pattern, cases[i].line, strlen(cases[i].line)), ==,
+                                cases[i].matches);
+        }
+        g_assert_true(log_pattern_matches("b", "a\0b", 3));
+}
+
+/* Quadratic or worse, and this would not end. */
+static void
+test_hostile_pattern(void)
+{
+        g_autofree char *line = g_strnfill(1 << 20, 'a');
+        g_assert_false(log_pattern_matches("*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*ab*a*a*a", line, 1 << 20));
+}
+
+static void
+test_include_exclude(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"include=warn", "include=*error", "exclude=noise", NULL});
+        push(&c, STREAM_STDOUT, "a warning\nok\nan error\nerrors\nwarn noise\n", false);
+        assert_seen("---0[a warning](ok)---0[an error](errors)(warn noise)");
+        case_end(&c);
+        case_start(&c, &plain, (const char *[]){"exclude=GET /health*", NULL});
+        push(&c, STREAM_STDOUT, "GET /hea", false);
+        push(&c, STREAM_STDOUT, "lthz\nPOST GET /health\n", false);
+        assert_seen("(GET /healthz)---0[POST GET /health]");
+        case_end(&c);
+}
+
+/* All records of a line share the fate of the first. */
+static void
+test_filtered_long_line(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"exclude=secret", "max-record=64", NULL});
+        g_autofree char *fill = g_strnfill(80, 'x');
+        g_autofree char *text = g_strconcat("secret", fill, "\n", fill, "secret\n", NULL);
+        push(&c, STREAM_STDOUT, text, false);
+        g_autofree char *expected =
+                g_strdup_printf("(secret%.58s)(%.22s)P--1[%.64s]-C-2[%.16ssecret]", fill, fill, fill, fill);
+        assert_seen(expected);
+        case_end(&c);
+}
+
+static LogRedactor *
+redactor(const char *secrets)
+{
+        char *dir = tempdir_new();
+        tempdir_put(dir, "secrets", secrets);
+        g_autofree char *path = g_build_filename(dir, "secrets", NULL);
+        g_autoptr(GError) error = NULL;
+        LogRedactor *r = log_redactor_new(path, &error);
+        g_assert_no_error(error);
+        tempdir_remove(dir);
+        return r;
+}
+
+static void
+assert_redacted(LogRedactor *r, const char *line, const char *expected)
+{
+        g_autofree char *text = g_strconcat(line, "\n", NULL);
+        LogRecord record = {.bytes = text, .len = (uint32_t)strlen(line), .payload = (uint32_t)strlen(line) + 1};
+        LogRecord out = log_redactor_apply(r, &record);
+        g_assert_cmpmem(out.bytes, out.len, expected, strlen(expected));
+        g_assert_cmpint(out.bytes[out.len], ==, '\n');
+        g_assert_cmpuint(out.payload, ==, record.payload);
+}
+
+static void
+test_redaction(void)
+{
+        LogRedactor *r = redactor("hunter2\n\nhunter22\nx\npass word");
+        assert_redacted(r, "nothing here", "nothing here");
+        assert_redacted(r, "hunter2", "***");
+        assert_redacted(r, "hunter22 hunter2hunter2", "*** ******");
+        assert_redacted(r, "a pass word b", "a *** b");
+        assert_redacted(r, "xxxx", "************");
+        assert_redacted(r, "", "");
+        log_redactor_release(r);
+        assert_redacted(r, "x", "***");
+        log_redactor_free(r);
+}
+
+static void
+test_redact_option(void)
+{
+        Case c;
+        char *dir = tempdir_new();
+        tempdir_put(dir, "s", "sesame\n");
+        g_autofree char *option = g_strdup_printf("redact-file=%s/s", dir);
+        case_start(&c, &plain, (const char *[]){option, NULL});
+        push(&c, STREAM_STDOUT, "open ses", false);
+        push(&c, STREAM_STDOUT, "ame\n", false);
+        assert_seen("---0[open ***]");
+        case_end(&c);
+        tempdir_remove(dir);
+        g_autoptr(GError) error = NULL;
+        g_assert_null(log_redactor_new("/nonexistent/s", &error));
+        g_assert_cmpstr(error->message, ==,
+                        "Failed to read the secrets of redact-file=/nonexistent/s: No such file or directory");
+}
+
+static void
+wait_for_rate(int expected)
+{
+        gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (n_over < expected && g_get_monotonic_time() < deadline)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_cmpint(n_over, ==, expected);
+}
+
+static void
+test_rate_drop(void)
+{
+        Case c;
+        n_over = 0;
+        case_start(&c, &plain, (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms", NULL});
+        push(&c, STREAM_STDOUT, "a\nb\nc\n", false);
+        push(&c, STREAM_STDERR, "d\n", false);
+        assert_seen("---0[a]---0[b]limit(c)limit(d)");
+        g_assert_true(log_intake_is_limited(c.intake));
+        g_assert_false(log_intake_blocks(c.intake));
+        wait_for_rate(1);
+        g_assert_false(log_intake_is_limited(c.intake));
+        push(&c, STREAM_STDOUT, "e\n", false);
+        assert_seen("---0[e]");
+        case_end(&c);
+}
+
+static void
+test_rate_block(void)
+{
+        Case c;
+        n_over = 0;
+        case_start(&c, &plain,
+                   (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms", "rate-limit-action=block", NULL});
+        push(&c, STREAM_STDOUT, "a\n", false);
+        g_assert_false(log_intake_blocks(c.intake));
+        gint64 start = g_get_monotonic_time();
+        push(&c, STREAM_STDOUT, "b\nc\nd\ne\n", false);
+        assert_seen("---0[a]---0[b]---0[c]---0[d]---0[e]");
+        g_assert_true(log_intake_blocks(c.intake));
+        wait_for_rate(1);
+        g_assert_false(log_intake_blocks(c.intake));
+        /* Five lines at two in 50 ms are 125 ms; half an interval may be ahead of that. */
+        g_assert_cmpint(g_get_monotonic_time() - start, >=, 90 * 1000);
+        case_end(&c);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        seen = g_string_new(NULL);
+        g_test_add_func("/log/intake/nothing", test_nothing_to_do);
+        g_test_add_func("/log/intake/streams", test_streams);
+        g_test_add_func("/log/intake/bad-streams", test_bad_streams);
+        g_test_add_func("/log/intake/smaller-records", test_smaller_records);
+        g_test_add_func("/log/intake/bigger-records", test_bigger_records);
+        g_test_add_func("/log/intake/whole-lines", test_whole_lines);
+        g_test_add_func("/log/intake/patterns", test_patterns);
+        g_test_add_func("/log/intake/hostile-pattern", test_hostile_pattern);
+        g_test_add_func("/log/intake/include-exclude", test_include_exclude);
+        g_test_add_func("/log/intake/filtered-long-line", test_filtered_long_line);
+        g_test_add_func("/log/intake/redaction", test_redaction);
+        g_test_add_func("/log/intake/redact-option", test_redact_option);
+        g_test_add_func("/log/intake/rate-drop", test_rate_drop);
+        g_test_add_func("/log/intake/rate-block", test_rate_block);
+        int r = g_test_run();
+        g_string_free(seen, TRUE);
+        return r;
+}

@@ -1,0 +1,408 @@
+#include "log/sink.h"
+#include "log/split.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+/* A driver that delivers to a string, a given number of bytes at a time, or fails as told. */
+typedef struct {
+        LogSink *sink;
+        GString *out;
+        size_t room; /* bytes it still takes */
+        int failure; /* -errno to return */
+        int sends;
+} Pipe;
+
+static Pipe *pipe_opened;
+
+static void *
+pipe_open(const LogDriverConfig *config, GError **error)
+{
+        Pipe *p = g_new0(Pipe, 1);
+        p->sink = config->sink;
+        p->out = g_string_new(NULL);
+        p->room = SIZE_MAX;
+        pipe_opened = p;
+        return p;
+}
+
+/* "[content]" for a line, "[content" for the first part of one, "content" and "content]" for the next. */
+static size_t
+pipe_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+{
+        for (size_t i = 0; i < n; i++) {
+                const LogRecord *r = &records[i];
+                g_autofree char *text = g_strdup_printf(
+                        "%s%.*s%s", r->flags & LOG_RECORD_CONTINUES ? "" : r->stream == STREAM_STDERR ? "err[" : "[",
+                        (int)r->len, r->bytes, r->flags & LOG_RECORD_PARTIAL ? "" : "]");
+                char *at = log_block_room(block, strlen(text));
+                if (!at)
+                        return i;
+                memcpy(at, text, strlen(text));
+                log_block_add(block, strlen(text), r);
+        }
+        return n;
+}
+
+static size_t
+pipe_bound(void *data, size_t len)
+{
+        return len + 5;
+}
+
+static int
+pipe_send(void *data, LogQueue *q)
+{
+        Pipe *p = data;
+        p->sends++;
+        if (p->failure)
+                return p->failure;
+        const char *bytes;
+        for (size_t len; p->room > 0 && (len = log_queue_next(q, SIZE_MAX, &bytes)) > 0;) {
+                len = MIN(len, p->room);
+                g_string_append_len(p->out, bytes, (gssize)len);
+                p->room -= len;
+                log_queue_wrote(q, len);
+        }
+        return log_queue_is_empty(q) ? 0 : LOG_SEND_WAIT;
+}
+
+static void
+pipe_close(void *data)
+{
+        Pipe *p = data;
+        g_string_free(p->out, TRUE);
+        g_free(p);
+}
+
+static const LogDriver pipe_driver = {
+        .name = "pipe",
+        .open = pipe_open,
+        .encode = pipe_encode,
+        .bound = pipe_bound,
+        .send = pipe_send,
+        .close = pipe_close,
+};
+
+typedef struct {
+        LogSink *sink;
+        Pipe *pipe;
+        LogSplitter splitters[N_STREAMS];
+        int changes;
+} Case;
+
+static void
+on_change(void *data)
+{
+        ((Case *)data)->changes++;
+}
+
+static void
+case_start(Case *c, const char *const *options)
+{
+        g_autoptr(GError) error = NULL;
+        static const LogConfig config = {.cid = "0123456789abcdef"};
+        LogOptions *o = log_sink_options(&pipe_driver);
+        for (; *options; options++) {
+                g_auto(GStrv) pair = g_strsplit(*options, "=", 2);
+                (void)log_options_set(o, pair[0], pair[1], &error);
+                g_assert_no_error(error);
+        }
+        *c = (Case){.sink = log_sink_new(&pipe_driver, o, NULL, &config, false, &error)};
+        g_assert_no_error(error);
+        c->pipe = pipe_opened;
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                log_splitter_init(&c->splitters[i], i, 1);
+        log_sink_start(c->sink, on_change, c);
+}
+
+static void
+write_text(Case *c, StreamId stream, const char *text)
+{
+        LogRecord records[64];
+        for (size_t at = 0, len = strlen(text), used; at < len; at += used) {
+                LogBatch batch = {.records = records, .stream = stream};
+                batch.n = log_splitter_cut(&c->splitters[stream], text + at, len - at, records,
+                                           G_N_ELEMENTS(records), &used);
+                batch.payload = used;
+                log_sink_write(c->sink, &batch);
+        }
+        log_sink_flush(c->sink);
+}
+
+/* Lines of 8 bytes as numbers from..to: "[0000007]" is 9 bytes encoded. */
+static void
+write_lines(Case *c, int from, int to)
+{
+        for (int i = from; i <= to; i++) {
+                g_autofree char *line = g_strdup_printf("%07d\n", i);
+                write_text(c, STREAM_STDOUT, line);
+        }
+}
+
+static void
+open_pipe(Case *c, size_t room)
+{
+        c->pipe->room = room;
+        log_sink_ready(c->sink);
+}
+
+static void
+assert_out(Case *c, const char *expected)
+{
+        g_assert_cmpstr(c->pipe->out->str, ==, expected);
+        g_string_truncate(c->pipe->out, 0);
+}
+
+/* A number behind `name":{"` … `"what":` in the status. */
+static int64_t
+status_number(Case *c, const char *name, const char *what)
+{
+        GString *json = g_string_new(NULL);
+        log_sink_status(c->sink, json);
+        const char *at = strstr(json->str, name);
+        g_assert_nonnull(at);
+        at = strstr(at, what);
+        g_assert_nonnull(at);
+        int64_t number = g_ascii_strtoll(at + strlen(what) + 2, NULL, 10);
+        g_string_free(json, TRUE);
+        return number;
+}
+
+/* Whatever happened: what came in is delivered, dropped or waiting. */
+static void
+assert_adds_up(Case *c)
+{
+        static const char *const whats[] = {"records", "bytes"};
+        static const char *const causes[] = {"queue-full", "rate-limit", "encoding", "size-limit", "filtered", "at-end"};
+        for (size_t i = 0; i < G_N_ELEMENTS(whats); i++) {
+                int64_t sum = status_number(c, "\"out\"", whats[i]) + status_number(c, "\"queued\"", whats[i]);
+                for (size_t k = 0; k < G_N_ELEMENTS(causes); k++)
+                        sum += status_number(c, causes[k], whats[i]);
+                g_assert_cmpint(sum, ==, status_number(c, "\"in\"", whats[i]));
+        }
+}
+
+static void
+case_end(Case *c)
+{
+        assert_adds_up(c);
+        log_sink_free(c->sink);
+}
+
+static void
+test_delivery(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){NULL});
+        write_text(&c, STREAM_STDOUT, "a\nb\nc");
+        write_text(&c, STREAM_STDERR, "e\n");
+        write_text(&c, STREAM_STDOUT, "d\n");
+        assert_out(&c, "[a][b][cerr[e]d]");
+        g_assert_cmpint(status_number(&c, "\"out\"", "bytes"), ==, 9);
+        case_end(&c);
+}
+
+/* 40 lines in a queue for 20: (9 + 8) * 15 is 255. */
+static void
+test_drop_newest(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=256", NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 1, 40);
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 25);
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        open_pipe(&c, 4); /* in the middle of a record */
+        assert_out(&c, "[000");
+        write_lines(&c, 41, 41);
+        assert_adds_up(&c);
+        open_pipe(&c, SIZE_MAX);
+        write_lines(&c, 42, 42);
+        assert_out(&c, "0001][0000002][0000003][0000004][0000005][0000006][0000007][0000008][0000009][0000010][0000011]"
+                       "[0000012][0000013][0000014][0000015]err[conmon: 26 records dropped: queue full][0000042]");
+        g_assert_cmpint(status_number(&c, "\"driver\"", "markers"), ==, 1);
+        case_end(&c);
+}
+
+static void
+test_drop_oldest(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=64", "on-full=drop-oldest", NULL});
+        c.pipe->room = 4;
+        write_lines(&c, 1, 10);
+        open_pipe(&c, SIZE_MAX);
+        write_lines(&c, 11, 11);
+        /* The first was sent in part and stays, and with that the others can't go. */
+        assert_out(&c, "[0000001][0000002][0000003]err[conmon: 7 records dropped: queue full][0000011]");
+        c.pipe->room = 0;
+        write_lines(&c, 12, 20);
+        open_pipe(&c, SIZE_MAX);
+        assert_out(&c, "[0000018][0000019][0000020]err[conmon: 6 records dropped: queue full]");
+        case_end(&c);
+}
+
+static void
+test_block(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=64", "mode=blocking", NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 1, 3);
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        write_lines(&c, 4, 5);
+        g_assert_false(log_sink_wants(c.sink, STREAM_STDOUT));
+        g_assert_cmpint(c.changes, ==, 1);
+        open_pipe(&c, 18);
+        g_assert_false(log_sink_wants(c.sink, STREAM_STDOUT));
+        open_pipe(&c, SIZE_MAX);
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        g_assert_cmpint(c.changes, ==, 2);
+        assert_out(&c, "[0000001][0000002][0000003][0000004][0000005]");
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 0);
+        case_end(&c);
+}
+
+static void
+test_blocking_one_stream(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=1", "on-full=block", "streams=stderr", NULL});
+        c.pipe->room = 0;
+        write_text(&c, STREAM_STDERR, "a\n");
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        g_assert_false(log_sink_wants(c.sink, STREAM_STDERR));
+        case_end(&c);
+}
+
+/* After a loss the log goes on at the start of a line, and the line that was begun is closed. */
+static void
+test_resumes_at_a_line(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=64", NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 1, 2);
+        write_text(&c, STREAM_STDOUT, "begin ");
+        write_text(&c, STREAM_STDOUT, "this is too long for the rest of the queue ");
+        open_pipe(&c, SIZE_MAX);
+        write_text(&c, STREAM_STDOUT, "still the same line ");
+        write_text(&c, STREAM_STDOUT, "its end\nnext\n");
+        assert_out(&c, "[0000001][0000002][begin err[conmon: 3 records dropped: queue full]][next]");
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 3);
+        case_end(&c);
+}
+
+static void
+test_oversized_record(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=10", NULL});
+        c.pipe->room = 0;
+        write_text(&c, STREAM_STDOUT, "longer than the queue\n");
+        write_text(&c, STREAM_STDOUT, "b\n");
+        open_pipe(&c, SIZE_MAX);
+        assert_out(&c, "[longer than the queue]err[conmon: 1 record dropped: queue full]");
+        case_end(&c);
+}
+
+/* While a driver fails it is called by the timer only; the first success sends all. */
+static void
+test_retry(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){NULL});
+        c.pipe->failure = -ENOSPC;
+        write_lines(&c, 1, 50);
+        g_assert_cmpint(c.pipe->sends, ==, 1);
+        g_assert_cmpint(status_number(&c, "\"errors\"", "count"), ==, 1);
+        GString *json = g_string_new(NULL);
+        log_sink_status(c.sink, json);
+        g_assert_nonnull(strstr(json->str, "\"last\":\"No space left on device\""));
+        g_assert_nonnull(strstr(json->str, "\"state\":\"failing\""));
+        g_string_free(json, TRUE);
+        gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (c.pipe->sends < 3 && g_get_monotonic_time() < deadline)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_cmpint(c.pipe->sends, ==, 3);
+        c.pipe->failure = 0;
+        while (c.pipe->out->len == 0 && g_get_monotonic_time() < deadline)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_cmpuint(c.pipe->out->len, ==, 50 * 9);
+        /* Nothing is left that would wake anybody up. */
+        g_assert_false(g_main_context_iteration(NULL, FALSE));
+        case_end(&c);
+}
+
+static void
+test_rate_limit(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms", NULL});
+        write_text(&c, STREAM_STDOUT, "a\nb\nc\nd\ne\n");
+        assert_out(&c, "[a][b]");
+        gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (c.pipe->out->len == 0 && g_get_monotonic_time() < deadline)
+                g_main_context_iteration(NULL, TRUE);
+        assert_out(&c, "err[conmon: 3 records dropped: rate limit]");
+        g_assert_cmpint(status_number(&c, "\"rate-limit\"", "records"), ==, 3);
+        case_end(&c);
+}
+
+static void
+test_end(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"rate-limit-burst=2", "rate-limit-interval=1h", NULL});
+        write_text(&c, STREAM_STDOUT, "a\nb\nc\n");
+        log_sink_finish(c.sink, true);
+        assert_out(&c, "[a][b]err[conmon: 1 record dropped: rate limit]");
+        g_assert_cmpint(log_sink_drain_time(c.sink), ==, 0);
+        case_end(&c);
+}
+
+static void
+test_drain(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"drain-timeout=3s", NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 1, 3);
+        log_sink_finish(c.sink, true);
+        g_assert_true(log_sink_is_draining(c.sink));
+        g_assert_cmpint(log_sink_drain_time(c.sink), ==, 3 * G_USEC_PER_SEC);
+        open_pipe(&c, 9);
+        g_assert_cmpint(c.changes, ==, 0);
+        open_pipe(&c, 9);
+        log_sink_abandon(c.sink);
+        g_assert_cmpint(status_number(&c, "\"at-end\"", "records"), ==, 1);
+        g_assert_false(log_sink_is_draining(c.sink));
+        case_end(&c);
+        case_start(&c, (const char *[]){NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 1, 3);
+        log_sink_finish(c.sink, true);
+        open_pipe(&c, SIZE_MAX);
+        g_assert_cmpint(c.changes, ==, 1);
+        case_end(&c);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/log/sink/delivery", test_delivery);
+        g_test_add_func("/log/sink/drop-newest", test_drop_newest);
+        g_test_add_func("/log/sink/drop-oldest", test_drop_oldest);
+        g_test_add_func("/log/sink/block", test_block);
+        g_test_add_func("/log/sink/blocking-one-stream", test_blocking_one_stream);
+        g_test_add_func("/log/sink/resumes-at-a-line", test_resumes_at_a_line);
+        g_test_add_func("/log/sink/oversized-record", test_oversized_record);
+        g_test_add_func("/log/sink/retry", test_retry);
+        g_test_add_func("/log/sink/rate-limit", test_rate_limit);
+        g_test_add_func("/log/sink/end", test_end);
+        g_test_add_func("/log/sink/drain", test_drain);
+        return g_test_run();
+}
