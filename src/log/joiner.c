@@ -1,12 +1,13 @@
 #include "log/joiner.h"
 
+#include "base/page_buffer.h"
+
 #include <glib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* The line of one stream. */
 typedef struct {
-        char *held;       /* max_record bytes and a newline; NULL while not needed */
+        PageBuffer held;  /* max_record bytes and a newline */
         size_t len;       /* bytes held */
         int64_t time_ns;  /* of the first of them */
         uint32_t ordinal; /* of the piece that was emitted last; 0: none of this line */
@@ -28,19 +29,11 @@ log_joiner_new(const LogJoinerConfig *config)
         return j;
 }
 
-static void
-free_held(const LogJoiner *j, JoinerLine *line)
-{
-        if (line->held)
-                (void)munmap(line->held, j->config.max_record + 1);
-        line->held = NULL;
-}
-
 void
 log_joiner_free(LogJoiner *j)
 {
         for (int i = 0; j && i < N_STREAMS; i++)
-                free_held(j, &j->lines[i]);
+                page_buffer_release(&j->lines[i].held);
         g_free(j);
 }
 
@@ -49,21 +42,16 @@ log_joiner_release(LogJoiner *j)
 {
         for (int i = 0; i < N_STREAMS; i++)
                 if (j->lines[i].len == 0)
-                        free_held(j, &j->lines[i]);
+                        page_buffer_release(&j->lines[i].held);
 }
 
 static void
 hold(const LogJoiner *j, JoinerLine *line, const LogRecord *r, const char *bytes, size_t len)
 {
-        if (!line->held) {
-                line->held = mmap(NULL, j->config.max_record + 1, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-                if (line->held == MAP_FAILED)
-                        g_error("Out of memory: no %zu bytes for an unfinished line", j->config.max_record);
-        }
+        page_buffer_take(&line->held, j->config.max_record + 1);
         if (line->len == 0)
                 line->time_ns = r->time_ns;
-        memcpy(line->held + line->len, bytes, len);
+        memcpy(line->held.data + line->len, bytes, len);
         line->len += len;
 }
 
@@ -91,9 +79,9 @@ emit_piece(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsi
         if (line->len > 0) {
                 hold(j, line, r, bytes, len);
                 out.time_ns = line->time_ns;
-                bytes = line->held;
+                bytes = line->held.data;
                 len = line->len;
-                line->held[len] = '\n';
+                line->held.data[len] = '\n';
         }
         out.bytes = bytes;
         out.len = (uint32_t)len;

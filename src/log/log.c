@@ -5,13 +5,13 @@
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/page_buffer.h"
 #include "base/watch.h"
 #include "log/sink.h"
 #include "log/spec.h"
 #include "log/split.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 /* Records that are cut and handed on at a time; their array lives in memory that goes back when it is quiet. */
 #define BATCH_RECORDS 256
@@ -28,7 +28,7 @@ struct Log {
         bool passthrough;
         bool sync_at_end;
         LogSplitter splitters[N_STREAMS];
-        LogRecord *records;
+        PageBuffer records; /* a batch */
         Timer quiet;
         bool busy; /* output came since the timer was started */
         LogWantsFunc wants;
@@ -194,9 +194,7 @@ release_memory(void *data)
                 timer_start(&log->quiet, QUIET_USEC);
                 return;
         }
-        if (log->records)
-                (void)munmap(log->records, BATCH_SIZE);
-        log->records = NULL;
+        page_buffer_release(&log->records);
         for (guint i = 0; i < log->sinks->len; i++)
                 log_sink_release(g_ptr_array_index(log->sinks, i));
 }
@@ -207,11 +205,7 @@ take_memory(Log *log)
         log->busy = true;
         if (!timer_is_running(&log->quiet))
                 timer_start(&log->quiet, QUIET_USEC);
-        if (log->records)
-                return;
-        log->records = mmap(NULL, BATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (log->records == MAP_FAILED)
-                g_error("Out of memory: no %zu bytes for container output", BATCH_SIZE);
+        page_buffer_take(&log->records, BATCH_SIZE);
 }
 
 static void
@@ -230,12 +224,13 @@ log_write(Log *log, StreamId stream, const char *data, size_t len, bool more, in
         if (ready == 0)
                 return 0;
         take_memory(log);
+        LogRecord *records = (LogRecord *)log->records.data;
         LogSplitter *splitter = &log->splitters[stream];
         splitter->now_ns = now_ns;
         splitter->more = more;
         for (size_t at = 0, used; at < ready; at += used) {
-                LogBatch batch = {.records = log->records, .stream = stream};
-                batch.n = log_splitter_cut(splitter, data + at, ready - at, log->records, BATCH_RECORDS, &used);
+                LogBatch batch = {.records = records, .stream = stream};
+                batch.n = log_splitter_cut(splitter, data + at, ready - at, records, BATCH_RECORDS, &used);
                 batch.payload = used;
                 write_batch(log, &batch);
         }
@@ -320,8 +315,7 @@ log_free(Log *log)
                 return;
         timer_stop(&log->quiet);
         timer_stop(&log->drain);
-        if (log->records)
-                (void)munmap(log->records, BATCH_SIZE);
+        page_buffer_release(&log->records);
         g_ptr_array_unref(log->sinks);
         g_free(log->cid);
         g_free(log->bundle);

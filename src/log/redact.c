@@ -2,9 +2,9 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/page_buffer.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #define FILE_MAX 65536
 
@@ -21,8 +21,7 @@ typedef struct {
 struct LogRedactor {
         char *file;
         GArray *secrets; /* of Secret, which point into the file's text */
-        char *copy;
-        size_t copy_size;
+        PageBuffer copy;
 };
 
 static void
@@ -56,9 +55,7 @@ log_redactor_new(const char *path, GError **error)
 void
 log_redactor_release(LogRedactor *r)
 {
-        if (r->copy)
-                (void)munmap(r->copy, r->copy_size);
-        r->copy = NULL;
+        page_buffer_release(&r->copy);
 }
 
 void
@@ -103,13 +100,9 @@ start_search(LogRedactor *r, const LogRecord *record)
 static void
 need_copy(LogRedactor *r, size_t size)
 {
-        if (r->copy && r->copy_size >= size)
-                return;
-        log_redactor_release(r);
-        r->copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (r->copy == MAP_FAILED)
-                g_error("Out of memory: no %zu bytes to redact a record", size);
-        r->copy_size = size;
+        if (r->copy.size < size)
+                page_buffer_release(&r->copy);
+        page_buffer_take(&r->copy, size);
 }
 
 LogRecord
@@ -122,7 +115,7 @@ log_redactor_apply(LogRedactor *r, const LogRecord *record)
                 return result;
         /* A secret of one byte makes a record three times as long. */
         need_copy(r, (size_t)record->len * MASK_LEN + 1);
-        char *out = r->copy;
+        char *out = r->copy.data;
         for (; secret; secret = find_first(r, at, end)) {
                 out = mempcpy(out, at, (size_t)(secret->found - at));
                 out = mempcpy(out, mask, MASK_LEN);
@@ -130,7 +123,7 @@ log_redactor_apply(LogRedactor *r, const LogRecord *record)
         }
         out = mempcpy(out, at, (size_t)(end - at));
         *out = '\n';
-        result.bytes = r->copy;
-        result.len = (uint32_t)(out - r->copy);
+        result.bytes = r->copy.data;
+        result.len = (uint32_t)(out - r->copy.data);
         return result;
 }
