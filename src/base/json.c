@@ -1,5 +1,19 @@
 #include "base/json.h"
 
+#include "base/error.h"
+
+#include <yajl/yajl_parse.h>
+
+/* No sensible document is nested so deep, and the parser's memory grows with it. */
+#define NESTING_MAX 1000
+
+typedef struct {
+        size_t depth; /* of open objects and arrays */
+        GString *names[JSON_DEPTH_MAX]; /* of the member or element at hand in each of them */
+        JsonFunc func;
+        void *data;
+} Reader;
+
 static void
 append_char(GString *out, gunichar c)
 {
@@ -30,4 +44,93 @@ json_append_string(GString *out, const char *text, size_t len)
                 }
         }
         g_string_append_c(out, '"');
+}
+
+static int
+tell(Reader *r, const char *text, size_t len)
+{
+        const char *path[JSON_DEPTH_MAX];
+        if (r->depth == 0 || r->depth > JSON_DEPTH_MAX)
+                return 1;
+        for (size_t i = 0; i < r->depth; i++)
+                path[i] = r->names[i]->str;
+        r->func(&(JsonValue){path, r->depth, text, len}, r->data);
+        return 1;
+}
+
+static int
+on_string(void *data, const unsigned char *text, size_t len)
+{
+        return tell(data, (const char *)text, len);
+}
+
+static int
+on_number(void *data, const char *text, size_t len)
+{
+        return tell(data, NULL, 0);
+}
+
+static int
+on_boolean(void *data, int value)
+{
+        return tell(data, NULL, 0);
+}
+
+static int
+on_null(void *data)
+{
+        return tell(data, NULL, 0);
+}
+
+static int
+on_start(void *data)
+{
+        Reader *r = data;
+        (void)tell(r, NULL, 0);
+        if (r->depth < JSON_DEPTH_MAX)
+                g_string_truncate(r->names[r->depth], 0);
+        return ++r->depth < NESTING_MAX;
+}
+
+static int
+on_name(void *data, const unsigned char *text, size_t len)
+{
+        Reader *r = data;
+        if (r->depth > JSON_DEPTH_MAX)
+                return 1;
+        g_string_truncate(r->names[r->depth - 1], 0);
+        g_string_append_len(r->names[r->depth - 1], (const char *)text, (gssize)len);
+        return 1;
+}
+
+static int
+on_end(void *data)
+{
+        ((Reader *)data)->depth--;
+        return 1;
+}
+
+gboolean
+json_read(const char *text, size_t len, JsonFunc func, void *data, GError **error)
+{
+        static const yajl_callbacks callbacks = {
+                .yajl_null = on_null,           .yajl_boolean = on_boolean, .yajl_number = on_number,
+                .yajl_string = on_string,       .yajl_start_map = on_start, .yajl_map_key = on_name,
+                .yajl_end_map = on_end,         .yajl_start_array = on_start, .yajl_end_array = on_end,
+        };
+        Reader reader = {.func = func, .data = data};
+        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
+                reader.names[i] = g_string_new(NULL);
+        yajl_handle parser = yajl_alloc(&callbacks, NULL, &reader);
+        (void)yajl_config(parser, yajl_dont_validate_strings, 1);
+        yajl_status status = yajl_parse(parser, (const unsigned char *)text, len);
+        size_t at = yajl_get_bytes_consumed(parser);
+        if (status == yajl_status_ok)
+                status = yajl_complete_parse(parser);
+        yajl_free(parser);
+        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
+                g_string_free(reader.names[i], TRUE);
+        if (status == yajl_status_ok)
+                return TRUE;
+        return error_set(error, CONMON_ERROR_FAILED, "it is not valid JSON (byte %zu of %zu)", at, len);
 }
