@@ -90,10 +90,10 @@ check_metadata(const GPtrArray *specs, const LogConfig *config, GError **error)
 }
 
 static bool
-has_passthrough(const GPtrArray *specs)
+has_driver(const GPtrArray *specs, const char *name)
 {
         for (guint i = 0; i < specs->len; i++)
-                if (strcmp(((const LogSpec *)g_ptr_array_index(specs, i))->driver->name, "passthrough") == 0)
+                if (strcmp(((const LogSpec *)g_ptr_array_index(specs, i))->driver->name, name) == 0)
                         return true;
         return false;
 }
@@ -108,9 +108,13 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
         g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
         if (!specs)
                 return FALSE;
-        log->passthrough = has_passthrough(specs);
-        return add_sinks(log, specs, true, config, error) && check_metadata(specs, config, error) &&
-               log_specs_check_options(specs, config, error) && add_sinks(log, specs, false, config, error);
+        log->passthrough = has_driver(specs, "passthrough");
+        if (!add_sinks(log, specs, true, config, error) || !check_metadata(specs, config, error) ||
+            !log_specs_check_options(specs, config, error) || !add_sinks(log, specs, false, config, error))
+                return FALSE;
+        if (config->no_partial_message && !has_driver(specs, "journald"))
+                diag_warn("--no-container-partial-message has no effect without journald log driver");
+        return TRUE;
 }
 
 Log *

@@ -1,0 +1,289 @@
+/* The journald driver, against a socket at the place of the real one, in a mount namespace of its own. */
+
+#include "log-fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define SOCKET_PATH "/run/systemd/journal/socket"
+
+typedef struct {
+        int fd;
+        char *paths[2];
+        LogConfig config;
+        Log *log;
+} Fixture;
+
+static int
+bind_journal(void)
+{
+        struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)unlink(SOCKET_PATH);
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&a, sizeof a), ==, 0);
+        return fd;
+}
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+        f->fd = bind_journal();
+        f->paths[0] = (char *)"journald";
+        f->config = log_fixture_config(f->paths);
+}
+
+static void
+tear_down(Fixture *f, gconstpointer data)
+{
+        log_free(f->log);
+        (void)close(f->fd);
+        (void)unlink(SOCKET_PATH);
+}
+
+/* One entry, or NULL if none is there. */
+static GString *
+receive(const Fixture *f)
+{
+        g_autofree char *text = g_malloc(1 << 20);
+        ssize_t n = recv(f->fd, text, 1 << 20, 0);
+        return n < 0 ? NULL : g_string_new_len(text, n);
+}
+
+static void
+assert_entry(const Fixture *f, const char *bytes, size_t len)
+{
+        GString *entry = receive(f);
+        g_assert_nonnull(entry);
+        g_assert_cmpmem(entry->str, entry->len, bytes, len);
+        g_string_free(entry, TRUE);
+}
+
+#define ASSERT_ENTRY(f, text) assert_entry(f, text, sizeof(text) - 1)
+#define LENGTH(octal) octal "\0\0\0\0\0\0\0"
+#define FIELDS(priority) "\nCONTAINER_ID_FULL=" TEST_CID "\nPRIORITY=" priority "\nCONTAINER_ID=0123456789ab\n"
+
+static void
+test_plain(Fixture *f, gconstpointer data)
+{
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "hello\n\n");
+        log_fixture_write(f->log, STREAM_STDERR, "oh\r\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\6") "hello\n" FIELDS("6") "SYSLOG_IDENTIFIER=0123456789ab\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\1") "\n" FIELDS("6") "SYSLOG_IDENTIFIER=0123456789ab\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\4") "oh\r\n" FIELDS("3") "SYSLOG_IDENTIFIER=0123456789ab\n");
+        g_assert_null(receive(f));
+}
+
+static void
+test_metadata(Fixture *f, gconstpointer data)
+{
+        char *labels[] = {(char *)"A_1=x y", (char *)"B=", (char *)"C=1\n2", NULL};
+        f->config.labels = labels;
+        f->config.name = "web";
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "a\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6") "CONTAINER_NAME=web\nSYSLOG_IDENTIFIER=web\n"
+                        "A_1=x y\nB=\nC\n" LENGTH("\3") "1\n2\n");
+}
+
+static void
+test_tag(Fixture *f, gconstpointer data)
+{
+        f->config.name = "web";
+        f->config.tag = "the tag";
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "a\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6") "CONTAINER_TAG=the tag\nCONTAINER_NAME=web\n"
+                        "SYSLOG_IDENTIFIER=the tag\n");
+}
+
+static void
+test_prefix(Fixture *f, gconstpointer data)
+{
+        static const struct {
+                const char *line, *message;
+                char priority;
+        } cases[] = {
+                {"<0>panic\n", "panic\n", '0'}, {"<7>x\n", "x\n", '7'},     {"<8>x\n", "<8>x\n", '6'},
+                {"<3>\n", "\n", '3'},           {"<3\n", "<3\n", '6'},      {" <3>x\n", " <3>x\n", '6'},
+                {"<10>x\n", "<10>x\n", '6'},    {"<3><4>x\n", "<4>x\n", '3'},
+        };
+        f->log = log_fixture_start(&f->config);
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                log_fixture_write(f->log, STREAM_STDOUT, cases[i].line);
+                GString *entry = receive(f);
+                g_assert_cmpmem(entry->str, 8, "MESSAGE\n", 8);
+                g_assert_cmpint(entry->str[8], ==, (int)strlen(cases[i].message));
+                g_assert_cmpmem(entry->str + 16, strlen(cases[i].message), cases[i].message, strlen(cases[i].message));
+                const char *priority = strstr(entry->str + 16, "PRIORITY=");
+                g_assert_cmpint(priority[9], ==, cases[i].priority);
+                g_string_free(entry, TRUE);
+        }
+}
+
+static void
+test_options(Fixture *f, gconstpointer data)
+{
+        char *opts[] = {(char *)"journald.parse-prefix=no", (char *)"journald.priority-stdout=5",
+                        (char *)"journald.tag=T", NULL};
+        f->config.options = opts;
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "<3>a\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\5") "<3>a\n" FIELDS("5") "CONTAINER_TAG=T\nSYSLOG_IDENTIFIER=T\n");
+}
+
+/* The last line has no end: it comes when the container has ended. */
+static void
+test_unfinished(Fixture *f, gconstpointer data)
+{
+        f->config.no_partial_message = data != NULL;
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "tail");
+        log_finish_local(f->log);
+        if (data)
+                ASSERT_ENTRY(f, "MESSAGE=tail" FIELDS("6") "SYSLOG_IDENTIFIER=0123456789ab\n");
+        else
+                ASSERT_ENTRY(f, "MESSAGE=tail" FIELDS("6") "SYSLOG_IDENTIFIER=0123456789ab\n"
+                                "CONTAINER_PARTIAL_MESSAGE=true\n");
+        g_assert_null(receive(f));
+}
+
+/* Labels make an entry as large as one likes. */
+static void
+test_large(Fixture *f, gconstpointer data)
+{
+        g_autofree char *value = g_strnfill(600000, 'v');
+        g_autofree char *label = g_strconcat("LARGE=", value, NULL);
+        char *labels[] = {label, NULL};
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control;
+        char byte;
+        struct iovec piece = {&byte, 1};
+        struct msghdr message = {
+                .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        f->config.labels = labels;
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
+
+        g_assert_cmpint((int)recvmsg(f->fd, &message, 0), ==, 0);
+        g_assert_cmpint(control.header.cmsg_type, ==, SCM_RIGHTS);
+        int fd;
+        memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+        g_assert_cmpint(fcntl(fd, F_GET_SEALS), ==, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+        struct stat st;
+        g_assert_cmpint(fstat(fd, &st), ==, 0);
+        char *entry = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        g_assert_true(entry != MAP_FAILED);
+        static const char head[] = "MESSAGE\n" LENGTH("\6") "hello\n";
+        g_assert_cmpmem(entry, sizeof head - 1, head, sizeof head - 1);
+        g_assert_cmpmem(entry + st.st_size - 600007, 600006, label, 600006);
+        (void)munmap(entry, (size_t)st.st_size);
+        (void)close(fd);
+}
+
+/* What was written while the journal was away arrives when it is back. */
+static void
+test_restart(Fixture *f, gconstpointer data)
+{
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        g_string_free(receive(f), TRUE);
+        (void)close(f->fd);
+        (void)unlink(SOCKET_PATH);
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        log_fixture_write(f->log, STREAM_STDOUT, "three\n");
+        f->fd = bind_journal();
+        GString *entry;
+        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+        while (!(entry = receive(f)) && g_get_monotonic_time() < end)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_nonnull(entry);
+        g_assert_cmpmem(entry->str + 16, 4, "two\n", 4);
+        g_string_free(entry, TRUE);
+        entry = receive(f);
+        g_assert_cmpmem(entry->str + 16, 6, "three\n", 6);
+        g_string_free(entry, TRUE);
+}
+
+/* A journal that does not read stops nobody. */
+static void
+test_full(Fixture *f, gconstpointer data)
+{
+        char *opts[] = {(char *)"journald.mode=non-blocking", NULL};
+        f->config.options = opts;
+        f->log = log_fixture_start(&f->config);
+        for (int i = 0; i < 5000; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, "a line that is not read\n");
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        log_finish_local(f->log);
+}
+
+static void
+test_refused(Fixture *f, gconstpointer data)
+{
+        static const struct {
+                const char *cid, *label, *option, *error;
+        } cases[] = {
+                {"123456789012", "A=b", NULL, "Container ID must be longer than 12 characters"},
+                {TEST_CID, "=b", NULL, "Container labels must be in format LABEL=VALUE (the name is missing in '=b')"},
+                {TEST_CID, "A", NULL, "Container labels must be in format LABEL=VALUE (there is no = in 'A')"},
+                {TEST_CID, "A=b=c", NULL,
+                 "Container labels must be in format LABEL=VALUE (there is more than one = in 'A=b=c')"},
+                {TEST_CID, "a=b", NULL,
+                 "Container label names must contain only uppercase letters, numbers and underscore (not so in 'a=b')"},
+                {TEST_CID, NULL, "journald.priority-stdout=8",
+                 "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at most 7"},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                char *labels[] = {(char *)cases[i].label, NULL}, *opts[] = {(char *)cases[i].option, NULL};
+                g_autoptr(GError) error = NULL;
+                f->config.cid = cases[i].cid;
+                f->config.labels = labels;
+                f->config.options = opts;
+                g_assert_null(log_new(&f->config, &error));
+                g_assert_cmpstr(error->message, ==, cases[i].error);
+        }
+}
+
+/* Gives this process its own /run. */
+static bool
+hide_run(void)
+{
+        if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWNS | CLONE_NEWUSER) < 0)
+                return false;
+        return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+               mount("none", "/run", "tmpfs", 0, NULL) == 0 && g_mkdir_with_parents("/run/systemd/journal", 0755) == 0;
+}
+
+int
+main(int argc, char **argv)
+{
+        if (!hide_run()) {
+                (void)printf("1..0 # SKIP no mount namespace: %s\n", g_strerror(errno));
+                return 0;
+        }
+        log_fixture_set_up();
+        g_test_init(&argc, &argv, NULL);
+        g_test_add("/log-journald/plain", Fixture, NULL, set_up, test_plain, tear_down);
+        g_test_add("/log-journald/metadata", Fixture, NULL, set_up, test_metadata, tear_down);
+        g_test_add("/log-journald/tag", Fixture, NULL, set_up, test_tag, tear_down);
+        g_test_add("/log-journald/prefix", Fixture, NULL, set_up, test_prefix, tear_down);
+        g_test_add("/log-journald/options", Fixture, NULL, set_up, test_options, tear_down);
+        g_test_add("/log-journald/unfinished", Fixture, NULL, set_up, test_unfinished, tear_down);
+        g_test_add("/log-journald/unfinished-silent", Fixture, "x", set_up, test_unfinished, tear_down);
+        g_test_add("/log-journald/large", Fixture, NULL, set_up, test_large, tear_down);
+        g_test_add("/log-journald/restart", Fixture, NULL, set_up, test_restart, tear_down);
+        g_test_add("/log-journald/full", Fixture, NULL, set_up, test_full, tear_down);
+        g_test_add("/log-journald/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        return g_test_run();
+}
