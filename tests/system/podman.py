@@ -13,7 +13,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tarfile
 import tempfile
 import termios
 import time
@@ -22,8 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import harness  # noqa: E402
 from harness import check, equal, proc, wait_for  # noqa: E402
+from oci import OCI_RUNTIME, make_root, missing, remove_cgroups  # noqa: E402
 
-OCI_RUNTIME = os.environ.get('OCI_RUNTIME', 'runc')
 IMAGE = 'localhost/busybox'
 
 template = None  # directory of a storage that holds the image, once it is made
@@ -42,32 +41,6 @@ healthcheck_events = false
 lock_type = "file"
 runtime = "{runtime}"
 '''
-
-
-def libraries(program):
-    """The shared libraries of a program, none if it is static."""
-    told = subprocess.run(['ldd', program], capture_output=True, text=True, check=False)
-    return re.findall(r'(/\S+) \(0x', told.stdout)
-
-
-def write_image(path):
-    """Makes a tar archive of a small root file system: busybox, its applets, two users."""
-    busybox = shutil.which('busybox')
-    applets = subprocess.run([busybox, '--list'], capture_output=True, text=True, check=True).stdout.split()
-    with tempfile.TemporaryDirectory() as directory, tarfile.open(path, 'w') as archive:
-        root = pathlib.Path(directory)
-        for name in ('bin', 'dev', 'etc', 'proc', 'sys', 'tmp'):
-            (root / name).mkdir()
-        root.chmod(0o755)
-        (root / 'tmp').chmod(0o1777)
-        (root / 'etc/passwd').write_text('root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n')
-        (root / 'etc/group').write_text('root:x:0:\nuser:x:1000:\n')
-        for applet in set(applets) - {'busybox'}:
-            (root / 'bin' / applet).symlink_to('busybox')
-        archive.add(root, '.')
-        archive.add(busybox, './bin/busybox')
-        for library in libraries(busybox):
-            archive.add(os.path.realpath(library), '.' + library)
 
 
 class Result:
@@ -190,7 +163,8 @@ class Podman:
 
     def make_template(self):
         """A storage with the image and without anything that names its place."""
-        write_image(self.dir / 'image.tar')
+        make_root(self.dir / 'image')
+        subprocess.run(['tar', '-C', self.dir / 'image', '-cf', self.dir / 'image.tar', '.'], check=True)
         imported = self('import', '--quiet', self.dir / 'image.tar', IMAGE)
         equal((imported.status, imported.err), (0, b''), f'status and complaints of {imported}')
         shutil.rmtree(self.dir / 'root' / 'libpod')
@@ -330,31 +304,8 @@ class Podman:
         self._reap()
         for path in self._mounts():
             subprocess.run(['umount', '-l', path], check=False)
-        for top in ('/sys/fs/cgroup', *pathlib.Path('/sys/fs/cgroup').glob('*/')):
-            remove_cgroup(pathlib.Path(f'{top}{self.cgroup}'))
+        remove_cgroups(self.cgroup)
         shutil.rmtree(self.dir, ignore_errors=True)
-
-
-def remove_cgroup(directory):
-    """Removes an empty cgroup and those below; processes that are just ending get a moment."""
-    for path in sorted(directory.glob('**/'), reverse=True):
-        deadline = time.monotonic() + 2
-        while path.is_dir() and time.monotonic() < deadline:
-            try:
-                path.rmdir()
-            except OSError:
-                time.sleep(0.02)
-
-
-def missing():
-    """Why these tests can't run here, or None."""
-    if os.geteuid() != 0:
-        return 'these tests need root'
-    path = os.environ['PATH'] + ':/usr/sbin:/sbin'
-    for program in ('podman', 'busybox', OCI_RUNTIME, harness.case.CONMON):
-        if not shutil.which(program, path=path):
-            return f'{program} is not installed'
-    return None
 
 
 def refusal(podman):
@@ -367,7 +318,7 @@ def refusal(podman):
 def main():
     """Runs the tests of the calling file."""
     global template
-    reason = missing()
+    reason = missing('podman')
     if not reason:
         first = Podman('template')
         try:
