@@ -15,7 +15,7 @@ PAGES = sorted((TOP / 'man').glob('*.[0-9]'))
 CONMON = os.environ.get('CONMON', str(TOP / 'build/src/conmon'))
 
 # Words of the trade that codespell takes for something else.
-WORDS = 'als,crate,nd,ser,te'
+WORDS = 'als,crate,nd,ser,te,whats'
 
 
 def help_text():
