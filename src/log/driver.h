@@ -29,6 +29,7 @@ enum {
         LOG_DRIVER_METADATA = 1 << 2,    /* has a place for tag and labels */
         LOG_DRIVER_WHOLE_LINES = 1 << 3, /* unfinished lines are held back until their end, or max-record */
         LOG_DRIVER_SPLIT_FULL = 1 << 4,  /* a line of exactly max-record bytes is cut too, as journald callers know */
+        LOG_DRIVER_WAITS = 1 << 5, /* by default the container waits while the queue is full, unless sending fails */
 };
 
 /* What open gets. Borrowed for the call, but for sink and options, which live as long as the driver's instance. */
@@ -48,6 +49,9 @@ struct LogDriver {
         const LogOption *options;   /* ends with a name of NULL; may be NULL */
         unsigned flags;
         size_t max_record; /* the driver's own default of max-record; 0: LOG_RECORD_MAX */
+
+        /* The path of a k8s-file that is to be written instead, owned by the options; NULL: none. May be NULL. */
+        const char *(*instead)(const LogOptions *options);
 
         /* Before the monitor is there: checks everything, opens what can be opened, makes no event source. Returns
          * the instance, or NULL and *error. */
@@ -88,6 +92,10 @@ struct LogDriver {
         /* Closes and frees. */
         void (*close)(void *self);
 };
+
+/* The first message of the queue can't be delivered whatever happens: it is dropped and counted, and what else belongs to
+ * its line. For LogDriver.send. */
+void log_sink_drop_first(LogSink *sink);
 
 /* The driver can send again after LOG_SEND_WAIT, or has found its connection broken: leads to a call of send. */
 void log_sink_ready(LogSink *sink);

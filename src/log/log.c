@@ -45,13 +45,32 @@ is_k8s_file(const LogSpec *spec)
         return spec->from_log_path && strcmp(spec->driver->name, "k8s-file") == 0;
 }
 
+/* Puts a file in the place of a driver whose destination is not there. */
+static const LogDriver *
+replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
+{
+        const char *path = driver->instead ? driver->instead(*options) : NULL;
+        if (!path)
+                return driver;
+        const LogDriver *file = log_driver_find("k8s-file", strlen("k8s-file"));
+        LogOptions *given = *options;
+        g_free(*arg);
+        *arg = g_strdup(path);
+        *options = log_sink_options(file);
+        log_options_inherit(*options, given);
+        log_options_free(given);
+        return file;
+}
+
 static gboolean
 add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
 {
         LogOptions *options = log_spec_options(spec, config, error);
         if (!options)
                 return FALSE;
-        LogSink *sink = log_sink_new(spec->driver, options, spec->arg, config, spec->from_log_path, error);
+        g_autofree char *arg = g_strdup(spec->arg);
+        const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
+        LogSink *sink = log_sink_new(driver, options, arg, config, spec->from_log_path, error);
         if (!sink)
                 return FALSE;
         g_ptr_array_add(log->sinks, sink);

@@ -208,6 +208,18 @@ log_options_set(LogOptions *o, const char *key, const char *value, GError **erro
         return TRUE;
 }
 
+void
+log_options_inherit(LogOptions *o, const LogOptions *from)
+{
+        for (size_t i = 0; i < from->n; i++) {
+                Slot *slot = find_slot(o, from->slots[i].option->name);
+                if (!slot || slot->option != from->slots[i].option)
+                        continue;
+                for (size_t k = 0; k < from->slots[i].n; k++)
+                        keep_value(slot, from->slots[i].values[k]);
+        }
+}
+
 bool
 log_options_has(const LogOptions *o, const char *key)
 {

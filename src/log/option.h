@@ -45,6 +45,9 @@ bool log_options_knows(const LogOptions *o, const char *key);
 /* Checks and keeps a value. The sentence of a failure names driver, key, value and what is allowed. */
 gboolean log_options_set(LogOptions *o, const char *key, const char *value, GError **error);
 
+/* Takes the values that were given in `from` for the options that are in both. */
+void log_options_inherit(LogOptions *o, const LogOptions *from);
+
 /* True if a value was given. */
 bool log_options_has(const LogOptions *o, const char *key);
 

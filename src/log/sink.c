@@ -37,6 +37,7 @@ struct LogSink {
         LogQueue queue;
         size_t queue_max;
         OnFull on_full;
+        bool patient; /* blocks also while sending fails */
         bool started;
         bool finished; /* nothing will be written any more */
         bool ended;    /* takes nothing any more */
@@ -93,6 +94,9 @@ read_options(LogSink *s, GError **error)
                 return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
                                  s->driver->name, mode, on_full);
         if (blocking)
+                s->on_full = ON_FULL_BLOCK;
+        s->patient = log_options_has(o, "mode") || log_options_has(o, "on-full");
+        if (!s->patient && s->driver->flags & LOG_DRIVER_WAITS)
                 s->on_full = ON_FULL_BLOCK;
         return TRUE;
 }
@@ -341,11 +345,18 @@ drop_oldest(LogSink *s)
         return true;
 }
 
+/* True if the container is to wait while the queue is full. */
+static bool
+blocks(const LogSink *s)
+{
+        return s->on_full == ON_FULL_BLOCK && (s->patient || !s->failing);
+}
+
 /* The last message made the queue longer than it may be. */
 static void
 handle_full(LogSink *s, const LogRecord *r, const SinkStream *before)
 {
-        if (s->on_full == ON_FULL_BLOCK)
+        if (blocks(s))
                 return;
         if (s->on_full == ON_FULL_DROP_OLDEST && drop_oldest(s))
                 return;
@@ -373,7 +384,7 @@ admit(LogSink *s, const LogRecord *r)
                 drop(s, r, LOG_DROP_LIMIT);
         } else if (continues && state->lost) {
                 drop(s, r, state->cause);
-        } else if (s->full && s->on_full == ON_FULL_DROP_NEWEST) {
+        } else if (s->full && s->on_full != ON_FULL_DROP_OLDEST) {
                 drop(s, r, LOG_DROP_FULL);
         } else {
                 if (!continues)
@@ -397,6 +408,19 @@ is_easy(LogSink *s, const LogRecord *records, size_t n, size_t payload)
         size_t frame = s->driver->bound(s->self, 0);
         size_t most = n * (frame + sizeof(LogEntry)) + s->driver->bound(s->self, payload) - frame;
         return log_queue_memory(&s->queue) + most <= s->queue_max;
+}
+
+void
+log_sink_drop_first(LogSink *s)
+{
+        LogCount gone = {0};
+        StreamId stream;
+        bool open;
+        if (!log_queue_drop_oldest(&s->queue, &gone, &stream, &open))
+                return;
+        log_losses_add(&s->losses, LOG_DROP_ENCODE, gone);
+        if (open)
+                s->streams[stream] = (SinkStream){.lost = true, .cut = true, .cause = LOG_DROP_ENCODE};
 }
 
 static void
@@ -443,7 +467,7 @@ log_sink_write(LogSink *s, const LogBatch *batch)
 static void
 tell_change(LogSink *s)
 {
-        size_t memory = s->on_full == ON_FULL_BLOCK ? log_queue_memory(&s->queue) : 0;
+        size_t memory = blocks(s) ? log_queue_memory(&s->queue) : 0;
         bool full = memory > (s->blocked ? s->queue_max / 2 : s->queue_max);
         bool blocked = (full || (s->intake && log_intake_blocks(s->intake))) && !s->ended;
         bool drained = s->finished && log_queue_is_empty(&s->queue);

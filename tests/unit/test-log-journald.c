@@ -228,6 +228,61 @@ test_full(Fixture *f, gconstpointer data)
         log_finish_local(f->log);
 }
 
+/* By default the container waits for a slow journal, but not for one that is gone. */
+static void
+test_waits(Fixture *f, gconstpointer data)
+{
+        f->log = log_fixture_start(&f->config);
+        for (int i = 0; i < 5000 && log_wants(f->log, STREAM_STDOUT); i++)
+                log_fixture_write(f->log, STREAM_STDOUT, "a line that is not read\n");
+        g_assert_false(log_wants(f->log, STREAM_STDOUT));
+        (void)close(f->fd);
+        (void)unlink(SOCKET_PATH);
+        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+        while (!log_wants(f->log, STREAM_STDOUT) && g_get_monotonic_time() < end)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        f->fd = bind_journal();
+}
+
+/* Records of 8192 bytes, however the line comes. */
+static void
+test_long_line(Fixture *f, gconstpointer data)
+{
+        g_autofree char *line = g_strnfill(8192, 'x');
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "ab");
+        log_fixture_write(f->log, STREAM_STDOUT, line);
+        log_fixture_write(f->log, STREAM_STDOUT, "c\n");
+        GString *entry = receive(f);
+        g_assert_cmpmem(entry->str, 11, "MESSAGE=abx", 11);
+        g_assert_cmpint(entry->str[8 + 8192], ==, '\n');
+        g_assert_nonnull(strstr(entry->str, "\nCONTAINER_PARTIAL_MESSAGE=true\n"));
+        g_string_free(entry, TRUE);
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\4") "xxc\n" FIELDS("6") "SYSLOG_IDENTIFIER=0123456789ab\n");
+        g_assert_null(receive(f));
+}
+
+static void
+test_missing(Fixture *f, gconstpointer data)
+{
+        g_autofree char *dir = tempdir_new();
+        g_autofree char *option = g_strdup_printf("journald.on-missing=file:%s/fallback", dir);
+        char *fail[] = {(char *)"journald.on-missing=fail", NULL}, *file[] = {option, NULL};
+        g_autoptr(GError) error = NULL;
+        (void)unlink(SOCKET_PATH);
+        f->config.options = fail;
+        g_assert_null(log_new(&f->config, &error));
+        g_assert_cmpstr(error->message, ==,
+                        "Log driver journald: there is no journal at " SOCKET_PATH ": No such file or directory");
+        f->config.options = file;
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "a\n");
+        g_autofree char *content = tempdir_get(dir, "fallback");
+        g_assert_cmpstr(content, ==, TEST_CRI("stdout", "F") "a\n");
+        tempdir_remove(g_steal_pointer(&dir));
+}
+
 static void
 test_refused(Fixture *f, gconstpointer data)
 {
@@ -241,6 +296,8 @@ test_refused(Fixture *f, gconstpointer data)
                  "Container labels must be in format LABEL=VALUE (there is more than one = in 'A=b=c')"},
                 {TEST_CID, "a=b", NULL,
                  "Container label names must contain only uppercase letters, numbers and underscore (not so in 'a=b')"},
+                {TEST_CID, NULL, "journald.on-missing=file:",
+                 "Log driver journald: option on-missing can't be 'file:'; allowed: warn, fail, file:PATH"},
                 {TEST_CID, NULL, "journald.priority-stdout=8",
                  "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at most 7"},
         };
@@ -284,6 +341,9 @@ main(int argc, char **argv)
         g_test_add("/log-journald/large", Fixture, NULL, set_up, test_large, tear_down);
         g_test_add("/log-journald/restart", Fixture, NULL, set_up, test_restart, tear_down);
         g_test_add("/log-journald/full", Fixture, NULL, set_up, test_full, tear_down);
+        g_test_add("/log-journald/waits", Fixture, NULL, set_up, test_waits, tear_down);
+        g_test_add("/log-journald/long-line", Fixture, NULL, set_up, test_long_line, tear_down);
+        g_test_add("/log-journald/missing", Fixture, NULL, set_up, test_missing, tear_down);
         g_test_add("/log-journald/refused", Fixture, NULL, set_up, test_refused, tear_down);
         return g_test_run();
 }

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define SOCKET_PATH "/run/systemd/journal/socket"
@@ -140,15 +141,38 @@ journald_close(void *data)
         g_free(self);
 }
 
+#define FILE_WORD "file:"
+
+static int
+probe_journal(void)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
+        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
+static const char *
+journald_instead(const LogOptions *o)
+{
+        const char *missing = log_options_string(o, "on-missing");
+        bool file = g_str_has_prefix(missing, FILE_WORD) && missing[strlen(FILE_WORD)];
+        return file && probe_journal() < 0 ? missing + strlen(FILE_WORD) : NULL;
+}
+
 /* Looks for the journal while the caller can still be told. */
 static gboolean
 find_journal(Journald *self, const LogDriverConfig *config, GError **error)
 {
         const char *missing = log_options_string(config->options, "on-missing");
-        int r = log_connection_ready(&self->connection);
-        if (r >= 0)
+        bool fail = strcmp(missing, "fail") == 0;
+        if (!fail && strcmp(missing, "warn") != 0 && (!g_str_has_prefix(missing, FILE_WORD) || !missing[strlen(FILE_WORD)]))
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver journald: option on-missing can't be '%s'; allowed: warn, fail, file:PATH",
+                                 missing);
+        int r = probe_journal();
+        if (r == 0)
                 return TRUE;
-        if (strcmp(missing, "fail") == 0)
+        if (fail)
                 return error_set_errno(error, r, "Log driver journald: there is no journal at %s", SOCKET_PATH);
         diag_warn("There is no journal at %s: %s; what the container writes is lost unless a journal appears",
                   SOCKET_PATH, g_strerror(-r));
@@ -332,8 +356,9 @@ const LogDriver log_driver_journald = {
         .name = "journald",
         .help = "the systemd journal",
         .options = options,
-        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
+        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL | LOG_DRIVER_WAITS,
         .max_record = 8192,
+        .instead = journald_instead,
         .open = journald_open,
         .encode = journald_encode,
         .bound = journald_bound,
