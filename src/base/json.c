@@ -2,6 +2,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+#include <string.h>
 #include <yajl/yajl_parse.h>
 
 /* No sensible document is nested so deep, and the parser's memory grows with it. */
@@ -14,14 +16,20 @@ typedef struct {
         void *data;
 } Reader;
 
+static bool
+needs_number(gunichar c)
+{
+        return c < 0x20 || c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029;
+}
+
 static void
 append_char(GString *out, gunichar c)
 {
-        if (c == '"' || c == '\\')
-                g_string_append_printf(out, "\\%c", (char)c);
-        else if (c == '\n')
-                g_string_append(out, "\\n");
-        else if (c < 0x20)
+        static const char letters[] = "\"\\\n\r\t", escapes[] = "\"\\nrt";
+        const char *special = c && c < 0x80 ? strchr(letters, (int)c) : NULL;
+        if (special)
+                g_string_append_printf(out, "\\%c", escapes[special - letters]);
+        else if (needs_number(c))
                 g_string_append_printf(out, "\\u%04x", c);
         else
                 g_string_append_unichar(out, c);
@@ -33,15 +41,11 @@ json_append_string(GString *out, const char *text, size_t len)
         const char *end = text + len;
         g_string_append_c(out, '"');
         while (text < end) {
-                gunichar c = g_utf8_get_char_validated(text, end - text);
-                /* (gunichar)-1 and -2 are errors; a NUL is also one, or is told as 0. */
-                if (*text == '\0' || c >= (gunichar)-2) {
-                        append_char(out, *text == '\0' ? 0 : 0xfffd);
-                        text++;
-                } else {
-                        append_char(out, c);
-                        text = g_utf8_next_char(text);
-                }
+                gunichar c = *text ? g_utf8_get_char_validated(text, end - text) : 0;
+                /* The two highest values are errors. */
+                bool valid = c < (gunichar)-2;
+                append_char(out, valid ? c : 0xfffd);
+                text = valid ? g_utf8_next_char(text) : text + 1;
         }
         g_string_append_c(out, '"');
 }

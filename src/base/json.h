@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* Appends `len` bytes as a JSON string with its quotation marks. A byte that is not part of valid UTF-8 becomes
- * U+FFFD. */
+ * U+FFFD. Also escaped are `<`, `>`, `&`, U+2028 and U+2029, as Go's encoder does. */
 void json_append_string(GString *out, const char *text, size_t len);
 
 /* Values that are nested deeper are not told. */

@@ -26,7 +26,7 @@ enum {
 enum {
         LOG_DRIVER_NO_SINK = 1 << 0,     /* only a name: no functions, nothing to deliver to */
         LOG_DRIVER_REMOTE = 1 << 1,      /* gets time after the exit files to send what it has (drain-timeout) */
-        LOG_DRIVER_METADATA = 1 << 2,    /* has a place for tag and labels */
+        LOG_DRIVER_METADATA = 1 << 2,    /* has a place for tag and labels: has the options of log/metadata.h */
         LOG_DRIVER_WHOLE_LINES = 1 << 3, /* unfinished lines are held back until their end, or max-record */
         LOG_DRIVER_SPLIT_FULL = 1 << 4,  /* a line of exactly max-record bytes is cut too, as journald callers know */
         LOG_DRIVER_WAITS = 1 << 5, /* by default the container waits while the queue is full, unless sending fails */

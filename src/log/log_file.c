@@ -1,5 +1,6 @@
 #include "log/log_file.h"
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "log/rotate.h"
 
@@ -12,6 +13,25 @@
 #include <unistd.h>
 
 #define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+gboolean
+log_file_read_limits(const LogDriverConfig *config, LogFileLimits *limits, GError **error)
+{
+        const LogOptions *o = config->options;
+        if (log_options_has(o, "max-size"))
+                limits->size_max = log_options_number(o, "max-size");
+        if (log_options_has(o, "max-file"))
+                limits->backups = (int)log_options_number(o, "max-file") - 1;
+        limits->compress = log_options_number(o, "compress");
+        bool rotates = limits->size_max > 0 && limits->backups > 0;
+        if (log_options_has(o, "max-file") && limits->backups > 0 && !rotates)
+                return error_set(error, CONMON_ERROR_USAGE, "Log option max-file=%s has no effect without max-size",
+                                 log_options_string(o, "max-file"));
+        if (limits->compress && !rotates)
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log option compress=true needs max-size, and a max-file of at least 2");
+        return TRUE;
+}
 
 static bool
 is_fifo(const char *path)

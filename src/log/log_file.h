@@ -11,7 +11,20 @@ typedef struct LogFileLimits {
         int64_t global_max; /* bytes ever written, what was there at the start counted; the message that reaches it is
                              * the last one; <= 0: none */
         int backups;        /* old files kept: name.1 is the youngest; 0: the old content goes away */
+        bool compress;      /* old files become name.1.gz and so on */
 } LogFileLimits;
+
+/* The options of file drivers, for their tables. */
+#define LOG_FILE_OPTIONS                                                                                              \
+        {"max-size", LOG_OPTION_SIZE, NULL, "size that a file may have", .min = 1},                                   \
+                {"max-file", LOG_OPTION_INT, NULL, "files that are kept, the current one counted", .min = 1,          \
+                 .max = 100000},                                                                                      \
+        {                                                                                                             \
+                "compress", LOG_OPTION_BOOL, "false", "whether older files are compressed"                            \
+        }
+
+/* Reads the options, on top of what *limits says already. */
+gboolean log_file_read_limits(const LogDriverConfig *config, LogFileLimits *limits, GError **error);
 
 typedef struct LogFile {
         char *path;

@@ -7,6 +7,7 @@
 #include "base/watch.h"
 #include "log/intake.h"
 #include "log/losses.h"
+#include "log/metadata.h"
 
 #include <string.h>
 
@@ -71,8 +72,16 @@ static const LogOption sink_options[] = {
 LogOptions *
 log_sink_options(const LogDriver *driver)
 {
-        const LogOption *tables[] = {driver->options, sink_options, log_intake_options(), NULL};
-        return log_options_new(driver->name, driver->options ? tables : tables + 1);
+        const LogOption *tables[5];
+        size_t n = 0;
+        if (driver->options)
+                tables[n++] = driver->options;
+        if (driver->flags & LOG_DRIVER_METADATA)
+                tables[n++] = log_metadata_options();
+        tables[n++] = sink_options;
+        tables[n++] = log_intake_options();
+        tables[n] = NULL;
+        return log_options_new(driver->name, tables);
 }
 
 static const char *

@@ -86,11 +86,22 @@ test_strange_strings(void)
 }
 
 static void
-test_append(void)
+assert_string(const char *text, size_t len, const char *expected)
 {
         g_autoptr(GString) out = g_string_new(NULL);
-        json_append_string(out, "a\"\\\n\x01\0é\xff", 9);
-        g_assert_cmpstr(out->str, ==, "\"a\\\"\\\\\\n\\u0001\\u0000é\xef\xbf\xbd\"");
+        json_append_string(out, text, len);
+        g_assert_cmpstr(out->str, ==, expected);
+}
+
+static void
+test_append(void)
+{
+        assert_string("", 0, "\"\"");
+        assert_string("a\"\\/\n\r\t\x01\x7f", 9, "\"a\\\"\\\\/\\n\\r\\t\\u0001\x7f\"");
+        assert_string("a\0b", 3, "\"a\\u0000b\"");
+        assert_string("<&>", 3, "\"\\u003c\\u0026\\u003e\"");
+        assert_string("\xc3\xa9\xe2\x80\xa8", 5, "\"\xc3\xa9\\u2028\"");
+        assert_string("\xff" "a\xc3", 3, "\"\xef\xbf\xbd" "a\xef\xbf\xbd\"");
 }
 
 int

@@ -174,13 +174,13 @@ status_number(Case *c, const char *name, const char *what)
 static void
 assert_adds_up(Case *c)
 {
-        static const char *const whats[] = {"records", "bytes"};
+        static const char *const units[] = {"records", "bytes"};
         static const char *const causes[] = {"queue-full", "rate-limit", "encoding", "size-limit", "filtered", "at-end"};
-        for (size_t i = 0; i < G_N_ELEMENTS(whats); i++) {
-                int64_t sum = status_number(c, "\"out\"", whats[i]) + status_number(c, "\"queued\"", whats[i]);
+        for (size_t i = 0; i < G_N_ELEMENTS(units); i++) {
+                int64_t sum = status_number(c, "\"out\"", units[i]) + status_number(c, "\"queued\"", units[i]);
                 for (size_t k = 0; k < G_N_ELEMENTS(causes); k++)
-                        sum += status_number(c, causes[k], whats[i]);
-                g_assert_cmpint(sum, ==, status_number(c, "\"in\"", whats[i]));
+                        sum += status_number(c, causes[k], units[i]);
+                g_assert_cmpint(sum, ==, status_number(c, "\"in\"", units[i]));
         }
 }
 

@@ -18,16 +18,18 @@ typedef struct {
         char prefix[PREFIX_LEN];
 } K8sFile;
 
+/* What is said without --log-opt is for the file of -l. */
 static LogFileLimits
-read_limits(const LogDriverConfig *config)
+command_line_limits(const LogDriverConfig *config)
 {
-        LogFileLimits limits = {0};
-        if (config->from_log_path) {
-                limits.size_max = config->log->size_max;
-                limits.global_max = config->log->global_max;
-                limits.backups = config->log->rotate ? config->log->max_files : 0;
-        }
-        return limits;
+        const LogConfig *log = config->log;
+        if (!config->from_log_path)
+                return (LogFileLimits){0};
+        return (LogFileLimits){
+                .size_max = log->size_max,
+                .global_max = log->global_max,
+                .backups = log->rotate ? log->max_files : 0,
+        };
 }
 
 static void *
@@ -37,8 +39,10 @@ k8s_open(const LogDriverConfig *config, GError **error)
                 error_set(error, CONMON_ERROR_USAGE, "k8s-file requires a filename");
                 return NULL;
         }
+        LogFileLimits limits = command_line_limits(config);
+        if (!log_file_read_limits(config, &limits, error))
+                return NULL;
         K8sFile *self = g_new0(K8sFile, 1);
-        LogFileLimits limits = read_limits(config);
         int r = log_file_open(&self->file, config->arg, &limits, config->sink);
         if (r == 0)
                 return self;
@@ -117,10 +121,13 @@ k8s_target(void *data)
         return ((K8sFile *)data)->file.path;
 }
 
+static const LogOption options[] = {LOG_FILE_OPTIONS, {NULL}};
+
 const LogDriver log_driver_k8s_file = {
         .name = "k8s-file",
         .arg = "PATH",
         .help = "a file in the format of the Kubernetes container runtime interface",
+        .options = options,
         .open = k8s_open,
         .encode = k8s_encode,
         .bound = k8s_bound,

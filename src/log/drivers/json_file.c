@@ -1,0 +1,284 @@
+/* Docker's json-file: {"log":"text\n","stream":"stdout","attrs":{...},"time":"..."} and a newline for each record.
+ * A record without a newline at the end of "log" goes on in the next one of its stream. */
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "log/driver.h"
+#include "log/log_file.h"
+#include "log/metadata.h"
+
+#include <string.h>
+
+/* Bytes that one byte of text becomes at most: \u0000. */
+#define ESCAPE_MAX 6
+
+static const char head[] = "{\"log\":\"";
+#define HEAD_LEN (sizeof head - 1)
+
+/* Behind the text of a record; it stays the same for all records of a chunk. */
+typedef struct {
+        int64_t time_ns; /* of the first record of the line that goes on, or was written last */
+        GString *text;   /* `\n","stream":…}` and a newline; a partial record leaves the first two bytes out */
+        int64_t text_ns; /* the time in it */
+} Tail;
+
+typedef struct {
+        LogFile file;
+        char *attrs; /* `"attrs":{…},` or nothing */
+        Tail tails[N_STREAMS];
+} JsonFile;
+
+static char *
+make_attrs(const LogMetadata *m)
+{
+        GString *json = g_string_new(NULL);
+        size_t i = 0;
+        /* The tag has its place among the keys, and gives way to an attribute of that name. */
+        bool tag = m->tag && *m->tag;
+        for (size_t k = 0; k < m->n_attributes; k++)
+                tag = tag && strcmp(m->attributes[k].key, "tag") != 0;
+        while (tag || i < m->n_attributes) {
+                bool is_tag = tag && (i == m->n_attributes || strcmp("tag", m->attributes[i].key) < 0);
+                const char *key = is_tag ? "tag" : m->attributes[i].key;
+                const char *value = is_tag ? m->tag : m->attributes[i].value;
+                g_string_append(json, json->len == 0 ? "\"attrs\":{" : ",");
+                json_append_string(json, key, strlen(key));
+                g_string_append_c(json, ':');
+                json_append_string(json, value, strlen(value));
+                if (is_tag)
+                        tag = false;
+                else
+                        i++;
+        }
+        if (json->len > 0)
+                g_string_append(json, "},");
+        return g_string_free(json, FALSE);
+}
+
+static void
+json_file_close(void *data)
+{
+        JsonFile *self = data;
+        log_file_close(&self->file);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                g_string_free(self->tails[i].text, TRUE);
+        g_free(self->attrs);
+        g_free(self);
+}
+
+static void *
+json_file_open(const LogDriverConfig *config, GError **error)
+{
+        LogFileLimits limits = {0};
+        if (!config->arg || !*config->arg) {
+                error_set(error, CONMON_ERROR_USAGE, "json-file requires a filename");
+                return NULL;
+        }
+        g_autoptr(LogMetadata) metadata = log_metadata_new(config, NULL, error);
+        if (!metadata || !log_file_read_limits(config, &limits, error))
+                return NULL;
+        JsonFile *self = g_new0(JsonFile, 1);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                self->tails[i].text = g_string_new(NULL);
+        self->attrs = make_attrs(metadata);
+        int r = log_file_open(&self->file, config->arg, &limits, config->sink);
+        if (r == 0)
+                return self;
+        error_set_errno(error, r, "Failed to open log file %s", config->arg);
+        json_file_close(self);
+        return NULL;
+}
+
+/* All parts of a line have the time of the first. */
+static void
+make_tail(JsonFile *self, const LogRecord *r)
+{
+        Tail *tail = &self->tails[r->stream];
+        if (!(r->flags & LOG_RECORD_CONTINUES))
+                tail->time_ns = r->time_ns;
+        if (tail->text->len > 0 && tail->text_ns == tail->time_ns)
+                return;
+        char time[CLOCK_UTC_SIZE];
+        (void)clock_format_utc(tail->time_ns, time);
+        g_string_printf(tail->text, "\\n\",\"stream\":\"%s\",%s\"time\":\"%s\"}\n", stream_name(r->stream), self->attrs,
+                        time);
+        tail->text_ns = tail->time_ns;
+}
+
+/* Sixteen bytes at a time, on any processor that the compiler knows. */
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+typedef uint64_t Words2 __attribute__((vector_size(16)));
+
+/* True if all of them stand for themselves in a JSON string. */
+static bool
+are_plain(Bytes16 b)
+{
+        Words2 special = (Words2)((b < 0x20) | (b >= 0x80) | (b == '"') | (b == '\\') | (b == '<') | (b == '>') |
+                                  (b == '&'));
+        return (special[0] | special[1]) == 0;
+}
+
+static bool
+is_plain(unsigned char c)
+{
+        return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
+
+static char *
+put_number(char *out, unsigned c)
+{
+        static const char digits[] = "0123456789abcdef";
+        *out++ = '\\';
+        *out++ = 'u';
+        for (int shift = 12; shift >= 0; shift -= 4)
+                *out++ = digits[c >> shift & 15];
+        return out;
+}
+
+/* Writes one ASCII character that needs it as an escape. */
+static char *
+put_escape(char *out, char c)
+{
+        switch (c) {
+        case '\n':
+        case '\r':
+                *out++ = '\\';
+                *out++ = c == '\n' ? 'n' : 'r';
+                return out;
+        case '"':
+        case '\\':
+                *out++ = '\\';
+                *out++ = c;
+                return out;
+        default:
+                return put_number(out, (unsigned char)c);
+        }
+}
+
+/* Writes what begins at `at` with a byte of 0x80 or more. Returns how many bytes that was. */
+static size_t
+put_unicode(char **out, const char *at, size_t left)
+{
+        gunichar c = g_utf8_get_char_validated(at, (gssize)left);
+        if (c >= (gunichar)-2) {
+                *out = put_number(*out, 0xfffd);
+                return 1;
+        }
+        size_t len = (size_t)(g_utf8_next_char(at) - at);
+        if (c == 0x2028 || c == 0x2029)
+                *out = put_number(*out, c);
+        else
+                *out = mempcpy(*out, at, len);
+        return len;
+}
+
+/* Writes text byte by byte, at least `len` bytes of the `left` that there are. Returns how many it was. */
+static size_t
+put_bytes(char **out, const char *at, size_t len, size_t left)
+{
+        size_t done = 0;
+        while (done < len) {
+                char c = at[done];
+                if (is_plain((unsigned char)c))
+                        *(*out)++ = c;
+                else if (c >= 0)
+                        *out = put_escape(*out, c);
+                else
+                        done += put_unicode(out, at + done, left - done) - 1;
+                done++;
+        }
+        return done;
+}
+
+static char *
+put_text(char *out, const char *at, size_t left)
+{
+        while (left > 0) {
+                static const char blanks[] = "                ";
+                size_t len = MIN(left, sizeof(Bytes16));
+                Bytes16 block;
+                memcpy(&block, blanks, sizeof block);
+                memcpy(&block, at, len);
+                /* There is room for six times as much, so bytes that are then written again do no harm. */
+                memcpy(out, &block, sizeof block);
+                if (are_plain(block))
+                        out += len;
+                else
+                        len = put_bytes(&out, at, len, left);
+                at += len;
+                left -= len;
+        }
+        return out;
+}
+
+static size_t
+json_file_bound(void *data, size_t len)
+{
+        const JsonFile *self = data;
+        return HEAD_LEN + len * ESCAPE_MAX + sizeof "\\n\",\"stream\":\"stderr\",\"time\":\"\"}" + CLOCK_UTC_SIZE +
+               strlen(self->attrs);
+}
+
+static size_t
+json_file_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+{
+        JsonFile *self = data;
+        size_t frame = json_file_bound(self, 0);
+        for (size_t i = 0; i < n; i++) {
+                const LogRecord *r = &records[i];
+                char *start = log_block_room(block, frame + (size_t)r->len * ESCAPE_MAX);
+                if (!start)
+                        return i;
+                make_tail(self, r);
+                const GString *tail = self->tails[r->stream].text;
+                size_t skip = r->flags & LOG_RECORD_PARTIAL ? 2 : 0;
+                char *at = mempcpy(start, head, HEAD_LEN);
+                at = put_text(at, r->bytes, r->len);
+                at = mempcpy(at, tail->str + skip, tail->len - skip);
+                log_block_add(block, (size_t)(at - start), r);
+        }
+        return n;
+}
+
+static int
+json_file_send(void *data, LogQueue *queue)
+{
+        return log_file_send(&((JsonFile *)data)->file, queue);
+}
+
+static int
+json_file_reopen(void *data, LogQueue *queue)
+{
+        return log_file_reopen(&((JsonFile *)data)->file, queue);
+}
+
+static void
+json_file_finish(void *data, LogQueue *queue, bool sync)
+{
+        log_file_finish(&((JsonFile *)data)->file, queue, sync);
+}
+
+static const char *
+json_file_target(void *data)
+{
+        return ((JsonFile *)data)->file.path;
+}
+
+static const LogOption options[] = {LOG_FILE_OPTIONS, {NULL}};
+
+const LogDriver log_driver_json_file = {
+        .name = "json-file",
+        .arg = "PATH",
+        .help = "a file in Docker's format, an object of JSON a line",
+        .flags = LOG_DRIVER_METADATA,
+        .options = options,
+        .open = json_file_open,
+        .encode = json_file_encode,
+        .bound = json_file_bound,
+        .send = json_file_send,
+        .reopen = json_file_reopen,
+        .finish = json_file_finish,
+        .target = json_file_target,
+        .close = json_file_close,
+};
