@@ -50,13 +50,15 @@ check_log_options(const Options *o, Log **ret_log, GError **error)
 static void
 point_stdio_at_null(void)
 {
-        autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (null < 0) {
+        autofd int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        autofd int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (in < 0 || out < 0) {
                 diag_warn("Failed to open /dev/null: %s; the caller's stdin, stdout and stderr stay open", strerror(errno));
                 return;
         }
-        for (int fd = 0; fd <= STDERR_FILENO; fd++)
-                (void)dup2(null, fd);
+        (void)dup2(in, STDIN_FILENO);
+        (void)dup2(out, STDOUT_FILENO);
+        (void)dup2(out, STDERR_FILENO);
 }
 
 static gboolean

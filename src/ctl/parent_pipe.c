@@ -14,16 +14,17 @@
 #define SEND_TIMEOUT_MS 5000
 
 static int
-parse_fd(const char *text)
+parse_fd(const char *text, int *ret_fd)
 {
         char *end = NULL;
         errno = 0;
         long n = strtol(text, &end, 10);
         if (errno)
                 return -errno;
-        if (*end || n < 0 || n > G_MAXINT)
+        if (*end || n < G_MININT || n > G_MAXINT)
                 return -EINVAL;
-        return (int)n;
+        *ret_fd = (int)n;
+        return 0;
 }
 
 gboolean
@@ -33,10 +34,11 @@ parent_pipe_open(const char *variable, int *ret_fd, GError **error)
         *ret_fd = -1;
         if (!text || !*text)
                 return TRUE;
-        int fd = parse_fd(text);
-        if (fd < 0)
-                return error_set(error, CONMON_ERROR_USAGE, "unable to parse %s %s", variable, strerror(-fd));
-        int r = fd_set_cloexec(fd, true);
+        int fd = -1;
+        int r = parse_fd(text, &fd);
+        if (r < 0)
+                return error_set(error, CONMON_ERROR_USAGE, "unable to parse %s %s", variable, strerror(-r));
+        r = fd_set_cloexec(fd, true);
         if (r < 0)
                 return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable, strerror(-r));
         *ret_fd = fd;
