@@ -115,8 +115,10 @@ class Monitor:
 
     def _orphan(self):
         for pid in proc.children(os.getpid()):
-            if proc.command(pid) == ' '.join(self.argv).strip() and pid != self.launcher:
-                return pid
+            if pid != self.launcher and proc.command(pid) in ('', ' '.join(self.argv).strip()):
+                with open(f'/proc/{pid}/comm') as file:
+                    if file.read().strip() == 'conmon':
+                        return pid
         return None
 
     def created(self):
