@@ -158,8 +158,8 @@ pump(OutputStream *s)
                 }
                 done += (size_t)n;
                 deliver(s, true);
-                if (!s->fill && n < OUTPUT_CHUNK_MAX / 2)
-                        return; /* the kernel had no more a moment ago, and no line waits for its rest */
+                if (n < OUTPUT_CHUNK_MAX / 2)
+                        break; /* the kernel had no more a moment ago */
         }
         if (!s->paused)
                 settle(s);
