@@ -98,7 +98,7 @@ test_variables(void)
         check_open("2", 2, NULL);
         check_open("abc", 0, "unable to parse _OCI_SYNCPIPE Invalid argument");
         check_open("3x", 0, "unable to parse _OCI_SYNCPIPE Invalid argument");
-        check_open("-1", 0, "unable to parse _OCI_SYNCPIPE Invalid argument");
+        check_open("-1", 0, "unable to make _OCI_SYNCPIPE CLOEXEC Bad file descriptor");
         check_open("999", 0, "unable to make _OCI_SYNCPIPE CLOEXEC Bad file descriptor");
 }
 
