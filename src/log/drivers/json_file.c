@@ -119,97 +119,96 @@ are_plain(Bytes16 b)
         return (special[0] | special[1]) == 0;
 }
 
+/* The same for one byte: a bit for each, none of them beyond ASCII. */
 static bool
 is_plain(unsigned char c)
 {
-        return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+        static const uint64_t plain[4] = {
+                ~((UINT64_C(1) << 32) - 1) & ~(UINT64_C(1) << '"' | UINT64_C(1) << '&' | UINT64_C(1) << '<' |
+                                               UINT64_C(1) << '>'),
+                ~(UINT64_C(1) << ('\\' - 64)),
+        };
+        return plain[c / 64] >> c % 64 & 1;
 }
 
-static char *
-put_number(char *out, unsigned c)
+/* Text on its way into a JSON string. There is room for ESCAPE_MAX times as many bytes as are left. */
+typedef struct {
+        const char *at;
+        const char *end;
+        char *out;
+} Escape;
+
+static void
+put_number(Escape *e, unsigned c)
 {
         static const char digits[] = "0123456789abcdef";
-        *out++ = '\\';
-        *out++ = 'u';
+        *e->out++ = '\\';
+        *e->out++ = 'u';
         for (int shift = 12; shift >= 0; shift -= 4)
-                *out++ = digits[c >> shift & 15];
-        return out;
+                *e->out++ = digits[c >> shift & 15];
 }
 
-/* Writes one ASCII character that needs it as an escape. */
-static char *
-put_escape(char *out, char c)
+/* One ASCII character that does not stand for itself. */
+static void
+put_special(Escape *e)
 {
-        switch (c) {
-        case '\n':
-        case '\r':
-                *out++ = '\\';
-                *out++ = c == '\n' ? 'n' : 'r';
-                return out;
-        case '"':
-        case '\\':
-                *out++ = '\\';
-                *out++ = c;
-                return out;
-        default:
-                return put_number(out, (unsigned char)c);
+        char c = *e->at++;
+        const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '"' ? "\"" : c == '\\' ? "\\" : NULL;
+        if (!letter) {
+                put_number(e, (unsigned char)c);
+                return;
         }
+        *e->out++ = '\\';
+        *e->out++ = *letter;
 }
 
-/* Writes what begins at `at` with a byte of 0x80 or more. Returns how many bytes that was. */
-static size_t
-put_unicode(char **out, const char *at, size_t left)
+/* One character beyond ASCII, or one byte that is none. */
+static void
+put_unicode(Escape *e)
 {
-        gunichar c = g_utf8_get_char_validated(at, (gssize)left);
-        if (c >= (gunichar)-2) {
-                *out = put_number(*out, 0xfffd);
-                return 1;
-        }
-        size_t len = (size_t)(g_utf8_next_char(at) - at);
-        if (c == 0x2028 || c == 0x2029)
-                *out = put_number(*out, c);
+        gunichar c = g_utf8_get_char_validated(e->at, e->end - e->at);
+        /* The two highest values are errors. */
+        bool valid = c < (gunichar)-2;
+        size_t len = valid ? (size_t)(g_utf8_next_char(e->at) - e->at) : 1;
+        if (valid && c != 0x2028 && c != 0x2029)
+                e->out = mempcpy(e->out, e->at, len);
         else
-                *out = mempcpy(*out, at, len);
-        return len;
+                put_number(e, valid ? c : 0xfffd);
+        e->at += len;
 }
 
-/* Writes text byte by byte, at least `len` bytes of the `left` that there are. Returns how many it was. */
-static size_t
-put_bytes(char **out, const char *at, size_t len, size_t left)
+/* At least up to `until`. */
+static void
+put_bytes(Escape *e, const char *until)
 {
-        size_t done = 0;
-        while (done < len) {
-                char c = at[done];
-                if (is_plain((unsigned char)c))
-                        *(*out)++ = c;
-                else if (c >= 0)
-                        *out = put_escape(*out, c);
+        while (e->at < until) {
+                if (is_plain((unsigned char)*e->at))
+                        *e->out++ = *e->at++;
+                else if (*e->at >= 0)
+                        put_special(e);
                 else
-                        done += put_unicode(out, at + done, left - done) - 1;
-                done++;
+                        put_unicode(e);
         }
-        return done;
 }
 
 static char *
-put_text(char *out, const char *at, size_t left)
+put_text(char *out, const char *text, size_t len)
 {
-        while (left > 0) {
-                static const char blanks[] = "                ";
-                size_t len = MIN(left, sizeof(Bytes16));
+        Escape e = {.at = text, .end = text + len, .out = out};
+        while ((size_t)(e.end - e.at) >= sizeof(Bytes16)) {
+                /* What is then written again does no harm. */
                 Bytes16 block;
-                memcpy(&block, blanks, sizeof block);
-                memcpy(&block, at, len);
-                /* There is room for six times as much, so bytes that are then written again do no harm. */
-                memcpy(out, &block, sizeof block);
-                if (are_plain(block))
-                        out += len;
-                else
-                        len = put_bytes(&out, at, len, left);
-                at += len;
-                left -= len;
+                memcpy(&block, e.at, sizeof block);
+                memcpy(e.out, &block, sizeof block);
+                if (!are_plain(block)) {
+                        put_bytes(&e, e.at + sizeof block);
+                        continue;
+                }
+                e.at += sizeof block;
+                e.out += sizeof block;
         }
-        return out;
+        put_bytes(&e, e.end);
+        return e.out;
 }
 
 static size_t
