@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+"""Each command line that podman and CRI-O have used, with a caller at the other end that does what they do."""
+
+import os
+import sys
+import tomllib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, '..'), HERE]
+from harness import check, drain, equal, main  # noqa
+from callers import KINDS  # noqa
+
+FAILING = 'eprint runc: no such file or directory\\n\nexit 1'
+
+
+def life_of_container(caller, t):
+    """podman run, CRI-O's create and start: attach before the start, type, see the output, wait."""
+    terminal, stdin = caller.has('-t'), caller.has('-i')
+    script = 'wait @/go\nprint out\\n\neprint err\\n\n' + ('discard 3\n' if terminal or stdin else '') + 'exit 3'
+    check(caller.start(t.expand(script)).get('data', caller.message.get('pid')) > 0, f'{caller.message}')
+    client = caller.attach()
+    t.touch('go')
+    if client:
+        client.until(b'err', 2 if terminal else 3)
+        if terminal or stdin:
+            client.send(b'in\n')
+        drain([client])
+        equal(client.data, {2: b'out\r\nerr\r\n' + b'in\r\n' * terminal if terminal else b'out\n',
+                            3: b'' if terminal else b'err\n'}, 'output')
+    caller.wait(3)
+    caller.logged(b'out\r\nerr\r\nin\r\n' if terminal else b'out\n')
+
+
+def failed_create(caller, t):
+    """The text of the runtime comes back, nothing stays, the clean-up command runs."""
+    message = caller.start('', FAILING)
+    equal(message.get('data', message.get('pid')), -1)
+    if not caller.has('passthrough'):
+        equal(message['message'], 'runc: no such file or directory\n')
+    equal(caller.m.wait(), 1)
+    caller.cleaned_up()
+
+
+def life_of_session(caller, t):
+    terminal, stdin = caller.has('-t'), caller.has('-i')
+    script = 'wait @/go\nprint out\\n\neprint err\\n\n' + ('cat\n' if stdin and not terminal else '') + 'exit 7'
+    check(caller.start(t.expand(script))['data'] > 0, f'{caller.message}')
+    t.touch('go')
+    if stdin and not terminal:
+        caller.client.send(b'in\n')
+    caller.client.half_close()
+    drain([caller.client])
+    wanted = b'out\r\nerr\r\n' if terminal else b'out\nin\n' if stdin else b'out\n'
+    equal(caller.client.data[2], wanted, 'standard output')
+    caller.wait(7)
+
+
+def failed_session(caller, t):
+    message = caller.start('', FAILING)
+    equal(message, {'data': -1, 'message': 'runc: no such file or directory\n'})
+    caller.client.to_end()
+    equal(caller.m.wait(), 1)
+    caller.cleaned_up()
+
+
+def life_of_exec_sync(caller, t):
+    caller.start('print out\\n\neprint err\\n\nprint -n\nexit 7')
+    caller.wait(7)
+    equal(caller.output(), (b'out\r\nerr\r\n-n', b'') if caller.has('-t') else (b'out\n-n', b'err\n'))
+
+
+def failed_exec_sync(caller, t):
+    caller.start('', FAILING)
+    caller.wait(-1)
+    equal(caller.message.get('message'), 'runc: no such file or directory\n')
+
+
+LIVES = {'podman-create': (life_of_container, failed_create), 'crio-create': (life_of_container, failed_create),
+         'podman-exec': (life_of_session, failed_session), 'crio-exec': (life_of_exec_sync, failed_exec_sync)}
+
+
+def test_of(row, abbreviations, part):
+    return lambda t: LIVES[row['kind']][part](KINDS[row['kind']](t, row, abbreviations), t)
+
+
+def rows():
+    with open(os.path.join(HERE, 'command-lines.toml'), 'rb') as file:
+        table = tomllib.load(file)
+    abbreviations = {name: ' '.join(text.split()) for name, text in table['abbreviation'].items()}
+    return table['caller'], abbreviations
+
+
+def collect():
+    callers, abbreviations = rows()
+    tests = {}
+    for row in callers:
+        check(row['name'] not in tests, f'two rows of the name {row["name"]}')
+        tests[row['name']] = test_of(row, abbreviations, 0)
+        tests[row['name'] + ' with a failing runtime'] = test_of(row, abbreviations, 1)
+    print(f'# {len(callers)} callers')
+    return tests
+
+
+if __name__ == '__main__':
+    main(collect())
