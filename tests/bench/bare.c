@@ -1,12 +1,15 @@
 /* What a log costs at the least: read up to 64 KiB, put a prepared prefix before each line, write once a chunk.
  * No event loop, no clock, no clients, no limits.
  *
- *     bench-bare LOG WRITER [ARGUMENT…] */
+ *     bench-bare [-t] LOG WRITER [ARGUMENT…]
+ *
+ * With -t the writer has a terminal instead of a pipe. */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,9 +65,9 @@ copy(int from, int log)
 
                 if (n < 0 && errno == EINTR)
                         continue;
-                if (n <= 0) {
+                if (n <= 0) { /* EIO: a terminal that nobody writes to any more */
                         end = rest > 0 ? put_record(out, 'P', in, rest) : out;
-                        return write(log, out, (size_t) (end - out)) < 0 || n < 0;
+                        return write(log, out, (size_t) (end - out)) < 0 || (n < 0 && errno != EIO);
                 }
                 rest = frame(rest + (size_t) n, &end);
                 if (end > out && write(log, out, (size_t) (end - out)) != end - out)
@@ -72,20 +75,35 @@ copy(int from, int log)
         }
 }
 
+static int
+make_terminal(int fds[2])
+{
+        int unlock = 0;
+
+        fds[0] = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+        if (fds[0] < 0 || ioctl(fds[0], TIOCSPTLCK, &unlock) < 0)
+                return -1;
+        fds[1] = ioctl(fds[0], TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+        return fds[1] < 0 ? -1 : 0;
+}
+
 int
 main(int argc, char **argv)
 {
-        int log = open(argc > 2 ? argv[1] : "", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        bool terminal = argc > 1 && strcmp(argv[1], "-t") == 0;
         int fds[2];
-        pid_t pid;
+        int log;
         int status;
+        pid_t pid;
 
-        if (log < 0 || pipe2(fds, O_CLOEXEC) < 0)
+        argv += 1 + terminal;
+        log = open(argc > 2 + terminal ? argv[0] : "", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        if (log < 0 || (terminal ? make_terminal(fds) : pipe2(fds, O_CLOEXEC)) < 0)
                 return 1;
         pid = fork();
         if (pid == 0) {
                 (void) dup2(fds[1], STDOUT_FILENO);
-                execv(argv[2], argv + 2);
+                execv(argv[1], argv + 1);
                 _exit(127);
         }
         close(fds[1]);

@@ -166,7 +166,7 @@ class Bench:
     def command(self, monitor, path, log, extra=()):
         """A command line as podman builds it."""
         if monitor.bare:
-            return [monitor.path, str(path / "log"), self.tool("writer")]
+            return [monitor.path, *(["-t"] if "-t" in extra else []), str(path / "log"), self.tool("writer")]
         return [monitor.path, "--api-version", "1", "-c", "0123456789abcdef0123", "-u", "0123456789abcdef0123",
                 "-r", str(self.runtime), "-b", str(path / "bundle"), "-p", str(path / "bundle" / "pidfile"),
                 "-n", "bench", "--exit-dir", str(path / "exits"), "--persist-dir", str(path / "persist"),
@@ -242,7 +242,7 @@ class Bench:
             if measure + ".cpu" in MEASURES:
                 self.add(measure + ".cpu", monitor, result["cpu_monitor"] / 1e6 * GIB / total)
 
-        self.turns(self.rounds, run, self.usable(monitors, clients or terminal or sink))
+        self.turns(self.rounds, run, self.usable(monitors, clients or sink))
 
     def usable(self, monitors, no_bare):
         chosen = self.monitors if monitors is None else monitors
