@@ -296,11 +296,25 @@ on_resolved(const LogResolved *resolved, void *data)
         note_result(c, connect_resolved(c));
 }
 
-int
-log_connection_ready(LogConnection *c)
+/* What happened since the last call. */
+static int
+take_failure(LogConnection *c, LogQueue *q)
 {
         int failure = c->failure;
+        if (c->lost) {
+                log_queue_rewind(q);
+                if (!log_queue_is_empty(q))
+                        failure = -ECONNRESET;
+        }
         c->failure = 0;
+        c->lost = false;
+        return failure;
+}
+
+int
+log_connection_ready(LogConnection *c, LogQueue *q)
+{
+        int failure = take_failure(c, q);
         if (failure < 0)
                 return failure;
         if (c->fd >= 0 && c->connected)
@@ -333,6 +347,14 @@ finish_connecting(LogConnection *c)
         note_result(c, c->next < c->resolved.n ? connect_resolved(c) : -error);
 }
 
+void
+log_connection_end(LogConnection *c)
+{
+        close_socket(c);
+        c->lost = true;
+        log_sink_ready(c->sink);
+}
+
 /* Nobody is interested in what the peer says; its end means that the connection is broken. */
 static void
 discard_input(LogConnection *c)
@@ -341,8 +363,7 @@ discard_input(LogConnection *c)
         ssize_t n = fd_read(c->fd, discarded, sizeof discarded);
         if (n > 0 || n == -EAGAIN)
                 return;
-        close_socket(c);
-        log_sink_ready(c->sink);
+        log_connection_end(c);
 }
 
 static void
@@ -457,5 +478,21 @@ log_connection_send(LogConnection *c, LogQueue *q)
                 return -EMSGSIZE;
         if (r < 0)
                 log_connection_break(c, q);
+        return r;
+}
+
+int
+log_connection_deliver(LogConnection *c, LogQueue *q)
+{
+        int r = take_failure(c, q);
+        while (r == 0 && !log_queue_is_empty(q)) {
+                r = log_connection_ready(c, q);
+                if (r == 0)
+                        r = log_connection_send(c, q);
+                if (r == -EMSGSIZE) {
+                        log_sink_drop_first(c->sink);
+                        r = 0;
+                }
+        }
         return r;
 }

@@ -44,6 +44,7 @@ struct LogConnection {
         LogTransport transport;
         bool connected;
         bool waiting;     /* for room to write */
+        bool lost;        /* the peer ended it */
         int failure;      /* -errno found meanwhile, to be told by log_connection_ready */
         size_t at;        /* the address that is tried now */
         LogResolver resolver;
@@ -57,8 +58,8 @@ void log_connection_init(LogConnection *c, LogSink *sink, LogAddress *addresses,
 void log_connection_done(LogConnection *c);
 
 /* Returns 0 if the connection is there, LOG_SEND_WAIT while it is being made (log_sink_ready will be called), or
- * -errno if it can't be made or has broken; the next call tries again. */
-int log_connection_ready(LogConnection *c);
+ * -errno if it can't be made, or has broken with something to send; the next call tries again. */
+int log_connection_ready(LogConnection *c, LogQueue *q);
 
 /* True for a connection of messages, false for one of bytes. */
 bool log_connection_is_datagram(const LogConnection *c);
@@ -72,6 +73,13 @@ int log_connection_wait(LogConnection *c);
 /* Writes one piece. Returns how many bytes of it, or -errno; -EAGAIN after log_connection_wait. */
 ssize_t log_connection_write(LogConnection *c, const struct iovec *pieces, int n);
 
+/* To be called when the peer has ended the connection: closes it and lets log_sink_ready be called. */
+void log_connection_end(LogConnection *c);
+
 /* Sends the queue over a connection that is there: what is written counts as delivered. Returns 0, LOG_SEND_WAIT or
  * -errno; then the connection is closed, but for -EMSGSIZE: the first message is too large for a datagram. */
 int log_connection_send(LogConnection *c, LogQueue *q);
+
+/* All that LogDriver.send has to do if messages are sent as they are: makes the connection if there is something to
+ * send, and sends. A message that is too large for a datagram is dropped. */
+int log_connection_deliver(LogConnection *c, LogQueue *q);

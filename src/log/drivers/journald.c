@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "log/connection.h"
+#include "log/metadata.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -25,6 +26,10 @@
 /* At the end a journal that takes nothing for so long is not waited for any more. */
 #define FINISH_WAIT_MS 100
 
+/* Of a field's name. */
+#define LETTERS        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+#define FIELD_NAME_MAX 64
+
 static const char message_key[] = "MESSAGE"; /* with '=' or a newline and a length behind it */
 static const char partial_field[] = "CONTAINER_PARTIAL_MESSAGE=true\n";
 
@@ -39,7 +44,6 @@ typedef struct {
 } Journald;
 
 static const LogOption options[] = {
-        {"tag", LOG_OPTION_STRING, NULL, "CONTAINER_TAG and SYSLOG_IDENTIFIER"},
         {"priority-stdout", LOG_OPTION_INT, "6", "PRIORITY of what comes from stdout", .max = 7},
         {"priority-stderr", LOG_OPTION_INT, "3", "PRIORITY of what comes from stderr", .max = 7},
         {"parse-prefix", LOG_OPTION_BOOL, "yes", "whether <0> to <7> at the start of a line is its priority"},
@@ -73,7 +77,7 @@ append_text(GString *fields, const char *name, const char *value)
 static gboolean
 check_label(const char *label, GError **error)
 {
-        size_t name = strspn(label, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+        size_t name = strspn(label, LETTERS);
         const char *equal = strchr(label, '=');
         const char *why = equal == label ? "the name is missing"
                           : !equal       ? "there is no ="
@@ -91,17 +95,47 @@ check_label(const char *label, GError **error)
 }
 
 static gboolean
-add_labels(Journald *self, char **labels, GError **error)
+check_labels(char **labels, GError **error)
 {
-        self->labels = g_string_new(NULL);
-        for (; labels && *labels; labels++) {
+        for (; labels && *labels; labels++)
                 if (!check_label(*labels, error))
                         return FALSE;
+        return TRUE;
+}
+
+static void
+add_labels(GString *fields, char **labels)
+{
+        for (; labels && *labels; labels++) {
                 const char *equal = strchr(*labels, '=');
                 g_autofree char *name = g_strndup(*labels, (gsize)(equal - *labels));
-                append_text(self->labels, name, equal + 1);
+                append_text(fields, name, equal + 1);
         }
-        return TRUE;
+}
+
+static bool
+is_label(const char *key, char **labels)
+{
+        for (; labels && *labels; labels++)
+                if (g_str_has_prefix(*labels, key) && (*labels)[strlen(key)] == '=')
+                        return true;
+        return false;
+}
+
+/* The attributes that are no labels. What a field's name can't have becomes '_', but it can't begin with that. */
+static void
+add_attributes(GString *fields, const LogMetadata *m, char **labels)
+{
+        for (size_t i = 0; i < m->n_attributes; i++) {
+                const char *key = m->attributes[i].key;
+                if (is_label(key, labels))
+                        continue;
+                g_autofree char *name = g_ascii_strup(key, FIELD_NAME_MAX);
+                g_strcanon(name, LETTERS, '_');
+                const char *start = name + strspn(name, "_");
+                if (*start)
+                        append_text(fields, start, m->attributes[i].value);
+        }
 }
 
 static gboolean
@@ -110,19 +144,26 @@ make_fields(Journald *self, const LogDriverConfig *config, GError **error)
         const LogConfig *log = config->log;
         if (strlen(log->cid) <= SHORT_ID_LEN)
                 return error_set(error, CONMON_ERROR_USAGE, "Container ID must be longer than 12 characters");
-        g_autofree char *id = g_strndup(log->cid, SHORT_ID_LEN);
-        const char *tag = log_options_has(config->options, "tag") ? log_options_string(config->options, "tag") : log->tag;
+        if (!check_labels(log->labels, error))
+                return FALSE;
+        g_autoptr(LogMetadata) m = log_metadata_new(config, NULL, error);
+        if (!m)
+                return FALSE;
 
         self->before = g_string_new("\n");
         append_text(self->before, "CONTAINER_ID_FULL", log->cid);
         g_string_append(self->before, "PRIORITY=");
 
         self->behind = g_string_new("\n");
-        append_text(self->behind, "CONTAINER_ID", id);
-        append_text(self->behind, "CONTAINER_TAG", tag);
+        append_text(self->behind, "CONTAINER_ID", m->short_id);
+        append_text(self->behind, "CONTAINER_TAG", m->tag);
         append_text(self->behind, "CONTAINER_NAME", log->name);
-        append_text(self->behind, "SYSLOG_IDENTIFIER", tag ? tag : log->name ? log->name : id);
-        return add_labels(self, log->labels, error);
+        append_text(self->behind, "SYSLOG_IDENTIFIER", m->tag ? m->tag : log->name ? log->name : m->short_id);
+
+        self->labels = g_string_new(NULL);
+        add_labels(self->labels, log->labels);
+        add_attributes(self->labels, m, log->labels);
+        return TRUE;
 }
 
 /* ---- opening ---- */
@@ -313,7 +354,7 @@ send_large(Journald *self, LogQueue *q)
 static int
 try_send(Journald *self, LogQueue *q)
 {
-        int r = log_connection_ready(&self->connection);
+        int r = log_connection_ready(&self->connection, q);
         if (r != 0)
                 return r;
         do {

@@ -1,0 +1,158 @@
+#pragma once
+
+/* What the tests of network drivers share: sockets in the same process that play the server, and turns of the main
+ * loop until something has happened. */
+
+#include "log-fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A socket that listens (or receives) at a free port of 127.0.0.1. */
+static inline int
+net_listen(int type, uint16_t *port)
+{
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
+        socklen_t len = sizeof a;
+        int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&a, sizeof a), ==, 0);
+        if (type == SOCK_STREAM)
+                g_assert_cmpint(listen(fd, 8), ==, 0);
+        g_assert_cmpint(getsockname(fd, (struct sockaddr *)&a, &len), ==, 0);
+        *port = ntohs(a.sin_port);
+        return fd;
+}
+
+static inline int
+net_listen_unix(int type, const char *path)
+{
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        g_strlcpy(a.sun_path, path, sizeof a.sun_path);
+        (void)unlink(path);
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&a, sizeof a), ==, 0);
+        if (type == SOCK_STREAM)
+                g_assert_cmpint(listen(fd, 8), ==, 0);
+        return fd;
+}
+
+static inline gboolean
+net_wake(gpointer data)
+{
+        return G_SOURCE_CONTINUE;
+}
+
+/* Runs the main loop until the descriptor is readable; ends the test after five seconds. */
+static inline void
+net_wait_readable(int fd)
+{
+        guint wake = g_timeout_add(5, net_wake, NULL);
+        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+        for (;;) {
+                GPollFD p = {.fd = fd, .events = G_IO_IN};
+                if (g_poll(&p, 1, 0) > 0)
+                        break;
+                g_assert_cmpint(g_get_monotonic_time(), <, end);
+                g_main_context_iteration(NULL, TRUE);
+        }
+        g_source_remove(wake);
+}
+
+/* Lets the main loop run for a while. */
+static inline void
+net_run(int ms)
+{
+        guint wake = g_timeout_add(5, net_wake, NULL);
+        gint64 end = g_get_monotonic_time() + ms * 1000;
+        while (g_get_monotonic_time() < end)
+                g_main_context_iteration(NULL, TRUE);
+        g_source_remove(wake);
+}
+
+static inline int
+net_accept(int listener)
+{
+        net_wait_readable(listener);
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        g_assert_cmpint(fd, >=, 0);
+        return fd;
+}
+
+/* Reads until `len` bytes have come; fewer only if the peer ends. */
+static inline GString *
+net_read(int fd, size_t len)
+{
+        GString *text = g_string_new(NULL);
+        while (text->len < len) {
+                char part[65536];
+                net_wait_readable(fd);
+                ssize_t n = read(fd, part, MIN(sizeof part, len - text->len));
+                if (n <= 0)
+                        break;
+                g_string_append_len(text, part, n);
+        }
+        return text;
+}
+
+static inline void
+net_expect(int fd, const char *expected)
+{
+        GString *text = net_read(fd, strlen(expected));
+        g_assert_cmpstr(text->str, ==, expected);
+        g_string_free(text, TRUE);
+}
+
+/* One datagram. */
+static inline void
+net_expect_datagram(int fd, const char *expected)
+{
+        char text[65536];
+        net_wait_readable(fd);
+        ssize_t n = recv(fd, text, sizeof text - 1, 0);
+        g_assert_cmpint((int)n, >=, 0);
+        text[n] = '\0';
+        g_assert_cmpstr(text, ==, expected);
+}
+
+/* The status of the first sink, as the status file has it. */
+static inline char *
+net_status(Log *log, const char *dir)
+{
+        log_write_status(log, false);
+        return tempdir_get(dir, "log-status.json");
+}
+
+/* A number of the first sink: records or bytes of `name`. */
+static inline uint64_t
+net_count(const char *status, const char *name, const char *what)
+{
+        g_autofree char *key = g_strdup_printf("\"%s\":{", name);
+        const char *at = strstr(status, key);
+        g_assert_nonnull(at);
+        g_autofree char *member = g_strdup_printf("\"%s\":", what);
+        at = strstr(at, member);
+        g_assert_nonnull(at);
+        return g_ascii_strtoull(at + strlen(member), NULL, 10);
+}
+
+/* in = out + everything dropped + queued, in bytes and in records. */
+static inline void
+net_check_sum(const char *status)
+{
+        static const char *const parts[] = {"out",       "queued",     "queue-full", "size-limit",
+                                            "rate-limit", "filtered", "encoding",   "at-end"};
+        static const char *const units[] = {"records", "bytes"};
+        for (size_t u = 0; u < G_N_ELEMENTS(units); u++) {
+                uint64_t sum = 0;
+                for (size_t i = 0; i < G_N_ELEMENTS(parts); i++)
+                        sum += net_count(status, parts[i], units[u]);
+                g_assert_cmpuint(sum, ==, net_count(status, "in", units[u]));
+        }
+}
