@@ -9,14 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static mode_t
-current_umask(void)
-{
-        mode_t mask = umask(0);
-        (void)umask(mask);
-        return mask;
-}
-
 gboolean
 atomic_file_write(const char *path, const void *data, size_t len, GError **error)
 {
@@ -26,7 +18,7 @@ atomic_file_write(const char *path, const void *data, size_t len, GError **error
                 return error_set_errno(error, errno, "Failed to create a temporary file beside %s", path);
 
         /* mkostemp makes it 0600. */
-        int r = fchmod(fd, 0644 & ~current_umask()) < 0 ? -errno : 0;
+        int r = fchmod(fd, 0644) < 0 ? -errno : 0;
         if (r == 0)
                 r = fd_write_all(fd, data, len);
         if (r == 0 && rename(temp, path) < 0)

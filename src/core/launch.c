@@ -14,11 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The container's ends of its pipes, closed when the runtime has them. */
-typedef struct {
-        int in, out, err;
-} ChildEnds;
-
 static gboolean
 check_log_options(const Options *o, Log **ret_log, GError **error)
 {
@@ -92,7 +87,7 @@ make_pipe(int *ret_read, int *ret_write, GError **error)
 }
 
 static gboolean
-make_stdio(Monitor *m, ChildEnds *ends, GError **error)
+make_stdio(Monitor *m, GError **error)
 {
         const Options *o = m->options;
         int out, err, in;
@@ -106,15 +101,15 @@ make_stdio(Monitor *m, ChildEnds *ends, GError **error)
                 container_stdin_expect(&m->input);
         } else {
                 if (o->stdin_open) {
-                        if (!make_pipe(&ends->in, &in, error))
+                        if (!make_pipe(&m->container_stdio[0], &in, error))
                                 return FALSE;
                         container_stdin_open(&m->input, in);
                 }
-                if (!make_pipe(&out, &ends->out, error))
+                if (!make_pipe(&out, &m->container_stdio[1], error))
                         return FALSE;
                 output_stream_start(&m->output[STREAM_STDOUT], out, false);
         }
-        if (!make_pipe(&err, &ends->err, error))
+        if (!make_pipe(&err, &m->container_stdio[2], error))
                 return FALSE;
         output_stream_start(&m->output[STREAM_STDERR], err, false);
         return TRUE;
@@ -195,61 +190,73 @@ make_argv(const Monitor *m)
 }
 
 static gboolean
-start_runtime(Monitor *m, const ChildEnds *ends, GError **error)
+start_runtime(Monitor *m, GError **error)
 {
         g_autoptr(GPtrArray) argv = make_argv(m);
-        /* In passthrough the container gets the monitor's own, elsewhere these are /dev/null by now. */
         RuntimeProcess process = {
                 .argv = (char **)argv->pdata,
-                .stdio = {ends->in, ends->out, ends->err},
                 .mask = &m->caller_mask,
                 .score = &m->caller_score,
-                .start_fd = m->options->exec_attach ? m->start_fd : -1,
                 .replace_listen_pid = m->options->replace_listen_pid,
         };
+        /* What is -1 stays the monitor's own: /dev/null, or with passthrough what the caller gave. */
+        memcpy(process.stdio, m->container_stdio, sizeof process.stdio);
         if (diag_level() >= DIAG_TRACE) {
                 g_autofree char *words = g_strjoinv(" ", process.argv);
                 diag_trace("Running the runtime: %s", words);
         }
         pid_t pid = runtime_spawn(&process);
+        for (int i = 0; i < 3; i++)
+                fd_close(&m->container_stdio[i]);
+        if (log_is_passthrough(m->log))
+                point_stdio_at_null();
         if (pid < 0)
                 return error_set_errno(error, pid, "Failed to start a process for the runtime %s", m->options->runtime);
         m->runtime_pid = pid;
-        m->runtime_started = true;
         return TRUE;
 }
 
-static gboolean
-launch_with(Monitor *m, ChildEnds *ends, GError **error)
+static void
+on_start(GIOCondition revents, void *data)
 {
-        if (!make_relays(m, error) || !make_stdio(m, ends, error) || !make_attach(m, error))
-                return FALSE;
-        log_start(m->log, relay_on_log_wants, m);
-        if (!signal_watch_start(&m->signals, monitor_on_signal, m, error))
-                return FALSE;
-        parent_pipe_send(&m->attach_fd, "data", 0, NULL);
-        return start_runtime(m, ends, error);
+        Monitor *m = data;
+        g_autoptr(GError) error = NULL;
+        watch_done(&m->start_watch);
+        if (!start_runtime(m, &error)) {
+                diag_error("%s", error->message);
+                monitor_fail(m, error->message);
+        }
+}
+
+/* With exec-attach the caller connects its client first, and then writes to the start pipe again or closes it. */
+static gboolean
+start_when_told(Monitor *m, GError **error)
+{
+        if (!m->options->exec_attach || m->start_fd < 0)
+                return start_runtime(m, error);
+        watch_init(&m->start_watch, m->start_fd, WATCH_PRIORITY_IO, on_start, m);
+        watch_arm(&m->start_watch, G_IO_IN);
+        return TRUE;
 }
 
 gboolean
 monitor_launch(Monitor *m, GError **error)
 {
-        ChildEnds ends = {-1, -1, -1};
-        bool passthrough = log_is_passthrough(m->log);
         if (!open_caller_pipes(m, error))
                 return FALSE;
-        if (!passthrough)
+        if (!log_is_passthrough(m->log))
                 point_stdio_at_null();
         (void)setsid();
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 diag_warn("Failed to become the parent of the container's orphans: %s", strerror(errno));
-        gboolean launched = launch_with(m, &ends, error);
-        fd_close(&ends.in);
-        fd_close(&ends.out);
-        fd_close(&ends.err);
-        if (passthrough)
-                point_stdio_at_null();
-        return launched;
+        if (!make_relays(m, error) || !make_stdio(m, error) || !make_attach(m, error))
+                return FALSE;
+        log_start(m->log, relay_on_log_wants, m);
+        if (!signal_watch_start(&m->signals, monitor_on_signal, m, error))
+                return FALSE;
+        parent_pipe_send(&m->attach_fd, "data", 0, NULL);
+        m->launched = start_when_told(m, error);
+        return m->launched;
 }
 
 static void
@@ -259,6 +266,8 @@ init(Monitor *m, const Options *o)
         m->state = MONITOR_CREATING;
         m->sync_fd = m->attach_fd = m->signals.fd = -1;
         m->rows = m->columns = -1;
+        for (int i = 0; i < 3; i++)
+                m->container_stdio[i] = -1;
         m->loop = g_main_loop_new(NULL, FALSE);
         m->early_ends = g_array_new(FALSE, FALSE, 2 * sizeof(int));
         m->runtime_stderr = g_string_new(NULL);

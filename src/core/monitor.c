@@ -202,6 +202,11 @@ forward_signal(Monitor *m, int signal)
                 r = container_process_signal(&m->container, signal);
         else if (m->runtime_pid)
                 r = kill(m->runtime_pid, signal) < 0 ? -errno : 0;
+        else if (m->state == MONITOR_CREATING) {
+                g_autofree char *text = g_strdup_printf("Signal %d came before the process was started", signal);
+                monitor_fail(m, text);
+                return;
+        }
         if (r < 0 && r != -ESRCH)
                 diag_warn("Failed to pass signal %d on to the container: %s", signal, strerror(-r));
         if (r < 0)

@@ -68,8 +68,10 @@ typedef struct Monitor {
         int rows, columns; /* as last asked for; -1: not yet */
 
         SignalWatch signals;
-        pid_t runtime_pid; /* 0 once it is reaped */
-        bool runtime_started;
+        int container_stdio[3]; /* the container's ends of its pipes until the runtime has them; -1: none */
+        Watch start_watch;      /* for exec-attach: the caller says when the runtime may start */
+        bool launched;          /* the exit command is to run, whatever happens from now on */
+        pid_t runtime_pid;      /* 0 before it is started and once it is reaped */
         GArray *early_ends; /* of EarlyEnd: children that ended before the container's pid was known */
         GString *runtime_stderr;
         GByteArray *held[N_STREAMS]; /* NULL when nothing is held back any more */
@@ -83,7 +85,8 @@ typedef struct Monitor {
  * and is taken over. */
 int monitor_run(const Options *options, InheritedFds *inherited);
 
-/* launch.c: makes sockets and FIFOs, starts the runtime. In case of an error there is nothing to wait for. */
+/* launch.c: makes sockets and FIFOs and starts the runtime, or makes sure that it is started when the caller says so. In
+ * case of an error there is nothing to wait for. */
 gboolean monitor_launch(Monitor *m, GError **error);
 
 /* monitor.c */

@@ -4,6 +4,7 @@
 #include "build-config.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -131,16 +132,38 @@ static const struct {
          "Print the version and leave", NULL},
 };
 
+static bool
+is_ascii(char **argv)
+{
+        for (; *argv; argv++)
+                if (!g_str_is_ascii(*argv))
+                        return false;
+        return true;
+}
+
+/* Strings are converted from the caller's charset, which has to be looked up in several files, and are refused if they are
+ * not valid there. Neither matters to ASCII: GLib takes file names as they are. */
+static GOptionArg
+plain_type(GOptionArg type)
+{
+        if (type == G_OPTION_ARG_STRING)
+                return G_OPTION_ARG_FILENAME;
+        return type == G_OPTION_ARG_STRING_ARRAY ? G_OPTION_ARG_FILENAME_ARRAY : type;
+}
+
 static gboolean
 parse(Options *o, int argc, char **argv, GError **error)
 {
+        bool plain = is_ascii(argv);
+        if (!plain)
+                (void)setlocale(LC_CTYPE, "");
         GOptionEntry entries[G_N_ELEMENTS(table) + 1] = {0};
         for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
                 entries[i] = (GOptionEntry){
                         .long_name = table[i].name,
                         .short_name = table[i].letter,
                         .flags = table[i].hidden ? G_OPTION_FLAG_HIDDEN : G_OPTION_FLAG_NONE,
-                        .arg = table[i].type,
+                        .arg = plain ? plain_type(table[i].type) : table[i].type,
                         .arg_data = (char *)o + table[i].offset,
                         .description = table[i].help,
                         .arg_description = table[i].value,
@@ -228,6 +251,7 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
         set_defaults(o);
         *ret_status = 1;
         if (!parse(o, argc, argv, &error)) {
+                (void)setlocale(LC_CTYPE, ""); /* the message may quote with characters that are not ASCII */
                 g_printerr("conmon: option parsing failed: %s\n", error->message);
                 return false;
         }

@@ -122,6 +122,7 @@ close_everything(Monitor *m)
         oom_watch_free(m->oom);
         notify_relay_free(m->notify);
         seccomp_listener_free(m->seccomp);
+        watch_done(&m->start_watch);
         console_socket_free(m->console);
         attach_server_free(m->attach);
         line_fifo_free(m->ctl);
@@ -143,7 +144,7 @@ monitor_shut_down(Monitor *m)
         close_everything(m);
         remove_link(m);
         (void)prctl(PR_SET_CHILD_SUBREAPER, 0);
-        if (o->exit_command && m->runtime_started)
+        if (o->exit_command && m->launched)
                 exit_command_run(&(ExitCommand){
                         .path = o->exit_command,
                         .args = o->exit_command_args,

@@ -1,9 +1,9 @@
 #include "proc/runtime.h"
 
-#include "base/diag.h"
 #include "base/fd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -71,24 +71,49 @@ runtime_argv(const RuntimeCommand *c)
         return argv;
 }
 
-/* LISTEN_PID of the monitor's environment was meant for the monitor itself if it has the monitor's pid. */
+/* The child shares the monitor's memory until it executes the runtime (vfork(2)): nothing but system calls and its own
+ * stack here. In particular not base/diag.h, whose syslog connection would be the monitor's. */
 static void
-adjust_listen_pid(bool replace)
+child_error(const char *what, const char *detail, int errnum)
+{
+        char text[512];
+        int len = snprintf(text, sizeof text, "[conmon:e]: %s %.300s%s%s\n", what, detail, errnum ? ": " : "",
+                           errnum ? strerror(errnum) : "");
+        (void)fd_write_all(STDERR_FILENO, text, MIN((size_t)len, sizeof text - 1));
+}
+
+#define LISTEN_PID "LISTEN_PID="
+
+/* A copy of the environment in which there is room for the child's pid in LISTEN_PID; *ret_room is where it goes. NULL
+ * if LISTEN_PID is not to change: it is set for another process, or not at all. */
+static char **
+make_environment(bool replace, char **ret_room)
+{
+        const char *text = getenv("LISTEN_PID");
+        if (!text || (!replace && atoi(text) != getpid()))
+                return NULL;
+        char **env = g_environ_setenv(g_strdupv(environ), "LISTEN_PID", "4294967295", TRUE);
+        for (char **e = env; *e; e++)
+                if (g_str_has_prefix(*e, LISTEN_PID))
+                        *ret_room = *e + strlen(LISTEN_PID);
+        return env;
+}
+
+static void
+check_listen_pid(void)
 {
         const char *text = getenv("LISTEN_PID");
         if (!text)
                 return;
         char *end = NULL;
+        char detail[64];
         errno = 0;
         long pid = strtol(text, &end, 10);
-        if (errno || end == text || *end || pid <= 0 || pid > G_MAXINT) {
-                diag_error("Invalid LISTEN_PID %.10s %s", text, strerror(errno ? errno : EINVAL));
-                _exit(1);
-        }
-        if (replace || pid == getppid()) {
-                g_autofree char *own = g_strdup_printf("%d", getpid());
-                (void)setenv("LISTEN_PID", own, 1);
-        }
+        if (!errno && end != text && !*end && pid > 0 && pid <= G_MAXINT)
+                return;
+        (void)snprintf(detail, sizeof detail, "%.10s %s", text, strerror(errno ? errno : EINVAL));
+        child_error("Invalid LISTEN_PID", detail, 0);
+        _exit(1);
 }
 
 static void
@@ -100,32 +125,38 @@ take_stdio(const int stdio[3])
 }
 
 G_NORETURN static void
-run_child(const RuntimeProcess *p, pid_t monitor)
+run_child(const RuntimeProcess *p, pid_t monitor, char **env, char *listen_pid)
 {
         take_stdio(p->stdio);
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-                diag_error("Failed to tie the runtime's life to the monitor's: %s", strerror(errno));
+                child_error("Failed to tie the life of the runtime to the monitor's:", p->argv[0], errno);
         if (getppid() != monitor)
                 _exit(1); /* the monitor died before prctl */
         (void)signal(SIGPIPE, SIG_DFL);
         (void)sigprocmask(SIG_SETMASK, p->mask, NULL);
         oom_score_restore(p->score);
-        if (p->start_fd >= 0)
-                fd_wait_for_input(p->start_fd);
-        adjust_listen_pid(p->replace_listen_pid);
-        (void)execv(p->argv[0], p->argv);
-        diag_error("Failed to execute the runtime %s: %s", p->argv[0], strerror(errno));
+        check_listen_pid();
+        if (listen_pid)
+                (void)sprintf(listen_pid, "%d", getpid());
+        (void)execve(p->argv[0], p->argv, env);
+        child_error("Failed to execute the runtime", p->argv[0], errno);
         _exit(127);
+}
+
+/* Not inlined: nothing of the caller's may live in registers across vfork(2). */
+__attribute__((noinline)) static pid_t
+spawn(const RuntimeProcess *p, pid_t monitor, char **env, char *listen_pid)
+{
+        pid_t pid = vfork();
+        if (pid == 0)
+                run_child(p, monitor, env, listen_pid);
+        return pid < 0 ? -errno : pid;
 }
 
 pid_t
 runtime_spawn(const RuntimeProcess *p)
 {
-        pid_t monitor = getpid();
-        pid_t pid = fork();
-        if (pid < 0)
-                return -errno;
-        if (pid == 0)
-                run_child(p, monitor);
-        return pid;
+        char *listen_pid = NULL;
+        g_auto(GStrv) env = make_environment(p->replace_listen_pid, &listen_pid);
+        return spawn(p, getpid(), env ? env : environ, listen_pid);
 }

@@ -40,10 +40,9 @@ typedef struct RuntimeProcess {
         int stdio[3];           /* what it gets as 0, 1 and 2; -1: the monitor's own */
         const sigset_t *mask;   /* its signal mask */
         const OomScore *score;  /* its oom_score_adj */
-        int start_fd;           /* read once before the runtime is executed; -1: not */
         bool replace_listen_pid; /* LISTEN_PID becomes its pid (sd_listen_fds(3)) */
 } RuntimeProcess;
 
-/* Starts the runtime. It is killed when the monitor dies. What fails in the child is written to its stderr and ends it
- * with status 127 (not executable) or 1. Returns the pid or -errno. */
+/* Starts the runtime and returns when it is executed. It is killed when the monitor dies. What fails in the child is
+ * written to its stderr and ends it with status 127 (not executable) or 1. Returns the pid or -errno. */
 pid_t runtime_spawn(const RuntimeProcess *process);
