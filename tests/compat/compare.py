@@ -8,13 +8,14 @@ from harness.check import show
 class Difference:
     """A row of differences.toml. It explains a difference in a field (a shell pattern; `scenario` is a list of them)
     where each value is the one it names, if it names one. `why` begins with the section of the contract.
-    A row with `release` is due only if the reference is older than that."""
+    A row with `release` is due only if the reference is older than that; one with `sometimes` depends on the
+    machine and may explain nothing."""
 
     def __init__(self, row, version):
         self.why, self.field, self.scenario = row['why'], row['field'], row.get('scenario', ['*'])
         self.reference, self.ours = row.get('reference'), row.get('ours')
         self.due = 'release' not in row or version < tuple(map(int, row['release'].split('.')))
-        self.used = 0
+        self.sometimes, self.used = row.get('sometimes', False), 0
 
     def explains(self, scenario, field, reference, ours):
         if not self.due or not fnmatch.fnmatchcase(field, self.field):

@@ -83,7 +83,7 @@ def test_of_table(table):
         os.lseek(USED, 0, os.SEEK_SET)
         used = set(map(int, os.read(USED, 1 << 24).split()))
         stale = [f'{row.scenario} {row.field}: {row.why}' for number, row in enumerate(table)
-                 if row.due and number not in used]
+                 if row.due and not row.sometimes and number not in used]
         print(f'{len(used)} known differences')
         check(not stale, 'rows that explain nothing:\n' + '\n'.join(stale))
     return test
