@@ -20,6 +20,7 @@ CONMON = os.environ.get('CONMON', str(ROOT / 'build/src/conmon'))
 RUNTIME = os.environ.get('CONMON_TEST_RUNTIME', str(ROOT / 'build/tests/runtime/fake-runtime'))
 CID = '0123456789abcdef' * 4
 SHORT_CID = CID[:12]
+SANITIZERS = ('ASAN_OPTIONS', 'LSAN_OPTIONS', 'UBSAN_OPTIONS')
 
 
 class Case:
@@ -44,6 +45,7 @@ class Case:
         """A small environment, so that tests see the same everywhere. None removes a variable."""
         table = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'LANG': 'C.UTF-8', 'TMPDIR': str(self.tmp),
                  'HOME': str(self.dir)}
+        table.update((name, value) for name, value in os.environ.items() if name in SANITIZERS)
         if container is not None:
             table['FAKE_CONTAINER'] = self.expand(container)
         if runtime is not None:

@@ -101,7 +101,7 @@ def command(pid):
     try:
         with open(f'/proc/{pid}/cmdline', 'rb') as file:
             return file.read().replace(b'\0', b' ').decode(errors='replace').strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ''
 
 
