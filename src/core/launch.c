@@ -291,7 +291,9 @@ monitor(Monitor *m)
                 monitor_fail(m, error->message);
         }
         monitor_loop(m);
-        return monitor_shut_down(m);
+        int status = monitor_shut_down(m);
+        g_main_loop_unref(m->loop);
+        return status;
 }
 
 /* ---- the process that the caller waits for ---- */
@@ -352,6 +354,7 @@ monitor_run(const Options *o, InheritedFds *inherited)
         (void)signal(SIGTERM, leave_at_once);
         if (!parent_pipe_open(PARENT_PIPE_START, &m.start_fd, &error)) {
                 diag_error("%s", error->message);
+                log_free(m.log);
                 return 1;
         }
         inherited_fds_forget(&m.inherited, m.start_fd);

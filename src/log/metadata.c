@@ -237,7 +237,8 @@ take_attributes(LogMetadata *m, GPtrArray *found)
                 m->attributes[i] = *a;
                 *a = (LogAttribute){0};
         }
-        qsort(m->attributes, m->n_attributes, sizeof *m->attributes, compare_keys);
+        if (m->n_attributes > 0)
+                qsort(m->attributes, m->n_attributes, sizeof *m->attributes, compare_keys);
 }
 
 static char **
