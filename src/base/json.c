@@ -1,10 +1,15 @@
 #include "base/json.h"
 
+#include "base/dlopen_note.h"
 #include "base/error.h"
 
+#include <dlfcn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
+
+#define YAJL "libyajl.so.2"
+DLOPEN_NOTE(yajl_note, "json", "Labels, environment and annotations of containers", "recommended", YAJL);
 
 /* No sensible document is nested so deep, and the parser's memory grows with it. */
 #define NESTING_MAX 1000
@@ -114,27 +119,67 @@ on_end(void *data)
         return 1;
 }
 
-gboolean
-json_read(const char *text, size_t len, JsonFunc func, void *data, GError **error)
+/* The functions of the library, which is there only while a document is read: most monitors read none. */
+typedef struct {
+        void *library;
+        __typeof__(yajl_alloc) *alloc;
+        __typeof__(yajl_config) *config;
+        __typeof__(yajl_parse) *parse;
+        __typeof__(yajl_complete_parse) *complete_parse;
+        __typeof__(yajl_get_bytes_consumed) *get_bytes_consumed;
+        __typeof__(yajl_free) *free;
+} Yajl;
+
+static gboolean
+load(Yajl *y, GError **error)
+{
+        y->library = dlopen(YAJL, RTLD_NOW | RTLD_LOCAL);
+        if (!y->library)
+                return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON can't be loaded (%s)", dlerror());
+        *(void **)&y->alloc = dlsym(y->library, "yajl_alloc");
+        *(void **)&y->config = dlsym(y->library, "yajl_config");
+        *(void **)&y->parse = dlsym(y->library, "yajl_parse");
+        *(void **)&y->complete_parse = dlsym(y->library, "yajl_complete_parse");
+        *(void **)&y->get_bytes_consumed = dlsym(y->library, "yajl_get_bytes_consumed");
+        *(void **)&y->free = dlsym(y->library, "yajl_free");
+        if (y->alloc && y->config && y->parse && y->complete_parse && y->get_bytes_consumed && y->free)
+                return TRUE;
+        (void)dlclose(y->library);
+        return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON, %s, lacks functions", YAJL);
+}
+
+static gboolean
+parse(const Yajl *y, Reader *reader, const char *text, size_t len, GError **error)
 {
         static const yajl_callbacks callbacks = {
                 .yajl_null = on_null,           .yajl_boolean = on_boolean, .yajl_number = on_number,
                 .yajl_string = on_string,       .yajl_start_map = on_start, .yajl_map_key = on_name,
                 .yajl_end_map = on_end,         .yajl_start_array = on_start, .yajl_end_array = on_end,
         };
-        Reader reader = {.func = func, .data = data};
-        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
-                reader.names[i] = g_string_new(NULL);
-        yajl_handle parser = yajl_alloc(&callbacks, NULL, &reader);
-        (void)yajl_config(parser, yajl_dont_validate_strings, 1);
-        yajl_status status = yajl_parse(parser, (const unsigned char *)text, len);
-        size_t at = yajl_get_bytes_consumed(parser);
+        yajl_handle parser = y->alloc(&callbacks, NULL, reader);
+        (void)y->config(parser, yajl_dont_validate_strings, 1);
+        yajl_status status = y->parse(parser, (const unsigned char *)text, len);
+        size_t at = y->get_bytes_consumed(parser);
         if (status == yajl_status_ok)
-                status = yajl_complete_parse(parser);
-        yajl_free(parser);
-        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
-                g_string_free(reader.names[i], TRUE);
+                status = y->complete_parse(parser);
+        y->free(parser);
         if (status == yajl_status_ok)
                 return TRUE;
         return error_set(error, CONMON_ERROR_FAILED, "it is not valid JSON (byte %zu of %zu)", at, len);
+}
+
+gboolean
+json_read(const char *text, size_t len, JsonFunc func, void *data, GError **error)
+{
+        Yajl yajl = {0};
+        Reader reader = {.func = func, .data = data};
+        if (!load(&yajl, error))
+                return FALSE;
+        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
+                reader.names[i] = g_string_new(NULL);
+        gboolean ok = parse(&yajl, &reader, text, len, error);
+        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
+                g_string_free(reader.names[i], TRUE);
+        (void)dlclose(yajl.library);
+        return ok;
 }

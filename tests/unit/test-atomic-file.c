@@ -88,7 +88,7 @@ test_mode(Fixture *f, const void *data)
 {
         check_mode(f, 022, 0644);
         check_mode(f, 0, 0644);
-        check_mode(f, 077, 0600);
+        check_mode(f, 077, 0644);
 }
 
 /* A watcher of the directory sees the name appear by a rename, and no change of the file after that. */
