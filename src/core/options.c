@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "build-config.h"
+#include "log/log.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -244,6 +245,20 @@ fill_in(Options *o, GError **error)
         return TRUE;
 }
 
+/* True if the text was asked for and shown. */
+static bool
+show_log_help(const Options *o, int *ret_status)
+{
+        for (char **driver = o->log_drivers; driver && *driver; driver++) {
+                g_autofree char *text = log_help(*driver);
+                if (!text)
+                        continue;
+                *ret_status = fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : 1;
+                return true;
+        }
+        return false;
+}
+
 bool
 options_load(Options *o, int argc, char **argv, int *ret_status)
 {
@@ -260,6 +275,8 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 *ret_status = fflush(stdout) == 0 ? 0 : 1;
                 return false;
         }
+        if (show_log_help(o, ret_status))
+                return false;
         if (!check_first(o, &error)) {
                 g_printerr("conmon: %s\n", error->message);
                 return false;

@@ -46,6 +46,10 @@ typedef void (*LogWantsFunc)(StreamId stream, bool wants, void *data);
  * cases of the existing command line: to the letter as callers know it) and returns NULL. */
 Log *log_new(const LogConfig *config, GError **error);
 
+/* What to print if a --log-driver is "help" or "NAME:help"; NULL if it is not, or there is no such driver. The caller
+ * frees it. */
+char *log_help(const char *value);
+
 /* True if the container is to get the monitor's own stdin, stdout and stderr, and no pipes. */
 bool log_is_passthrough(const Log *log);
 

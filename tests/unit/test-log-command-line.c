@@ -179,6 +179,31 @@ test_option_scope(void)
         (void)g_remove("b.log");
 }
 
+static void
+assert_help(const char *value, const char *part)
+{
+        g_autofree char *text = log_help(value);
+        g_assert_nonnull(text);
+        g_assert_nonnull(strstr(text, part));
+}
+
+static void
+test_help(void)
+{
+        assert_help("help", "\n  json-file:PATH       a file in Docker's format");
+        assert_help("help", "\n  none ");
+        assert_help("k8s-file:help", "\n  mode=blocking|non-blocking\n        whether the container waits while the queue "
+                                     "is full (default non-blocking)\n");
+        assert_help("json-file:help", "\n  labels=A,B,...\n");
+        assert_help("json-file:help", "\n  max-size=SIZE\n        size that a file may have\n");
+        assert_help("json-file:help", "\n  include=TEXT\n");
+        assert_help("none:help", "none ");
+        g_assert_null(log_help("nope:help"));
+        g_assert_null(log_help("k8s-file:helpful"));
+        g_assert_null(log_help("k8s-file"));
+        g_assert_null(log_help("k8s-file:./help"));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -191,6 +216,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/command-line/passthrough", test_passthrough);
         g_test_add_func("/log/command-line/drivers", test_drivers);
         g_test_add_func("/log/command-line/option-scope", test_option_scope);
+        g_test_add_func("/log/command-line/help", test_help);
         int r = g_test_run();
         (void)g_chdir("/");
         tempdir_remove(dir);
