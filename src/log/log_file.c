@@ -65,6 +65,7 @@ log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink
                 .fd = -1,
                 .dirfd = -1,
         };
+        log_archive_init(&f->archive);
         int r = open_path(f);
         if (r == 0 && f->regular)
                 r = log_rotate_locate(f->path, &f->dirfd, &f->name);
@@ -77,6 +78,7 @@ log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink
 void
 log_file_close(LogFile *f)
 {
+        log_archive_stop(&f->archive);
         watch_done(&f->writable);
         fd_close(&f->fd);
         fd_close(&f->dirfd);
@@ -98,6 +100,24 @@ take_back_torn(LogFile *f, LogQueue *q)
         log_queue_rewind(q);
 }
 
+void
+log_file_start(LogFile *f)
+{
+        const LogFileLimits *l = &f->limits;
+        if (!f->regular || !l->compress)
+                return;
+        int64_t files = l->backups + 1;
+        int64_t budget = l->size_max < INT64_MAX / files ? l->size_max * files : INT64_MAX;
+        log_archive_start(&f->archive, f->dirfd, f->name, l->backups, budget);
+}
+
+static bool
+is_same_file(int a, int b)
+{
+        struct stat sa, sb;
+        return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
 /* The path may lead to another directory by now; if it leads nowhere, the known directory still serves. */
 static void
 follow_path(LogFile *f)
@@ -106,6 +126,8 @@ follow_path(LogFile *f)
         char *name = NULL;
         if (log_rotate_locate(f->path, &dirfd, &name) < 0)
                 return;
+        if (!is_same_file(dirfd, f->dirfd))
+                log_archive_stop(&f->archive);
         fd_close(&f->dirfd);
         g_free(f->name);
         f->dirfd = fd_steal(&dirfd);
@@ -124,6 +146,8 @@ renew(LogFile *f, LogQueue *q)
         fd_close(&f->fd);
         f->fd = fd;
         f->size = 0;
+        log_archive_shift(&f->archive);
+        log_file_start(f);
         return 0;
 }
 
@@ -160,22 +184,29 @@ was_truncated(LogFile *f)
         return true;
 }
 
+/* How long the file may become. While an old file is being compressed, its result takes some of the room. */
+static int64_t
+size_limit(const LogFile *f)
+{
+        if (!f->regular || f->limits.size_max <= 0)
+                return INT64_MAX;
+        return log_archive_is_busy(&f->archive) ? MIN(f->archive.live, f->limits.size_max) : f->limits.size_max;
+}
+
 /* What can be written now: whole messages within the limits, or one that is longer than they are. 0: the file is
  * full. */
 static size_t
 choose(LogFile *f, LogQueue *q, const char **ret_bytes)
 {
-        size_t max = SIZE_MAX;
-        if (f->regular && f->limits.size_max > 0)
-                max = (size_t)MAX(f->limits.size_max - f->size, 0);
+        int64_t limit = size_limit(f);
+        size_t max = (size_t)MAX(limit - f->size, 0);
         if (f->limits.global_max > 0)
                 max = MIN(max, (size_t)(f->limits.global_max - f->total));
         size_t len = log_queue_next(q, max, ret_bytes);
         if (len > 0)
                 return len;
         size_t first = log_queue_next_len(q);
-        bool fits = !f->regular || f->limits.size_max <= 0 || f->size == 0 ||
-                    f->size + (int64_t)first <= f->limits.size_max;
+        bool fits = f->size == 0 || f->size + (int64_t)first <= limit;
         return fits ? log_queue_next(q, first, ret_bytes) : 0;
 }
 
@@ -207,6 +238,18 @@ handle_write_error(LogFile *f, LogQueue *q, int error)
         return -error;
 }
 
+/* The file has no room for the next message. */
+static int
+make_room(LogFile *f, LogQueue *q)
+{
+        if (was_truncated(f))
+                return 0;
+        if (size_limit(f) == f->limits.size_max)
+                return renew(f, q);
+        log_archive_stop(&f->archive);
+        return 0;
+}
+
 static int
 write_some(LogFile *f, LogQueue *q)
 {
@@ -215,7 +258,7 @@ write_some(LogFile *f, LogQueue *q)
         const char *bytes;
         size_t len = choose(f, q, &bytes);
         if (len == 0)
-                return was_truncated(f) ? 0 : renew(f, q);
+                return make_room(f, q);
         ssize_t n = write(f->fd, bytes, len);
         if (n < 0)
                 return handle_write_error(f, q, errno);

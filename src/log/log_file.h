@@ -4,6 +4,7 @@
  * devices, which have no size and are not renamed. */
 
 #include "base/watch.h"
+#include "log/archive.h"
 #include "log/driver.h"
 
 typedef struct LogFileLimits {
@@ -38,11 +39,15 @@ typedef struct LogFile {
         int64_t size;
         int64_t total;
         Watch writable;
+        LogArchive archive;
 } LogFile;
 
 /* Opens the file for appending, or makes it with mode 0640. A FIFO without reader is no error: it is opened when
  * there is something to write. Returns 0 or -errno; then there is nothing to close. */
 int log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink *sink);
+
+/* In the monitor: compresses what was left. */
+void log_file_start(LogFile *f);
 
 /* The functions of a driver, see LogDriver. Rotation and reopening keep the name: a new file is renamed over it. */
 int log_file_send(LogFile *f, LogQueue *q);

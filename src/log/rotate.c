@@ -29,10 +29,10 @@ log_rotate_locate(const char *path, int *ret_dirfd, char **ret_name)
         return r;
 }
 
-static char *
-backup_name(const char *name, int number)
+char *
+log_rotate_name(const char *name, int number, bool compressed)
 {
-        return g_strdup_printf("%s.%d", name, number);
+        return g_strdup_printf("%s.%d%s", name, number, compressed ? ".gz" : "");
 }
 
 static bool
@@ -50,58 +50,109 @@ is_same(int dirfd, const char *a, const char *b)
                sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+/* 0 also if there was nothing to remove. */
+static int
+remove_file(int dirfd, const char *name)
+{
+        return unlinkat(dirfd, name, 0) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static bool
+is_taken(int dirfd, const char *name, int number)
+{
+        g_autofree char *plain = log_rotate_name(name, number, false);
+        g_autofree char *compressed = log_rotate_name(name, number, true);
+        return exists(dirfd, plain) || exists(dirfd, compressed);
+}
+
 /* The first number that is free, or the last one, whose file is to go. A gap is where an earlier run stopped. */
 static int
 find_gap(int dirfd, const char *name, int backups)
 {
-        for (int i = 1; i < backups; i++) {
-                g_autofree char *backup = backup_name(name, i);
-                if (!exists(dirfd, backup))
-                        return i;
-        }
-        return backups;
+        int i = 1;
+        while (i < backups && is_taken(dirfd, name, i))
+                i++;
+        return i;
 }
 
 static int
-shift(int dirfd, const char *name, int backups)
+free_number(int dirfd, const char *name, int number)
 {
-        for (int i = find_gap(dirfd, name, backups); i > 1; i--) {
-                g_autofree char *from = backup_name(name, i - 1);
-                g_autofree char *to = backup_name(name, i);
-                if (renameat(dirfd, from, dirfd, to) < 0)
+        g_autofree char *plain = log_rotate_name(name, number, false);
+        g_autofree char *compressed = log_rotate_name(name, number, true);
+        int r = remove_file(dirfd, plain);
+        return r < 0 ? r : remove_file(dirfd, compressed);
+}
+
+/* Gives a file the next number, which is free. It has one of the two names. */
+static int
+move_up(int dirfd, const char *name, int number)
+{
+        for (int compressed = 0; compressed < 2; compressed++) {
+                g_autofree char *from = log_rotate_name(name, number, compressed);
+                g_autofree char *to = log_rotate_name(name, number + 1, compressed);
+                if (renameat(dirfd, from, dirfd, to) < 0 && errno != ENOENT)
                         return -errno;
         }
         return 0;
+}
+
+/* Makes number 1 free. */
+static int
+shift(int dirfd, const char *name, int backups)
+{
+        int gap = find_gap(dirfd, name, backups);
+        int r = free_number(dirfd, name, gap);
+        for (int i = gap - 1; i >= 1 && r == 0; i--)
+                r = move_up(dirfd, name, i);
+        return r;
 }
 
 /* Gives the old file its second name. Where that can't be done the name is missing for a moment. */
 static int
 keep_old(int dirfd, const char *name, int backups)
 {
-        g_autofree char *first = backup_name(name, 1);
+        g_autofree char *first = log_rotate_name(name, 1, false);
         if (!exists(dirfd, name) || is_same(dirfd, name, first))
                 return 0;
         int r = shift(dirfd, name, backups);
         if (r < 0)
                 return r;
-        /* With one backup nothing was shifted, and the old one is in the way. */
-        if (unlinkat(dirfd, first, 0) < 0 && errno != ENOENT)
-                return -errno;
         if (linkat(dirfd, name, dirfd, first, 0) == 0 || renameat(dirfd, name, dirfd, first) == 0)
                 return 0;
         return -errno;
+}
+
+static int64_t
+file_size(int dirfd, const char *name)
+{
+        struct stat st;
+        return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_size : 0;
+}
+
+int64_t
+log_rotate_sum(int dirfd, const char *name, int backups)
+{
+        int64_t sum = 0;
+        for (int i = 1; i <= backups; i++) {
+                g_autofree char *plain = log_rotate_name(name, i, false);
+                g_autofree char *compressed = log_rotate_name(name, i, true);
+                sum += file_size(dirfd, plain) + file_size(dirfd, compressed);
+        }
+        return sum;
 }
 
 int
 log_rotate(int dirfd, const char *name, int backups)
 {
         g_autofree char *temp = g_strconcat(name, backups > 0 ? ".new" : ".tmp", NULL);
-        if (unlinkat(dirfd, temp, 0) < 0 && errno != ENOENT)
-                return -errno;
+        int r = remove_file(dirfd, temp);
+        if (r < 0)
+                return r;
         autofd int fd = openat(dirfd, temp, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
         if (fd < 0)
                 return -errno;
-        int r = backups > 0 ? keep_old(dirfd, name, backups) : 0;
+        r = backups > 0 ? keep_old(dirfd, name, backups) : 0;
         if (r == 0 && renameat(dirfd, temp, dirfd, name) < 0)
                 r = -errno;
         if (r < 0) {

@@ -240,6 +240,12 @@ json_file_encode(void *data, const LogRecord *records, size_t n, LogBlock *block
         return n;
 }
 
+static void
+json_file_start(void *data)
+{
+        log_file_start(&((JsonFile *)data)->file);
+}
+
 static int
 json_file_send(void *data, LogQueue *queue)
 {
@@ -273,6 +279,7 @@ const LogDriver log_driver_json_file = {
         .flags = LOG_DRIVER_METADATA,
         .options = options,
         .open = json_file_open,
+        .start = json_file_start,
         .encode = json_file_encode,
         .bound = json_file_bound,
         .send = json_file_send,

@@ -97,6 +97,12 @@ k8s_bound(void *data, size_t len)
         return PREFIX_LEN + len + 1;
 }
 
+static void
+k8s_start(void *data)
+{
+        log_file_start(&((K8sFile *)data)->file);
+}
+
 static int
 k8s_send(void *data, LogQueue *queue)
 {
@@ -129,6 +135,7 @@ const LogDriver log_driver_k8s_file = {
         .help = "a file in the format of the Kubernetes container runtime interface",
         .options = options,
         .open = k8s_open,
+        .start = k8s_start,
         .encode = k8s_encode,
         .bound = k8s_bound,
         .send = k8s_send,

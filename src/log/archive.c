@@ -1,0 +1,136 @@
+#include "log/archive.h"
+
+#include "base/diag.h"
+#include "base/fd.h"
+#include "log/rotate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void on_compressed(const char *error, void *data);
+
+void
+log_archive_init(LogArchive *a)
+{
+        *a = (LogArchive){.compressor = {.func = on_compressed, .data = a}, .dirfd = -1};
+}
+
+static void
+forget(LogArchive *a)
+{
+        if (a->temp)
+                (void)unlinkat(a->dirfd, a->temp, 0);
+        g_clear_pointer(&a->temp, g_free);
+        g_clear_pointer(&a->name, g_free);
+        fd_close(&a->dirfd);
+}
+
+bool
+log_archive_is_busy(const LogArchive *a)
+{
+        return a->compressor.running;
+}
+
+void
+log_archive_stop(LogArchive *a)
+{
+        log_compressor_stop(&a->compressor);
+        forget(a);
+}
+
+static void
+set_live(LogArchive *a)
+{
+        a->live = a->budget - a->most - log_rotate_sum(a->dirfd, a->name, a->backups);
+}
+
+void
+log_archive_shift(LogArchive *a)
+{
+        if (!log_archive_is_busy(a))
+                return;
+        a->number++;
+        set_live(a);
+        if (a->number > a->backups || a->live <= 0)
+                log_archive_stop(a);
+}
+
+/* Opens the youngest old file that is not compressed. One that has a compressed copy has just not been removed yet. */
+static int
+open_next(LogArchive *a, struct stat *ret_st)
+{
+        for (a->number = 1; a->number <= a->backups; a->number++) {
+                g_autofree char *plain = log_rotate_name(a->name, a->number, false);
+                g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
+                autofd int fd = openat(a->dirfd, plain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+                if (fd < 0 || fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode))
+                        continue;
+                if (faccessat(a->dirfd, compressed, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+                        return fd_steal(&fd);
+                (void)unlinkat(a->dirfd, plain, 0);
+        }
+        return -ENOENT;
+}
+
+static int
+start_next(LogArchive *a)
+{
+        struct stat st;
+        autofd int in = open_next(a, &st);
+        if (in < 0)
+                return in;
+        /* Less than half saved is not worth a file that other tools can't read at once. */
+        a->most = st.st_size / 2;
+        set_live(a);
+        if (a->live <= 0)
+                return -ENOSPC;
+        g_autofree char *temp = g_strconcat(a->name, ".gz.tmp", NULL);
+        (void)unlinkat(a->dirfd, temp, 0);
+        autofd int out = openat(a->dirfd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        if (out < 0)
+                return -errno;
+        a->temp = g_steal_pointer(&temp);
+        return log_compressor_start(&a->compressor, in, out, a->most);
+}
+
+void
+log_archive_start(LogArchive *a, int dirfd, const char *name, int backups, int64_t budget)
+{
+        if (log_archive_is_busy(a))
+                return;
+        a->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
+        a->name = g_strdup(name);
+        a->backups = backups;
+        a->budget = budget;
+        if (a->dirfd < 0 || start_next(a) < 0)
+                forget(a);
+}
+
+/* Puts the compressed file in the place of the other. */
+static int
+exchange(LogArchive *a)
+{
+        g_autofree char *plain = log_rotate_name(a->name, a->number, false);
+        g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
+        if (renameat(a->dirfd, a->temp, a->dirfd, compressed) < 0)
+                return -errno;
+        g_clear_pointer(&a->temp, g_free);
+        return unlinkat(a->dirfd, plain, 0) < 0 ? -errno : 0;
+}
+
+static void
+on_compressed(const char *error, void *data)
+{
+        LogArchive *a = data;
+        int r = error ? 0 : exchange(a);
+        if (r < 0)
+                error = g_strerror(-r);
+        if (error && !a->told)
+                diag_warn("Failed to compress %s.%d: %s", a->name, a->number, error);
+        a->told |= error != NULL;
+        if (error || start_next(a) < 0)
+                forget(a);
+}
