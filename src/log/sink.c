@@ -9,6 +9,7 @@
 #include "log/losses.h"
 #include "log/metadata.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define RETRY_FIRST_USEC (100 * 1000)
@@ -170,13 +171,20 @@ log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data)
                 s->driver->start(s->self);
 }
 
+static const char *
+describe_error(int r)
+{
+        /* From opening a FIFO, and hard to guess. */
+        return r == -ENXIO ? "nobody reads it" : g_strerror(-r);
+}
+
 /* The first failure in a row is told; another try is scheduled each time. */
 static void
 note_failure(LogSink *s, int r)
 {
         if (!s->failing)
                 diag_warn("Logging to %s failed: %s; up to %zu bytes are kept until it works again", target(s),
-                          g_strerror(-r), s->queue_max);
+                          describe_error(r), s->queue_max);
         s->n_errors++;
         s->failing = s->last_error = r;
         int64_t wait = (int64_t)RETRY_FIRST_USEC << MIN(s->attempt, 10u);
@@ -584,7 +592,7 @@ append_errors(const LogSink *s, GString *json)
 {
         g_string_append_printf(json, "\"errors\":{\"count\":%" G_GUINT64_FORMAT ",\"last\":", s->n_errors);
         if (s->last_error) {
-                const char *text = g_strerror(-s->last_error);
+                const char *text = describe_error(s->last_error);
                 json_append_string(json, text, strlen(text));
         } else {
                 g_string_append(json, "null");

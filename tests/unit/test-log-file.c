@@ -1,0 +1,430 @@
+#include "log-fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Destinations that fail. Each case has a second sink, an ordinary file, which must not notice. */
+typedef struct {
+        char *dir;
+        char *path; /* of what fails */
+        char *good;
+        char *paths[2];
+        char *drivers[2];
+        char *options[5];
+        LogConfig config;
+        Log *log;
+        GString *sent; /* all lines */
+} Fixture;
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+        f->dir = tempdir_new();
+        f->path = g_build_filename(f->dir, "bad", NULL);
+        f->good = g_build_filename(f->dir, "good", NULL);
+        f->paths[0] = f->good;
+        f->drivers[0] = g_strconcat("k8s-file:", f->path, NULL);
+        f->config = log_fixture_config(f->paths);
+        f->config.drivers = f->drivers;
+        f->config.options = f->options;
+        f->config.bundle = f->dir;
+        f->sent = g_string_new(NULL);
+}
+
+static void
+start(Fixture *f)
+{
+        f->log = log_fixture_start(&f->config);
+}
+
+static void
+tear_down(Fixture *f, gconstpointer data)
+{
+        log_free(f->log);
+        g_autofree char *good = tempdir_get(f->dir, "good");
+        g_assert_true(g_str_equal(good ? good : "", f->sent->str));
+        g_free(f->path);
+        g_free(f->good);
+        g_free(f->drivers[0]);
+        g_string_free(f->sent, TRUE);
+        tempdir_remove(f->dir);
+}
+
+static void
+write_line(Fixture *f, const char *line)
+{
+        g_autofree char *text = g_strconcat(line, "\n", NULL);
+        g_string_append_printf(f->sent, TEST_CRI("stdout", "F") "%s\n", line);
+        log_fixture_write(f->log, STREAM_STDOUT, text);
+}
+
+/* Lines of 100 bytes with their number in front, so that 1000 of them don't fit into a pipe or a queue. */
+static void
+write_lines(Fixture *f, int first, int last)
+{
+        g_autofree char *fill = g_strnfill(93, '.');
+        for (int i = first; i <= last; i++) {
+                g_autofree char *line = g_strdup_printf("%06d %s", i, fill);
+                write_line(f, line);
+        }
+}
+
+static int
+open_reader(const Fixture *f)
+{
+        int fd = open(f->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(fd, >=, 0);
+        return fd;
+}
+
+static gboolean
+wake(void *data)
+{
+        return G_SOURCE_CONTINUE;
+}
+
+/* Reads, while the log works, until `enough` is among what was read. */
+static void
+read_until(int fd, GString *text, const char *enough)
+{
+        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        guint source = g_timeout_add(5, wake, NULL);
+        while (!strstr(text->str, enough) && g_get_monotonic_time() < deadline) {
+                char buf[4096];
+                ssize_t n = read(fd, buf, sizeof buf);
+                if (n > 0)
+                        g_string_append_len(text, buf, n);
+                else
+                        (void)g_main_context_iteration(NULL, TRUE);
+        }
+        g_source_remove(source);
+        if (!strstr(text->str, enough))
+                g_error("did not get %s", enough);
+}
+
+/* Takes a number out of the status of the second sink. */
+static int64_t
+status_number(Fixture *f, const char *name, const char *what)
+{
+        log_write_status(f->log, false);
+        g_autofree char *json = tempdir_get(f->dir, "log-status.json");
+        const char *at = strstr(json, "/bad\"");
+        g_assert_nonnull(at);
+        g_autofree char *object = g_strdup_printf("\"%s\":{", name), *member = g_strdup_printf("\"%s\":", what);
+        at = strstr(at, object);
+        g_assert_nonnull(at);
+        at = strstr(at, member);
+        g_assert_nonnull(at);
+        return g_ascii_strtoll(at + strlen(member), NULL, 10);
+}
+
+static void
+assert_adds_up(Fixture *f)
+{
+        static const char *const units[] = {"records", "bytes"};
+        for (size_t i = 0; i < G_N_ELEMENTS(units); i++)
+                g_assert_cmpint(status_number(f, "in", units[i]), ==,
+                                status_number(f, "out", units[i]) + status_number(f, "queued", units[i]) +
+                                        status_number(f, "queue-full", units[i]) +
+                                        status_number(f, "at-end", units[i]));
+}
+
+/* Whole lines, in order, nothing doubled; what is missing is told by the announcements. */
+static int
+count_lines(const char *text, int *ret_announced)
+{
+        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+        int n = 0, last = -1;
+        for (char **line = lines; **line; line++) {
+                g_assert_true(g_str_has_prefix(*line, TEST_CRI("stdout", "F")) || strstr(*line, " stderr F "));
+                const char *announcement = strstr(*line, "conmon: ");
+                if (announcement) {
+                        g_assert_true(g_str_has_suffix(*line, " dropped: queue full"));
+                        *ret_announced += atoi(announcement + 8);
+                        continue;
+                }
+                g_assert_cmpuint(strlen(*line), ==, 45 + 100);
+                int number = atoi(*line + 45);
+                g_assert_cmpint(number, >, last);
+                last = number;
+                n++;
+        }
+        return n;
+}
+
+static void
+set_flag(void *data)
+{
+        *(bool *)data = true;
+}
+
+static void
+drain(Fixture *f)
+{
+        bool done = false;
+        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        log_finish_local(f->log);
+        log_drain(f->log, set_flag, &done);
+        while (!done && g_get_monotonic_time() < deadline)
+                (void)g_main_context_iteration(NULL, TRUE);
+        g_assert_true(done);
+}
+
+static void
+test_fifo_without_reader(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        start(f);
+        write_lines(f, 1, 10);
+        int fd = open_reader(f);
+        g_autoptr(GString) text = g_string_new(NULL);
+        read_until(fd, text, "000010 ");
+        g_assert_true(g_str_equal(text->str, f->sent->str));
+        assert_adds_up(f);
+        (void)close(fd);
+}
+
+/* Nobody ever reads: dropped beyond the queue, and at the end the rest; no waiting, and no waking up for nothing. */
+static void
+test_fifo_never_read(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        start(f);
+        g_assert_false(g_main_context_iteration(NULL, FALSE));
+        write_lines(f, 1, 4000);
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        int64_t queued = status_number(f, "queued", "records");
+        g_assert_cmpint(queued, >, 1000);
+        g_assert_cmpint(queued + status_number(f, "queue-full", "records"), ==, 4000);
+        g_assert_cmpint(status_number(f, "queue", "bytes"), <=, 256 * 1024);
+        gint64 start_usec = g_get_monotonic_time();
+        drain(f);
+        g_assert_cmpint(g_get_monotonic_time() - start_usec, <, G_USEC_PER_SEC);
+        g_assert_cmpint(status_number(f, "at-end", "records"), ==, queued);
+        assert_adds_up(f);
+}
+
+static void
+test_fifo_slow_reader(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        int fd = open_reader(f), announced = 0;
+        start(f);
+        write_lines(f, 1, 10000);
+        g_assert_cmpint(status_number(f, "queue-full", "records"), >, 5000);
+        g_autoptr(GString) text = g_string_new(NULL);
+        read_until(fd, text, "dropped: queue full\n");
+        write_lines(f, 10001, 10003);
+        read_until(fd, text, "010003 ");
+        int n = count_lines(text->str, &announced);
+        g_assert_cmpint(n + announced, ==, 10003);
+        g_assert_cmpint(status_number(f, "out", "records"), ==, n);
+        assert_adds_up(f);
+        (void)close(fd);
+}
+
+/* The reader goes away in the middle of a record, and another comes: it begins with a whole record. */
+static void
+test_fifo_reader_gone(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        int fd = open_reader(f), announced = 0;
+        start(f);
+        write_lines(f, 1, 600);
+        char buf[1000];
+        g_assert_cmpint(read(fd, buf, sizeof buf), ==, sizeof buf);
+        (void)close(fd);
+        write_lines(f, 601, 602);
+        fd = open_reader(f);
+        g_autoptr(GString) text = g_string_new(NULL);
+        read_until(fd, text, "000602 ");
+        g_assert_cmpint(count_lines(text->str, &announced), >, 100);
+        g_assert_cmpint(announced, ==, 0);
+        assert_adds_up(f);
+        (void)close(fd);
+}
+
+static void
+test_fifo_blocking(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        f->options[0] = (char *)"mode=blocking";
+        int fd = open_reader(f), announced = 0, n = 0;
+        start(f);
+        while (log_wants(f->log, STREAM_STDOUT)) {
+                n++;
+                write_lines(f, n, n);
+                g_assert_cmpint(n, <, 10000);
+        }
+        g_autoptr(GString) text = g_string_new(NULL);
+        read_until(fd, text, "000600 ");
+        g_autofree char *last = g_strdup_printf("%06d ", n);
+        read_until(fd, text, last);
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        g_assert_cmpint(count_lines(text->str, &announced), ==, n);
+        g_assert_cmpint(announced, ==, 0);
+        (void)close(fd);
+}
+
+/* What a reader has not taken when the container ends gets some time, and is then counted. */
+static void
+test_fifo_at_the_end(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        f->options[0] = (char *)"drain-timeout=50ms";
+        int fd = open_reader(f);
+        start(f);
+        write_lines(f, 1, 1000);
+        int64_t queued = status_number(f, "queued", "records");
+        g_assert_cmpint(queued, >, 100);
+        drain(f);
+        g_assert_cmpint(status_number(f, "at-end", "records"), ==, queued);
+        assert_adds_up(f);
+        (void)close(fd);
+}
+
+static void
+test_full_device(Fixture *f, gconstpointer data)
+{
+        g_free(f->drivers[0]);
+        f->drivers[0] = g_strdup("k8s-file:/dev/full");
+        start(f);
+        write_lines(f, 1, 5000);
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        log_write_status(f->log, false);
+        g_autofree char *json = tempdir_get(f->dir, "log-status.json");
+        g_assert_nonnull(strstr(json, "\"last\":\"No space left on device\""));
+        drain(f);
+}
+
+static void
+set_file_size(rlim_t max)
+{
+        struct rlimit limit;
+        g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+        limit.rlim_cur = max;
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+}
+
+/* A disk that is full in the middle of a record. RLIMIT_FSIZE does the same to a write as a full disk, but is for all
+ * files: here the good sink is first told not to be there. */
+static void
+test_short_write(Fixture *f, gconstpointer data)
+{
+        f->paths[0] = (char *)"none";
+        start(f);
+        set_file_size(1000);
+        write_lines(f, 1, 20);
+        g_autofree char *torn = tempdir_get(f->dir, "bad");
+        g_assert_cmpuint(strlen(torn), ==, 1000);
+        set_file_size(RLIM_INFINITY);
+        write_lines(f, 21, 21);
+        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        while (status_number(f, "queued", "records") > 0 && g_get_monotonic_time() < deadline)
+                (void)g_main_context_iteration(NULL, TRUE);
+        g_autofree char *text = tempdir_get(f->dir, "bad");
+        g_assert_true(g_str_equal(text, f->sent->str));
+        g_string_truncate(f->sent, 0);
+}
+
+/* When the end comes before there is room again, the file has no torn record. */
+static void
+test_short_write_at_the_end(Fixture *f, gconstpointer data)
+{
+        int announced = 0;
+        f->paths[0] = (char *)"none";
+        start(f);
+        set_file_size(1000);
+        write_lines(f, 1, 20);
+        drain(f);
+        set_file_size(RLIM_INFINITY);
+        g_autofree char *text = tempdir_get(f->dir, "bad");
+        g_assert_cmpint(count_lines(text, &announced), ==, 6);
+        g_assert_cmpuint(strlen(text), ==, 6 * 146);
+        g_assert_cmpint(status_number(f, "at-end", "records"), ==, 14);
+        assert_adds_up(f);
+        g_string_truncate(f->sent, 0);
+}
+
+/* A new file is asked for while a record is torn: it is whole in the new one, and gone from the old one. */
+static void
+test_short_write_and_reopen(Fixture *f, gconstpointer data)
+{
+        g_autofree char *away = g_build_filename(f->dir, "away", NULL);
+        int announced = 0;
+        f->paths[0] = (char *)"none";
+        start(f);
+        set_file_size(1000);
+        write_lines(f, 1, 10);
+        set_file_size(RLIM_INFINITY);
+        g_assert_cmpint(g_rename(f->path, away), ==, 0);
+        log_reopen(f->log);
+        g_autofree char *old = tempdir_get(f->dir, "away"), *new = tempdir_get(f->dir, "bad");
+        g_assert_cmpint(count_lines(old, &announced), ==, 6);
+        g_assert_cmpint(count_lines(new, &announced), ==, 4);
+        g_assert_cmpint(announced, ==, 0);
+        g_string_truncate(f->sent, 0);
+}
+
+static void
+test_device(Fixture *f, gconstpointer data)
+{
+        g_free(f->drivers[0]);
+        f->drivers[0] = g_strdup("k8s-file:/dev/null");
+        f->options[0] = (char *)"max-size=1k";
+        start(f);
+        write_lines(f, 1, 100);
+        log_reopen(f->log);
+        g_string_truncate(f->sent, 0); /* the good one is a new file now */
+        write_lines(f, 101, 110);
+        struct stat st;
+        g_assert_cmpint(stat("/dev/null", &st), ==, 0);
+        g_assert_true(S_ISCHR(st.st_mode));
+}
+
+/* When no output has come for a while, nothing is left that would wake anybody up. */
+static void
+test_quiet(Fixture *f, gconstpointer data)
+{
+        start(f);
+        write_lines(f, 1, 100);
+        /* The timer that gives memory back, which has seen output and waits a second time. */
+        (void)g_main_context_iteration(NULL, TRUE);
+        (void)g_main_context_iteration(NULL, TRUE);
+        int timeout = -1, priority;
+        GMainContext *context = g_main_context_default();
+        g_assert_true(g_main_context_acquire(context));
+        (void)g_main_context_prepare(context, &priority);
+        (void)g_main_context_query(context, priority, &timeout, NULL, 0);
+        g_main_context_release(context);
+        g_assert_cmpint(timeout, ==, -1);
+        write_lines(f, 101, 110);
+}
+
+#define ADD(name, func) g_test_add("/log/file/" name, Fixture, NULL, set_up, func, tear_down)
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        log_fixture_set_up();
+        (void)signal(SIGXFSZ, SIG_IGN);
+        ADD("fifo-without-reader", test_fifo_without_reader);
+        ADD("fifo-never-read", test_fifo_never_read);
+        ADD("fifo-slow-reader", test_fifo_slow_reader);
+        ADD("fifo-reader-gone", test_fifo_reader_gone);
+        ADD("fifo-blocking", test_fifo_blocking);
+        ADD("fifo-at-the-end", test_fifo_at_the_end);
+        ADD("full-device", test_full_device);
+        ADD("short-write", test_short_write);
+        ADD("short-write-at-the-end", test_short_write_at_the_end);
+        ADD("short-write-and-reopen", test_short_write_and_reopen);
+        ADD("device", test_device);
+        ADD("quiet", test_quiet);
+        return g_test_run();
+}
