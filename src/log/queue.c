@@ -189,6 +189,15 @@ log_queue_next(LogQueue *q, size_t max, const char **ret_bytes)
 }
 
 size_t
+log_queue_count(const LogQueue *q, size_t len)
+{
+        size_t n = 0;
+        for (uint32_t i = q->next.entry; len > 0; i++, n++)
+                len -= log_block_entry(q->next.block, i)->len;
+        return n;
+}
+
+size_t
 log_queue_next_len(LogQueue *q)
 {
         const LogEntry *e = settle(q);

@@ -114,6 +114,9 @@ void log_queue_undo(LogQueue *q);
  * is longer than `max`. If a message is sent in part, it is the rest of that one alone, whatever `max` is. */
 size_t log_queue_next(LogQueue *q, size_t max, const char **ret_bytes);
 
+/* How many messages the next `len` bytes that are not sent are: whole ones in one piece, see log_queue_next. */
+size_t log_queue_count(const LogQueue *q, size_t len);
+
 /* Length of the first message that is not sent; 0 if there is none. */
 size_t log_queue_next_len(LogQueue *q);
 

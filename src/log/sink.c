@@ -15,6 +15,9 @@
 #define RETRY_FIRST_USEC (100 * 1000)
 #define RETRY_MAX_USEC   (2 * 1000 * 1000)
 
+/* A destination that comes and goes is talked about only so often. */
+#define TELL_AGAIN_USEC (60 * G_USEC_PER_SEC)
+
 typedef enum {
         ON_FULL_DROP_NEWEST,
         ON_FULL_DROP_OLDEST,
@@ -48,6 +51,8 @@ struct LogSink {
         bool blocked;  /* the caller was asked to stop */
         int failing;   /* -errno of the last send, or 0 */
         int last_error;
+        bool told; /* that it is failing */
+        gint64 told_usec;
         uint64_t n_errors;
         uint64_t n_markers;
         unsigned attempt;
@@ -178,15 +183,25 @@ describe_error(int r)
         return r == -ENXIO ? "nobody reads it" : g_strerror(-r);
 }
 
-/* The first failure in a row is told; another try is scheduled each time. */
+static void
+tell_failure(LogSink *s)
+{
+        gint64 now = g_get_monotonic_time();
+        if (s->told || (s->told_usec > 0 && now - s->told_usec < TELL_AGAIN_USEC))
+                return;
+        diag_warn("Logging to %s failed: %s; up to %zu bytes are kept until it works again", target(s),
+                  describe_error(s->failing), s->queue_max);
+        s->told = true;
+        s->told_usec = now;
+}
+
+/* Another try is scheduled each time. */
 static void
 note_failure(LogSink *s, int r)
 {
-        if (!s->failing)
-                diag_warn("Logging to %s failed: %s; up to %zu bytes are kept until it works again", target(s),
-                          describe_error(r), s->queue_max);
         s->n_errors++;
         s->failing = s->last_error = r;
+        tell_failure(s);
         int64_t wait = (int64_t)RETRY_FIRST_USEC << MIN(s->attempt, 10u);
         s->attempt++;
         timer_start(&s->retry, MIN(wait, RETRY_MAX_USEC));
@@ -195,8 +210,9 @@ note_failure(LogSink *s, int r)
 static void
 note_success(LogSink *s)
 {
-        if (s->failing)
+        if (s->told)
                 diag_warn("Logging to %s works again", target(s));
+        s->told = false;
         s->failing = 0;
         s->attempt = 0;
         timer_stop(&s->retry);
@@ -216,13 +232,16 @@ send_queue(LogSink *s)
 {
         if (!s->started || timer_is_running(&s->retry))
                 return;
+        uint64_t done = s->queue.done.records;
         int r = s->driver->send(s->self, &s->queue);
         s->stalled = r != 0;
         if (r < 0) {
                 note_failure(s, r);
                 return;
         }
-        note_success(s);
+        /* Waiting for a connection, say, is not yet success. */
+        if (r != LOG_SEND_WAIT || s->queue.done.records != done)
+                note_success(s);
         if (r != LOG_SEND_ENDED)
                 return;
         if (!s->ended)

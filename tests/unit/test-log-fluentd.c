@@ -1,0 +1,405 @@
+#include "net-fixture.h"
+
+#include "log/msgpack.h"
+
+typedef struct {
+        char *dir;
+        char *path; /* of the server's socket */
+        char *paths[2];
+        char *drivers[2];
+        char *options[8];
+        LogConfig config;
+        Log *log;
+        int fd;
+} Fixture;
+
+static void
+add_option(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void
+add_option(Fixture *f, const char *format, ...)
+{
+        va_list args;
+        size_t n = 0;
+        while (f->options[n])
+                n++;
+        va_start(args, format);
+        f->options[n] = g_strdup_vprintf(format, args);
+        va_end(args);
+}
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+        f->dir = tempdir_new();
+        f->path = g_build_filename(f->dir, "socket", NULL);
+        f->drivers[0] = (char *)"fluentd";
+        f->paths[0] = (char *)"none";
+        f->config = log_fixture_config(f->paths);
+        f->config.drivers = f->drivers;
+        f->config.options = f->options;
+        f->config.bundle = f->dir;
+        f->fd = net_listen_unix(SOCK_STREAM, f->path);
+        add_option(f, "fluentd-address=unix://%s", f->path);
+}
+
+static void
+tear_down(Fixture *f, gconstpointer data)
+{
+        log_free(f->log);
+        for (size_t i = 0; f->options[i]; i++)
+                g_free(f->options[i]);
+        (void)close(f->fd);
+        g_free(f->path);
+        tempdir_remove(f->dir);
+}
+
+static void
+expect_bytes(int fd, const char *bytes, size_t len)
+{
+        GString *text = net_read(fd, len);
+        g_assert_cmpmem(text->str, text->len, bytes, len);
+        g_string_free(text, TRUE);
+}
+
+#define EXPECT(fd, bytes) expect_bytes(fd, bytes, sizeof(bytes) - 1)
+
+/* 2023-11-14T22:13:20.123456789Z */
+#define EVENT_TIME "\xd7\x00\x65\x53\xf1\x00\x07\x5b\xcd\x15"
+#define ID_MEMBER  "\xac" "container_id" "\xb4" TEST_CID
+
+static void
+test_format(Fixture *f, gconstpointer data)
+{
+        add_option(f, "tag=ab12");
+        f->config.name = "web";
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
+        int fd = net_accept(f->fd);
+#define ENTRY(source, log)                                                                                             \
+        "\x92" EVENT_TIME "\x84" ID_MEMBER "\xae" "container_name" "\xa4" "/web" "\xa6" "source" "\xa6" source         \
+        "\xa3" "log" log
+        EXPECT(fd, "\x93\xa4" "ab12" "\xc4\x5a" ENTRY("stdout", "\xa5" "hello") "\x81\xa4" "size" "\x01");
+        log_fixture_write(f->log, STREAM_STDERR, "\na\n");
+        EXPECT(fd, "\x93\xa4" "ab12" "\xc4\xab" ENTRY("stderr", "\xa0") ENTRY("stderr", "\xa1" "a") "\x81\xa4" "size" "\x02");
+#undef ENTRY
+        (void)close(fd);
+}
+
+static void
+test_whole_seconds_and_attributes(Fixture *f, gconstpointer data)
+{
+        char *labels[] = {(char *)"A=1=2", NULL};
+        f->config.labels = labels;
+        add_option(f, "fluentd-sub-second-precision=false");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "x\n");
+        int fd = net_accept(f->fd);
+        EXPECT(fd, "\x93\xac" "0123456789ab" "\xc4\x43" "\x92\xce\x65\x53\xf1\x00\x84" ID_MEMBER "\xa6" "source" "\xa6" "stdout"
+               "\xa3" "log" "\xa1" "x" "\xa1" "A" "\xa3" "1=2" "\x81\xa4" "size" "\x01");
+        (void)close(fd);
+}
+
+static void
+test_partial(Fixture *f, gconstpointer data)
+{
+        add_option(f, "max-record=64");
+        add_option(f, "tag=t");
+        f->log = log_fixture_start(&f->config);
+        g_autofree char *line = g_strnfill(64, 'x');
+        log_fixture_write(f->log, STREAM_STDOUT, line);
+        log_fixture_write(f->log, STREAM_STDOUT, "ef\n");
+        int fd = net_accept(f->fd);
+        net_run(20);
+        char text[4096];
+        ssize_t n = read(fd, text, sizeof text);
+        g_assert_cmpint((int)n, >, 0);
+        static const char first[] = "xx" "\xaf" "partial_message" "\xa4" "true" "\xaa" "partial_id";
+        static const char second[] = "\xa3" "log" "\xa2" "ef" "\xaf" "partial_message" "\xa4" "true" "\xaa" "partial_id";
+        static const char third[] = "\xaf" "partial_ordinal" "\xa1" "2" "\xac" "partial_last" "\xa4" "true" "\x81";
+        g_assert_nonnull(memmem(text, (size_t)n, first, sizeof first - 1));
+        g_assert_nonnull(memmem(text, (size_t)n, second, sizeof second - 1));
+        g_assert_nonnull(memmem(text, (size_t)n, third, sizeof third - 1));
+        (void)close(fd);
+}
+
+/* Reads a message of acknowledged mode; returns its chunk's name. */
+static char *
+take_chunk(int fd, const char *line)
+{
+        char text[8192];
+        net_wait_readable(fd);
+        ssize_t n = read(fd, text, sizeof text);
+        g_assert_cmpint((int)n, >, 40);
+        g_assert_nonnull(memmem(text, (size_t)n, line, strlen(line)));
+        g_assert_cmpmem(text + n - 31, 7, "\xa5" "chunk" "\xb8", 7);
+        return g_strndup(text + n - 24, 24);
+}
+
+static void
+send_ack(int fd, const char *name)
+{
+        g_autofree char *ack = g_strconcat("\x81\xa3" "ack" "\xb8", name, NULL);
+        /* In two pieces. */
+        g_assert_cmpint((int)write(fd, ack, 10), ==, 10);
+        net_run(10);
+        g_assert_cmpint((int)write(fd, ack + 10, strlen(ack) - 10), ==, (int)strlen(ack) - 10);
+        net_run(10);
+}
+
+/* Several messages are on their way at a time; what was not acknowledged when the connection broke comes again. */
+static void
+test_acknowledgements(Fixture *f, gconstpointer data)
+{
+        add_option(f, "fluentd-request-ack=true");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        g_autofree char *one = take_chunk(fd, "one");
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        g_autofree char *two = take_chunk(fd, "two");
+        log_fixture_write(f->log, STREAM_STDOUT, "three\n");
+        g_autofree char *three = take_chunk(fd, "three");
+        send_ack(fd, three);
+        send_ack(fd, one);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 4);
+        g_assert_cmpuint(net_count(status, "queued", "bytes"), ==, 10);
+        net_check_sum(status);
+        (void)close(fd);
+        fd = net_accept(f->fd);
+        g_autofree char *again = take_chunk(fd, "two");
+        send_ack(fd, again);
+        g_free(status);
+        status = net_status(f->log, f->dir);
+        g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 14);
+        net_check_sum(status);
+        (void)close(fd);
+}
+
+/* A server that acknowledges nothing is left; garbage ends the connection. */
+static void
+test_no_acknowledgement(Fixture *f, gconstpointer data)
+{
+        add_option(f, "fluentd-request-ack=true");
+        add_option(f, "fluentd-read-timeout=50ms");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        g_free(take_chunk(fd, "one"));
+        int second = net_accept(f->fd);
+        g_free(take_chunk(second, "one"));
+        (void)close(fd);
+        g_assert_cmpint((int)write(second, "nonsense", 8), ==, 8);
+        int third = net_accept(f->fd);
+        g_autofree char *name = take_chunk(third, "one");
+        send_ack(third, name);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 4);
+        (void)close(second);
+        (void)close(third);
+}
+
+static char *
+sha512(const char *salt, size_t salt_len, const char *rest)
+{
+        g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA512);
+        g_checksum_update(sum, (const guchar *)salt, (gssize)salt_len);
+        g_checksum_update(sum, (const guchar *)rest, -1);
+        return g_strdup(g_checksum_get_string(sum));
+}
+
+static MsgpackValue
+take(MsgpackReader *r, MsgpackType type)
+{
+        MsgpackValue v;
+        g_assert_cmpint(msgpack_read(r, &v), ==, 0);
+        g_assert_cmpint((int)v.type, ==, (int)type);
+        return v;
+}
+
+#define SALT_LEN 16
+#define HELO "\x92\xa4" "HELO" "\x83\xa5" "nonce" "\xc4\x05" "NONCE" "\xa4" "auth" "\xc4\x04" "AUTH" "\xa9" "keepalive" "\xc3"
+
+/* Says HELO, checks the PING; returns the salt. */
+static char *
+greet(int fd)
+{
+        g_assert_cmpint((int)write(fd, HELO, sizeof HELO - 1), ==, (int)sizeof HELO - 1);
+        GString *ping = net_read(fd, 1 + 5 + 7 + 18 + 130 + 4 + 130);
+        MsgpackReader r = {ping->str, ping->str + ping->len};
+        g_assert_cmpuint(take(&r, MSGPACK_ARRAY).n, ==, 6);
+        g_assert_cmpmem(take(&r, MSGPACK_STR).text, 4, "PING", 4);
+        g_assert_cmpmem(take(&r, MSGPACK_STR).text, 6, "client", 6);
+        MsgpackValue salt = take(&r, MSGPACK_STR), key = take(&r, MSGPACK_STR), user = take(&r, MSGPACK_STR),
+                     password = take(&r, MSGPACK_STR);
+        g_assert_cmpuint(salt.len, ==, SALT_LEN);
+        g_autofree char *expected = sha512(salt.text, salt.len, "clientNONCEsecret");
+        g_assert_cmpmem(key.text, key.len, expected, 128);
+        g_assert_cmpmem(user.text, user.len, "joe", 3);
+        g_autofree char *expected_password = sha512("AUTH", 4, "joepass");
+        g_assert_cmpmem(password.text, password.len, expected_password, 128);
+        char *copy = g_malloc(SALT_LEN);
+        memcpy(copy, salt.text, SALT_LEN);
+        g_string_free(ping, TRUE);
+        return copy;
+}
+
+static void
+answer(int fd, const char *salt, const char *key)
+{
+        g_autofree char *rest = g_strconcat("server", "NONCE", key, NULL);
+        g_autofree char *proof = sha512(salt, SALT_LEN, rest);
+        g_autofree char *pong = g_strconcat("\x95\xa4" "PONG" "\xc3\xa0\xa6" "server" "\xd9\x80", proof, NULL);
+        g_assert_cmpint((int)write(fd, pong, strlen(pong)), ==, (int)strlen(pong));
+}
+
+static void
+test_handshake(Fixture *f, gconstpointer data)
+{
+        tempdir_put(f->dir, "key", "secret\n");
+        g_setenv("TEST_PASSWORD", "pass", TRUE);
+        add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
+        add_option(f, "fluentd-self-hostname=client");
+        add_option(f, "fluentd-username=joe");
+        add_option(f, "fluentd-password-env=TEST_PASSWORD");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        /* One that does not know the key gets nothing. */
+        int fd = net_accept(f->fd);
+        g_autofree char *salt = greet(fd);
+        answer(fd, salt, "guess");
+        GString *nothing = net_read(fd, 1);
+        g_assert_cmpuint(nothing->len, ==, 0);
+        g_string_free(nothing, TRUE);
+        (void)close(fd);
+
+        fd = net_accept(f->fd);
+        g_autofree char *other = greet(fd);
+        answer(fd, other, "secret");
+        EXPECT(fd, "\x93\xac" "0123456789ab");
+        (void)close(fd);
+}
+
+/* Everything that is written arrives, however slowly it is read. */
+static void
+test_slow(Fixture *f, gconstpointer data)
+{
+        add_option(f, "max-buffer-size=64m");
+        add_option(f, "tag=t");
+        f->log = log_fixture_start(&f->config);
+        g_autofree char *line = g_strnfill(99, 'x');
+        g_autofree char *text = g_strconcat(line, "\n", line, "\n", NULL);
+        for (int i = 0; i < 20000; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, text);
+        int fd = net_accept(f->fd);
+        size_t entries = 0, expected = 40000;
+        GString *bytes = g_string_new(NULL);
+        while (entries < expected) {
+                char part[65536];
+                net_wait_readable(fd);
+                ssize_t n = read(fd, part, sizeof part);
+                g_assert_cmpint((int)n, >, 0);
+                g_string_append_len(bytes, part, n);
+                MsgpackReader r = {bytes->str, bytes->str + bytes->len};
+                MsgpackReader before = r;
+                MsgpackValue head, tag, packed, option, size;
+                while (msgpack_read(&r, &head) == 0 && msgpack_read(&r, &tag) == 0 && msgpack_read(&r, &packed) == 0 &&
+                       msgpack_read(&r, &option) == 0 && msgpack_read(&r, &size) == 0 && msgpack_skip(&r) == 0) {
+                        MsgpackReader inner = {packed.text, packed.text + packed.len};
+                        while (inner.at < inner.end) {
+                                g_assert_cmpint(msgpack_skip(&inner), ==, 0);
+                                entries++;
+                        }
+                        before = r;
+                }
+                g_string_erase(bytes, 0, before.at - bytes->str);
+        }
+        g_assert_cmpuint(bytes->len, ==, 0);
+        g_string_free(bytes, TRUE);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 4000000);
+        net_check_sum(status);
+        (void)close(fd);
+}
+
+static void
+test_refused(Fixture *f, gconstpointer data)
+{
+        static const char *const cases[][2] = {
+                {"fluentd-address=udp://x", "Log driver fluentd: option fluentd-address can't be 'udp://x'; allowed: "
+                                            "unix://PATH, tcp://HOST[:PORT]"},
+                {"fluentd-shared-key-file=/nonexistent/key",
+                 "Log driver fluentd: failed to read /nonexistent/key, the value of option fluentd-shared-key-file: No such "
+                 "file or directory"},
+                {"fluentd-shared-key-env=TEST_NOT_SET", "Log driver fluentd: there is no environment variable TEST_NOT_SET, the "
+                                                        "value of option fluentd-shared-key-env"},
+                {"fluentd-shared-key=x", NULL},
+                {"fluentd-username=x", "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
+                                       "fluentd-password-env, and the other way round"},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(GError) error = NULL;
+                char *opts[] = {(char *)cases[i][0], NULL};
+                f->config.options = opts;
+                g_assert_null(log_new(&f->config, &error));
+                if (cases[i][1])
+                        g_assert_cmpstr(error->message, ==, cases[i][1]);
+        }
+}
+
+/* The numbers of the specification, and what is no MessagePack. */
+static void
+test_msgpack(void)
+{
+        static const struct {
+                uint32_t value;
+                const char *bytes;
+                size_t len;
+        } numbers[] = {
+                {0, "\x00", 1}, {127, "\x7f", 1}, {128, "\xcc\x80", 2}, {256, "\xcd\x01\x00", 3}, {65536, "\xce\x00\x01\x00\x00", 5},
+        };
+        char out[16];
+        for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+                g_assert_cmpmem(out, (size_t)(msgpack_put_uint(out, numbers[i].value) - out), numbers[i].bytes, numbers[i].len);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 31) - out), "\xbf", 1);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 32) - out), "\xd9\x20", 2);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 256) - out), "\xda\x01\x00", 3);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 65536) - out), "\xdb\x00\x01\x00\x00", 5);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_bin_head(out, 0) - out), "\xc4\x00", 2);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_map(out, 16) - out), "\xde\x00\x10", 3);
+        g_assert_cmpmem(out, (size_t)(msgpack_put_array(out, 16) - out), "\xdc\x00\x10", 3);
+
+        static const struct {
+                const char *bytes;
+                size_t len;
+                int result;
+        } inputs[] = {
+                {"\xc1", 1, -EBADMSG}, {"", 0, -EAGAIN}, {"\xa2" "a", 2, -EAGAIN}, {"\x92\x01", 2, -EAGAIN},
+                {"\x92\x01\xc0", 3, 0}, {"\xcb" "12345678", 9, 0}, {"\xd8" "t1234567890123456", 18, 0},
+                {"\xc7\x01" "tx", 4, 0}, {"\xdf\xff\xff\xff\xff\x01", 6, -EAGAIN}, {"\xd3" "1234567", 8, -EAGAIN},
+                {"\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01", 20, -EBADMSG},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(inputs); i++) {
+                MsgpackReader r = {inputs[i].bytes, inputs[i].bytes + inputs[i].len};
+                g_assert_cmpint(msgpack_skip(&r), ==, inputs[i].result);
+                g_assert_true(r.at == (inputs[i].result == 0 ? r.end : inputs[i].bytes));
+        }
+}
+
+int
+main(int argc, char **argv)
+{
+        log_fixture_set_up();
+        g_test_init(&argc, &argv, NULL);
+        g_test_add("/log-fluentd/format", Fixture, NULL, set_up, test_format, tear_down);
+        g_test_add("/log-fluentd/seconds", Fixture, NULL, set_up, test_whole_seconds_and_attributes, tear_down);
+        g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, tear_down);
+        g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements, tear_down);
+        g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, tear_down);
+        g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, tear_down);
+        g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, tear_down);
+        g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        g_test_add_func("/log-fluentd/msgpack", test_msgpack);
+        return g_test_run();
+}
