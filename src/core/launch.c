@@ -14,31 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static gboolean
-check_log_options(const Options *o, Log **ret_log, GError **error)
-{
-        LogConfig config = {
-                .paths = o->log_paths,
-                .drivers = o->log_drivers,
-                .options = o->log_opts,
-                .cid = o->cid,
-                .name = o->name,
-                .tag = o->log_tag,
-                .labels = o->log_labels,
-                .no_partial_message = o->no_container_partial_message,
-                .size_max = o->log_size_max,
-                .global_max = o->log_global_size_max,
-                .rotate = o->log_rotate,
-                .max_files = o->log_max_files,
-                .allowlist_dirs = o->log_allowlist_dirs,
-                .sync_at_end = !o->no_sync_log,
-                .bundle = o->bundle,
-                .persist_dir = o->persist_dir,
-                .exec = o->exec,
-        };
-        *ret_log = log_new(&config, error);
-        return *ret_log != NULL;
-}
 
 /* ---- the monitor's own process ---- */
 
@@ -126,6 +101,7 @@ make_attach(Monitor *m, GError **error)
         AttachServerConfig config = {
                 .bundle = o->bundle,
                 .link_path = m->link_path,
+                .client = m->attach_client,
                 .input_end_closes_stdin = o->stdin_open && !o->leave_stdin_open,
                 .input = &m->input,
                 .on_wants = relay_update,
@@ -249,6 +225,8 @@ monitor_launch(Monitor *m, GError **error)
         (void)setsid();
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 diag_warn("Failed to become the parent of the container's orphans: %s", strerror(errno));
+        if (m->refusal)
+                return error_set(error, CONMON_ERROR_USAGE, "%s", m->refusal);
         if (!make_relays(m, error) || !make_stdio(m, error) || !make_attach(m, error))
                 return FALSE;
         log_start(m->log, relay_on_log_wants, m);
@@ -260,9 +238,8 @@ monitor_launch(Monitor *m, GError **error)
 }
 
 static void
-init(Monitor *m, const Options *o)
+init(Monitor *m)
 {
-        m->options = o;
         m->state = MONITOR_CREATING;
         m->sync_fd = m->attach_fd = m->signals.fd = -1;
         m->rows = m->columns = -1;
@@ -344,7 +321,8 @@ monitor_run(const Options *o, InheritedFds *inherited)
 {
         Monitor m = {.inherited = *inherited, .start_fd = -1};
         g_autoptr(GError) error = NULL;
-        if (!check_log_options(o, &m.log, &error)) {
+        m.options = o;
+        if (!monitor_set_up(&m, &error)) {
                 diag_error("%s", error->message);
                 return 1;
         }
@@ -363,6 +341,6 @@ monitor_run(const Options *o, InheritedFds *inherited)
                 fd_wait_for_input(m.start_fd);
         if (!o->exec_attach)
                 fd_close(&m.start_fd);
-        init(&m, o);
+        init(&m);
         return detach(&m);
 }

@@ -5,7 +5,7 @@
  *     CREATING --pid read--> RUNNING --container gone--> ENDED
  *         `-- any error: a message on the sync pipe ----> FAILED
  *
- * launch.c makes the pieces and starts the runtime, monitor.c holds the states, relay.c moves bytes, shutdown.c does what
+ * setup.c opens the log, launch.c makes the other pieces and starts the runtime, monitor.c holds the states, relay.c moves bytes, shutdown.c does what
  * is to be done at the end. From RUNNING on no error ends the monitor. */
 
 #include "core/options.h"
@@ -53,9 +53,12 @@ typedef struct Monitor {
         int sync_fd;
         int attach_fd;
 
+        char *refusal; /* why the configuration keeps the container from starting; NULL: it does not */
+
         Log *log;
         OutputStream output[N_STREAMS];
         ContainerStdin input;
+        AttachClientConfig attach_client;
         AttachServer *attach; /* NULL without a bundle, and with passthrough; the same for ctl and winsz */
         LineFifo *ctl;
         LineFifo *winsz;
@@ -84,6 +87,10 @@ typedef struct Monitor {
 /* The life of a monitor from the checked command line to its exit status. `inherited` was recorded at the very start
  * and is taken over. */
 int monitor_run(const Options *options, InheritedFds *inherited);
+
+/* setup.c: opens the log and settles what command line, configuration files, annotations and environment say. A failure
+ * is for the process that the caller waits for; what the caller is to hear on the sync pipe is left in m->refusal. */
+gboolean monitor_set_up(Monitor *m, GError **error);
 
 /* launch.c: makes sockets and FIFOs and starts the runtime, or makes sure that it is started when the caller says so. In
  * case of an error there is nothing to wait for. */

@@ -2,6 +2,8 @@
 
 #include "base/error.h"
 #include "build-config.h"
+#include "config/key.h"
+#include "core/check_config.h"
 #include "log/log.h"
 
 #include <errno.h>
@@ -33,10 +35,18 @@ static const struct {
 } table[] = {
         {"api-version", 0, false, G_OPTION_ARG_NONE, offsetof(Options, api_version),
          "Sync pipe protocol 1: key `data`, exec sends the pid first", NULL},
+        {"attach-queue-max", 0, false, G_OPTION_ARG_STRING, offsetof(Options, attach_queue_max),
+         "Bytes that may wait for an attached client", "SIZE"},
+        {"attach-stall-timeout", 0, false, G_OPTION_ARG_STRING, offsetof(Options, attach_stall_timeout),
+         "Time after which a client that came late and takes nothing is disconnected", "DURATION"},
         {"bundle", 'b', false, G_OPTION_ARG_STRING, offsetof(Options, bundle),
          "Directory of the OCI bundle, of attach, ctl and winsz", "DIR"},
+        {"check-config", 0, false, G_OPTION_ARG_NONE, offsetof(Options, check_config),
+         "Check the configuration, or the files that follow, show what is in force, and leave", NULL},
         {"cid", 'c', false, G_OPTION_ARG_STRING, offsetof(Options, cid),
          "Container id", "ID"},
+        {"config", 0, false, G_OPTION_ARG_STRING, offsetof(Options, config),
+         "Configuration file to read instead of the usual ones", "FILE"},
         {"conmon-pidfile", 'P', false, G_OPTION_ARG_STRING, offsetof(Options, conmon_pidfile),
          "File that gets the monitor's pid", "FILE"},
         {"container-pidfile", 'p', false, G_OPTION_ARG_STRING, offsetof(Options, container_pidfile),
@@ -79,6 +89,10 @@ static const struct {
          "Option of a log driver (repeatable)", "[DRIVER.]KEY=VALUE"},
         {"log-path", 'l', false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_paths),
          "Log file, or journald, none, passthrough (repeatable)", "[DRIVER:]PATH"},
+        {"log-policy", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_policies),
+         "Setting of the section [policy] of conmon.conf(5) (repeatable)", "KEY=VALUE"},
+        {"log-profile", 0, false, G_OPTION_ARG_STRING, offsetof(Options, log_profile),
+         "Profile of conmon.conf(5) with log drivers to add", "NAME"},
         {"log-rotate", 0, false, G_OPTION_ARG_NONE, offsetof(Options, log_rotate),
          "Keep old log files instead of emptying the log", NULL},
         {"log-size-max", 0, false, G_OPTION_ARG_INT64, offsetof(Options, log_size_max),
@@ -173,7 +187,11 @@ parse(Options *o, int argc, char **argv, GError **error)
         g_option_context_set_description(context, "`--log-driver help` lists the log drivers, among them k8s-file, "
                                                   "json-file and journald.\nconmon(8) describes every option.");
         g_option_context_add_main_entries(context, entries, NULL);
-        return g_option_context_parse(context, &argc, &argv, error);
+        if (!g_option_context_parse(context, &argc, &argv, error))
+                return FALSE;
+        if (o->check_config)
+                o->files = g_strdupv(argv + 1);
+        return TRUE;
 }
 
 /* Checks whose message has the prefix "conmon: ". */
@@ -216,6 +234,23 @@ check_second(const Options *o, GError **error)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Delay before invoking exit command must be greater than or equal to 0");
         return TRUE;
+}
+
+/* A setting that a configuration file may have too, with the same values. */
+static gboolean
+check_setting(const char *option, const char *section, const char *key, const char *value, GError **error)
+{
+        if (!value || config_key_check(config_key_find(section, key), value, error))
+                return TRUE;
+        g_prefix_error(error, "%s: ", option);
+        return FALSE;
+}
+
+static gboolean
+check_settings(const Options *o, GError **error)
+{
+        return check_setting("--attach-queue-max", "attach", "queue-max", o->attach_queue_max, error) &&
+               check_setting("--attach-stall-timeout", "attach", "stall-timeout", o->attach_stall_timeout, error);
 }
 
 static gboolean
@@ -275,13 +310,17 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 *ret_status = fflush(stdout) == 0 ? 0 : 1;
                 return false;
         }
+        if (o->check_config) {
+                *ret_status = check_config(o);
+                return false;
+        }
         if (show_log_help(o, ret_status))
                 return false;
         if (!check_first(o, &error)) {
                 g_printerr("conmon: %s\n", error->message);
                 return false;
         }
-        if (!check_level(o, &error) || !check_second(o, &error) || !fill_in(o, &error)) {
+        if (!check_level(o, &error) || !check_second(o, &error) || !check_settings(o, &error) || !fill_in(o, &error)) {
                 diag_error("%s", error->message);
                 return false;
         }
@@ -293,13 +332,13 @@ void
 options_clear(Options *o)
 {
         char **strings[] = {
-                &o->bundle, &o->cid, &o->conmon_pidfile, &o->container_pidfile, &o->cuuid, &o->exec_process_spec,
-                &o->exit_command, &o->exit_dir, &o->log_level, &o->log_tag, &o->name, &o->persist_dir, &o->restore,
+                &o->attach_queue_max, &o->attach_stall_timeout, &o->bundle, &o->cid, &o->config, &o->conmon_pidfile, &o->container_pidfile, &o->cuuid, &o->exec_process_spec,
+                &o->exit_command, &o->exit_dir, &o->log_level, &o->log_profile, &o->log_tag, &o->name, &o->persist_dir, &o->restore,
                 &o->runtime, &o->sdnotify_socket, &o->seccomp_notify_socket, &o->seccomp_notify_plugins,
                 &o->socket_dir_path,
         };
         char ***arrays[] = {
-                &o->exit_command_args, &o->log_paths, &o->log_drivers, &o->log_opts, &o->log_labels,
+                &o->exit_command_args, &o->files, &o->log_paths, &o->log_drivers, &o->log_opts, &o->log_policies, &o->log_labels,
                 &o->log_allowlist_dirs, &o->runtime_args, &o->runtime_opts,
         };
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)

@@ -11,8 +11,12 @@
  * NULL, if the option was not given. */
 typedef struct Options {
         gboolean api_version; /* false: the oldest protocol of the sync pipe */
+        char *attach_queue_max;
+        char *attach_stall_timeout;
         char *bundle; /* the working directory if not given; NULL for exec without it */
+        gboolean check_config;
         char *cid;
+        char *config;
         char *conmon_pidfile;
         char *container_pidfile; /* never NULL */
         char *cuuid;
@@ -29,6 +33,8 @@ typedef struct Options {
         char **log_paths;
         char **log_drivers;
         char **log_opts;
+        char **log_policies;
+        char *log_profile;
         gint64 log_size_max;
         gint64 log_global_size_max;
         char *log_tag;
@@ -58,6 +64,7 @@ typedef struct Options {
         gboolean terminal;
         int timeout; /* seconds */
         gboolean version;
+        char **files; /* what follows --check-config */
 } Options;
 
 /* Parses and checks the command line and sets up the monitor's own messages (level, syslog). Returns true if

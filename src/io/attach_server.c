@@ -5,7 +5,6 @@
 #include "base/fd.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
-#include "io/attach_client.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -143,7 +142,7 @@ attach_server_new(const AttachServerConfig *config, GError **error)
         s->input = config->input;
         s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
         s->gone = g_ptr_array_new();
-        s->client_config = (AttachClientConfig){.queue_max = 1 << 20, .stall_usec = 2 * G_USEC_PER_SEC};
+        s->client_config = config->client;
         s->client_events = (AttachClientEvents){on_input, on_wants, on_gone, s};
         s->on_wants = config->on_wants;
         s->data = config->data;

@@ -4,6 +4,7 @@
  * input goes to the container. */
 
 #include "base/stream_id.h"
+#include "io/attach_client.h"
 #include "io/container_stdin.h"
 
 #include <glib.h>
@@ -18,6 +19,7 @@ typedef void (*AttachWantsFunc)(void *data);
 typedef struct AttachServerConfig {
         const char *bundle;      /* directory of the socket, which is named "attach" */
         const char *link_path;   /* a symlink to the bundle to make, in place of whatever is there; NULL: none */
+        AttachClientConfig client;
         bool input_end_closes_stdin; /* the end of one client's input closes the container's stdin for all */
         ContainerStdin *input;   /* outlives the server */
         AttachWantsFunc on_wants;

@@ -72,7 +72,7 @@ add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
         const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
         LogSink *sink = log_sink_new(driver, options, arg, config, spec->from_log_path, error);
         if (!sink)
-                return FALSE;
+                return log_spec_fail(spec, error);
         g_ptr_array_add(log->sinks, sink);
         return TRUE;
 }
@@ -134,6 +134,18 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
         if (config->no_partial_message && !has_driver(specs, "journald"))
                 diag_warn("--no-container-partial-message has no effect without journald log driver");
         return TRUE;
+}
+
+gboolean
+log_check(const LogConfig *config, GError **error)
+{
+        g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
+        for (guint i = 0; specs && i < specs->len; i++) {
+                g_autoptr(LogOptions) options = log_spec_options(specs->pdata[i], config, error);
+                if (!options)
+                        return FALSE;
+        }
+        return specs && log_specs_check_options(specs, config, error);
 }
 
 Log *

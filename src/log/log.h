@@ -22,6 +22,9 @@ typedef struct LogConfig {
         char **paths;         /* each -l/--log-path as given; may be NULL if drivers is not */
         char **drivers;       /* each --log-driver as given; may be NULL */
         char **options;       /* each --log-opt as given; may be NULL */
+        char **driver_origins; /* where the driver with the same index is from, for messages, if not from the command
+                                * line: then "", or NULL for all */
+        char **option_origins; /* the same for options; one with an origin does not apply to what -l names */
         const char *cid;      /* never NULL */
         const char *name;     /* may be NULL */
         const char *tag;      /* --log-tag; may be NULL */
@@ -49,6 +52,9 @@ Log *log_new(const LogConfig *config, GError **error);
 /* What to print if a --log-driver is "help" or "NAME:help"; NULL if it is not, or there is no such driver. The caller
  * frees it. */
 char *log_help(const char *value);
+
+/* Checks names of drivers, their options and the values, and opens nothing. */
+gboolean log_check(const LogConfig *config, GError **error);
 
 /* True if the container is to get the monitor's own stdin, stdout and stderr, and no pipes. */
 bool log_is_passthrough(const Log *log);

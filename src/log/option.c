@@ -79,6 +79,12 @@ log_options_table(const LogOptions *o, size_t i)
 }
 
 bool
+log_options_repeats(const LogOptions *o, const char *key)
+{
+        return get_slot(o, key)->option->repeats;
+}
+
+bool
 log_options_knows(const LogOptions *o, const char *key)
 {
         return find_slot(o, key) != NULL;

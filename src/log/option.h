@@ -39,6 +39,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogOptions, log_options_free)
 /* Option number i, NULL behind the last one. */
 const LogOption *log_options_table(const LogOptions *o, size_t i);
 
+/* True if all values of this option count, not only the last one. */
+bool log_options_repeats(const LogOptions *o, const char *key);
+
 /* True if there is an option of this name. */
 bool log_options_knows(const LogOptions *o, const char *key);
 

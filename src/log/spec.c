@@ -13,6 +13,7 @@ spec_free(void *data)
 {
         LogSpec *spec = data;
         g_free(spec->arg);
+        g_free(spec->origin);
         g_free(spec);
 }
 
@@ -107,6 +108,39 @@ replace_log_path(GPtrArray *specs, LogSpec *spec)
         g_ptr_array_add(specs, spec);
 }
 
+/* NULL for the command line. */
+static const char *
+find_origin(char **origins, char **texts, char **text)
+{
+        const char *origin = origins ? origins[text - texts] : "";
+        return *origin ? origin : NULL;
+}
+
+static gboolean
+fail_at(const char *origin, GError **error)
+{
+        if (origin)
+                g_prefix_error(error, "%s: ", origin);
+        return FALSE;
+}
+
+gboolean
+log_spec_fail(const LogSpec *spec, GError **error)
+{
+        return fail_at(spec->origin, error);
+}
+
+static gboolean
+add_log_driver(GPtrArray *specs, const char *value, const char *origin, GError **error)
+{
+        LogSpec *spec = parse_log_driver(value, error);
+        if (!spec)
+                return fail_at(origin, error);
+        spec->origin = g_strdup(origin);
+        g_ptr_array_add(specs, spec);
+        return TRUE;
+}
+
 GPtrArray *
 log_specs_parse(const LogConfig *config, GError **error)
 {
@@ -122,10 +156,9 @@ log_specs_parse(const LogConfig *config, GError **error)
                 replace_log_path(specs, spec);
         }
         for (char **driver = config->drivers; driver && *driver; driver++) {
-                LogSpec *spec = parse_log_driver(*driver, error);
-                if (!spec)
+                const char *origin = find_origin(config->driver_origins, config->drivers, driver);
+                if (!add_log_driver(specs, *driver, origin, error))
                         return NULL;
-                g_ptr_array_add(specs, spec);
         }
         return g_steal_pointer(&specs);
 }
@@ -145,49 +178,65 @@ parse_option(const char *text, char **ret_driver, char **ret_key, const char **r
         return TRUE;
 }
 
-/* True if the option names the spec's driver, or names none and the spec is one of --log-driver. */
+/* True if the option names the spec's driver, or names none and the spec is one of --log-driver. What -l names is the
+ * caller's, and only the command line has options for it. */
 static bool
-is_meant(const LogSpec *spec, const char *driver)
+is_meant(const LogSpec *spec, const char *driver, const char *origin)
 {
-        if (spec->driver->flags & LOG_DRIVER_NO_SINK)
+        if (spec->driver->flags & LOG_DRIVER_NO_SINK || (spec->from_log_path && origin))
                 return false;
         return driver ? log_driver_find(driver, strlen(driver)) == spec->driver : !spec->from_log_path;
+}
+
+/* Takes one option if it is for this sink. `again`: the one before has the same origin, so it is of the same list. */
+static gboolean
+set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again, GError **error)
+{
+        g_autofree char *driver = NULL, *key = NULL;
+        const char *value;
+        if (!parse_option(text, &driver, &key, &value, error))
+                return FALSE;
+        if (!is_meant(spec, driver, origin) || (!driver && !log_options_knows(options, key)))
+                return TRUE;
+        if (again && log_options_knows(options, key) && !log_options_repeats(options, key))
+                return error_set(error, CONMON_ERROR_USAGE, "it takes one value; a semicolon in it must be written \\;");
+        return log_options_set(options, key, value, error);
 }
 
 LogOptions *
 log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error)
 {
         g_autoptr(LogOptions) options = log_sink_options(spec->driver);
+        const char *before = NULL;
         for (char **text = config->options; text && *text; text++) {
-                g_autofree char *driver = NULL, *key = NULL;
-                const char *value;
-                if (!parse_option(*text, &driver, &key, &value, error))
+                const char *origin = find_origin(config->option_origins, config->options, text);
+                bool again = origin && before && strcmp(origin, before) == 0;
+                if (!set_option(options, spec, *text, origin, again, error)) {
+                        (void)fail_at(origin, error);
                         return NULL;
-                if (!is_meant(spec, driver) || (!driver && !log_options_knows(options, key)))
-                        continue;
-                if (!log_options_set(options, key, value, error))
-                        return NULL;
+                }
+                before = origin;
         }
         return g_steal_pointer(&options);
 }
 
 /* What to say about an option that nobody takes. */
 static gboolean
-fail_option(const char *text, const char *driver, const char *key, bool any, GError **error)
+fail_option(const char *text, const char *driver, const char *key, bool any, const char *origin, GError **error)
 {
+        g_autofree char *what = origin ? g_strdup(origin) : g_strconcat("--log-opt ", text, NULL);
         if (driver && !log_driver_find(driver, strlen(driver)))
-                return error_set(error, CONMON_ERROR_USAGE, "--log-opt %s: no such log driver %s", text, driver);
+                return error_set(error, CONMON_ERROR_USAGE, "%s: no such log driver %s", what, driver);
         if (driver)
-                return error_set(error, CONMON_ERROR_USAGE, "--log-opt %s: log driver %s is not in use", text, driver);
+                return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what, driver);
         if (!any)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "--log-opt %s: without --log-driver it must name its driver, as in k8s-file.%s", text,
-                                 text);
-        return error_set(error, CONMON_ERROR_USAGE, "--log-opt %s: no log driver in use has an option %s", text, key);
+                                 "%s: without --log-driver it must name its driver, as in k8s-file.%s", what, text);
+        return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver in use has an option %s", what, key);
 }
 
 static gboolean
-check_option(const GPtrArray *specs, const char *text, GError **error)
+check_option(const GPtrArray *specs, const char *text, const char *origin, GError **error)
 {
         g_autofree char *driver = NULL, *key = NULL;
         const char *value;
@@ -196,21 +245,21 @@ check_option(const GPtrArray *specs, const char *text, GError **error)
         bool any = false;
         for (guint i = 0; i < specs->len; i++) {
                 const LogSpec *spec = g_ptr_array_index(specs, i);
-                if (!is_meant(spec, driver))
+                if (!is_meant(spec, driver, origin))
                         continue;
                 any = true;
                 g_autoptr(LogOptions) options = log_sink_options(spec->driver);
                 if (driver || log_options_knows(options, key))
                         return TRUE;
         }
-        return fail_option(text, driver, key, any, error);
+        return fail_option(text, driver, key, any, origin, error);
 }
 
 gboolean
 log_specs_check_options(const GPtrArray *specs, const LogConfig *config, GError **error)
 {
         for (char **text = config->options; text && *text; text++)
-                if (!check_option(specs, *text, error))
+                if (!check_option(specs, *text, find_origin(config->option_origins, config->options, text), error))
                         return FALSE;
         return TRUE;
 }

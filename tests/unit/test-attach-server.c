@@ -46,7 +46,13 @@ bench_init(Bench *b, bool with_input)
                 container_stdin_open(&b->input, fds[1]);
         }
         AttachServerConfig config = {
-                .bundle = b->dir, .input_end_closes_stdin = true, .input = &b->input, .on_wants = on_wants, .data = b};
+                .bundle = b->dir,
+                .client = {.queue_max = 1 << 20, .stall_usec = 2 * G_USEC_PER_SEC},
+                .input_end_closes_stdin = true,
+                .input = &b->input,
+                .on_wants = on_wants,
+                .data = b,
+        };
         b->server = attach_server_new(&config, &error);
         g_assert_no_error(error);
         attach_server_start(b->server);

@@ -1,0 +1,187 @@
+#include "config/annotations.h"
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* Written without the slash, which JSON may write in two ways. */
+#define NEEDLE "org.conmon.log"
+
+#define FILE_MAX      (64 << 20)
+#define VALUE_LEN_MAX 4096
+#define NAME_LEN_MAX  128
+#define OPTIONS_MAX   64
+
+typedef struct {
+        Annotations *found;
+        GError *error; /* the first one */
+} Reader;
+
+static void
+option_done(void *data)
+{
+        AnnotationOption *option = data;
+        g_free(option->key);
+        g_free(option->value);
+}
+
+static Annotations *
+annotations_new(void)
+{
+        Annotations *a = g_new0(Annotations, 1);
+        a->options = g_array_new(FALSE, FALSE, sizeof(AnnotationOption));
+        g_array_set_clear_func(a->options, option_done);
+        return a;
+}
+
+void
+annotations_free(Annotations *a)
+{
+        if (!a)
+                return;
+        g_free(a->profile);
+        g_free(a->driver);
+        g_array_unref(a->options);
+        g_free(a);
+}
+
+/* What ends up in messages and in protocols is text in one line. */
+static bool
+is_plain(const char *text, size_t len)
+{
+        for (size_t i = 0; i < len; i++)
+                if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+                        return false;
+        return g_utf8_validate(text, (gssize)len, NULL);
+}
+
+static gboolean
+set_once(char **where, char *value, GError **error)
+{
+        if (*where && strcmp(*where, value) != 0) {
+                g_free(value);
+                return error_set(error, CONMON_ERROR_USAGE, "it is there twice, with different values");
+        }
+        g_free(*where);
+        *where = value;
+        return TRUE;
+}
+
+static gboolean
+set_option(Annotations *a, const char *key, char *value, GError **error)
+{
+        for (guint i = 0; i < a->options->len; i++) {
+                AnnotationOption *old = &g_array_index(a->options, AnnotationOption, i);
+                if (strcmp(old->key, key) == 0)
+                        return set_once(&old->value, value, error);
+        }
+        AnnotationOption option = {g_strdup(key), value};
+        g_array_append_val(a->options, option);
+        if (a->options->len <= OPTIONS_MAX)
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE, "there are more than %d options", OPTIONS_MAX);
+}
+
+static gboolean
+add(Annotations *a, const char *name, const JsonValue *value, GError **error)
+{
+        if (!value->text)
+                return error_set(error, CONMON_ERROR_USAGE, "its value is not a string");
+        if (value->len > VALUE_LEN_MAX)
+                return error_set(error, CONMON_ERROR_USAGE, "its value has %zu bytes; %d are allowed", value->len, VALUE_LEN_MAX);
+        if (!is_plain(value->text, value->len))
+                return error_set(error, CONMON_ERROR_USAGE, "its value is not plain text in one line");
+        char *text = g_strndup(value->text, value->len);
+        if (strcmp(name, "profile") == 0)
+                return set_once(&a->profile, text, error);
+        if (strcmp(name, "driver") == 0)
+                return set_once(&a->driver, text, error);
+        if (g_str_has_prefix(name, "opt.") && name[4])
+                return set_option(a, name + 4, text, error);
+        g_free(text);
+        return error_set(error, CONMON_ERROR_USAGE, "it is unknown; there are profile, driver and opt.KEY");
+}
+
+static void
+on_value(const JsonValue *value, void *data)
+{
+        Reader *r = data;
+        if (r->error || value->depth != 2 || strcmp(value->path[0], "annotations") != 0 ||
+            !g_str_has_prefix(value->path[1], ANNOTATION_PREFIX))
+                return;
+        const char *name = value->path[1] + strlen(ANNOTATION_PREFIX);
+        if (strlen(name) > NAME_LEN_MAX || !is_plain(name, strlen(name))) {
+                (void)error_set(&r->error, CONMON_ERROR_USAGE, "An annotation " ANNOTATION_PREFIX "… has a malformed name");
+                return;
+        }
+        if (!r->found)
+                r->found = annotations_new();
+        if (!add(r->found, name, value, &r->error))
+                g_prefix_error(&r->error, "Annotation " ANNOTATION_PREFIX "%s: ", name);
+}
+
+static gboolean
+check_together(const Annotations *a, GError **error)
+{
+        if (a && a->profile && a->driver)
+                return error_set(error, CONMON_ERROR_USAGE, "The annotations " ANNOTATION_PREFIX "profile and "
+                                 ANNOTATION_PREFIX "driver contradict each other");
+        return TRUE;
+}
+
+gboolean
+annotations_parse(const char *text, size_t len, Annotations **ret_annotations, GError **error)
+{
+        Reader reader = {0};
+        g_autoptr(GError) broken = NULL;
+        *ret_annotations = NULL;
+        if (!memmem(text, len, NEEDLE, strlen(NEEDLE)))
+                return TRUE;
+        if (!json_read(text, len, on_value, &reader, &broken) && !reader.error)
+                (void)error_set(&reader.error, CONMON_ERROR_FAILED, "Failed to read annotations in config.json: %s", broken->message);
+        if (!reader.error && check_together(reader.found, &reader.error)) {
+                *ret_annotations = reader.found;
+                return TRUE;
+        }
+        annotations_free(reader.found);
+        g_propagate_error(error, reader.error);
+        return FALSE;
+}
+
+/* In memory of its own, which leaves no trace in the heap, and not mapped: the file may change meanwhile. */
+static gboolean
+parse_fd(int fd, size_t size, Annotations **ret_annotations, GError **error)
+{
+        char *text = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (text == MAP_FAILED)
+                return error_set_errno(error, errno, "No memory for annotations");
+        size_t len = 0;
+        ssize_t n = 0;
+        while (len < size && (n = fd_read(fd, text + len, size - len)) > 0)
+                len += (size_t)n;
+        gboolean done = n < 0 ? error_set_errno(error, (int)n, "Failed to read annotations in config.json")
+                              : annotations_parse(text, len, ret_annotations, error);
+        (void)munmap(text, size);
+        return done;
+}
+
+gboolean
+annotations_read(const char *bundle, Annotations **ret_annotations, GError **error)
+{
+        struct stat st;
+        g_autofree char *path = g_build_filename(bundle, "config.json", NULL);
+        autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        *ret_annotations = NULL;
+        /* The runtime has its own words for a bundle without a configuration. */
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+                return TRUE;
+        if (st.st_size > FILE_MAX)
+                return error_set(error, CONMON_ERROR_FAILED, "%s has more than %d bytes", path, FILE_MAX);
+        return parse_fd(fd, (size_t)st.st_size, ret_annotations, error);
+}

@@ -1,0 +1,198 @@
+#include "config/policy.h"
+
+#include "base/error.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+/* Drivers that need no path and no program. */
+static const char *const drivers[] = {"fluentd", "forward", "gelf", "journald", "syslog", NULL};
+
+/* What is not here can't be set: a path, a program, a secret's place, the container's environment, TLS without checks.
+ * The addresses come first. */
+static const char *const options[] = {
+        "fluentd-address",
+        "gelf-address",
+        "syslog-address",
+#define N_ADDRESSES 3
+        "exclude",
+        "fluentd-async",
+        "fluentd-buffer-limit",
+        "fluentd-max-retries",
+        "fluentd-request-ack",
+        "fluentd-retry-wait",
+        "fluentd-sub-second-precision",
+        "gelf-compression-level",
+        "gelf-compression-type",
+        "include",
+        "labels",
+        "max-buffer-size",
+        "max-record",
+        "mode",
+        "on-full",
+        "parse-prefix",
+        "priority-stderr",
+        "priority-stdout",
+        "rate-limit-action",
+        "rate-limit-burst",
+        "rate-limit-interval",
+        "streams",
+        "syslog-facility",
+        "syslog-format",
+        "tag",
+        NULL,
+};
+
+static const char *const network_schemes[] = {"tcp", "tcp+tls", "udp", NULL};
+
+void
+policy_init(Policy *p, bool user)
+{
+        *p = (Policy){.annotations = user ? POLICY_ANNOTATIONS_ALL : POLICY_ANNOTATIONS_PROFILES};
+}
+
+void
+policy_done(Policy *p)
+{
+        g_clear_pointer(&p->profiles, g_strfreev);
+        g_clear_pointer(&p->sockets, g_strfreev);
+}
+
+static void
+replace(char ***list, char **values)
+{
+        g_strfreev(*list);
+        *list = g_strdupv(values);
+}
+
+/* Takes checked values. */
+static void
+apply(Policy *p, const ConfigKey *key, char **values)
+{
+        int64_t number = *values ? config_key_number(key, *values) : 0;
+        if (strcmp(key->name, "annotations") == 0)
+                p->annotations = (PolicyAnnotations)number;
+        else if (strcmp(key->name, "on-error") == 0)
+                p->warn = number == 1;
+        else if (strcmp(key->name, "add-to-none") == 0)
+                p->add_to_none = number;
+        else if (strcmp(key->name, "add-to-exec") == 0)
+                p->add_to_exec = number;
+        else if (strcmp(key->name, "profiles") == 0)
+                replace(&p->profiles, values);
+        else if (strcmp(key->name, "sockets") == 0)
+                replace(&p->sockets, values);
+}
+
+void
+policy_read(Policy *p, const ConfigSection *section)
+{
+        for (guint i = 0; section && i < section->entries->len; i++) {
+                const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, i);
+                apply(p, entry->key, entry->values);
+        }
+}
+
+gboolean
+policy_set(Policy *p, const char *assignment, GError **error)
+{
+        const char *equal = strchr(assignment, '=');
+        g_autofree char *name = g_strndup(assignment, equal ? (size_t)(equal - assignment) : strlen(assignment));
+        const ConfigKey *key = config_key_find("policy", name);
+        if (!equal || !key)
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "--log-policy %s: it must be KEY=VALUE with a KEY of the section [policy]", assignment);
+        char *one[] = {(char *)equal + 1, NULL};
+        g_auto(GStrv) values = key->type == CONFIG_LIST ? g_strsplit(equal + 1, ";", -1) : g_strdupv(one);
+        for (char **value = values; *value; value++) {
+                if (!config_key_check(key, *value, error)) {
+                        g_prefix_error(error, "--log-policy %s: ", assignment);
+                        return FALSE;
+                }
+        }
+        apply(p, key, values);
+        return TRUE;
+}
+
+const char *
+policy_annotations_name(const Policy *p)
+{
+        static const char *const names[] = {
+                [POLICY_ANNOTATIONS_NONE] = "none",
+                [POLICY_ANNOTATIONS_PROFILES] = "profiles-only",
+                [POLICY_ANNOTATIONS_ALL] = "all",
+        };
+        return names[p->annotations];
+}
+
+const char *const *
+policy_option_names(void)
+{
+        return options;
+}
+
+static gboolean
+require(const Policy *p, PolicyAnnotations level, GError **error)
+{
+        if (p->annotations >= level)
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE, "the policy is annotations = %s%s", policy_annotations_name(p),
+                         p->annotations == POLICY_ANNOTATIONS_PROFILES ? ", so it may only name a profile" : "");
+}
+
+gboolean
+policy_allow_profile(const Policy *p, const char *profile, GError **error)
+{
+        if (!require(p, POLICY_ANNOTATIONS_PROFILES, error))
+                return FALSE;
+        for (char **pattern = p->profiles; pattern && *pattern; pattern++)
+                if (fnmatch(*pattern, profile, 0) == 0)
+                        return TRUE;
+        if (!p->profiles)
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE, "the policy keeps the profile %s from annotations", profile);
+}
+
+gboolean
+policy_allow_driver(const Policy *p, const char *driver, GError **error)
+{
+        if (!require(p, POLICY_ANNOTATIONS_ALL, error))
+                return FALSE;
+        if (strchr(driver, ':'))
+                return error_set(error, CONMON_ERROR_USAGE, "%s: an annotation can't name a path or a program", driver);
+        if (g_strv_contains(drivers, driver))
+                return TRUE;
+        g_autofree char *names = g_strjoinv(", ", (char **)drivers);
+        return error_set(error, CONMON_ERROR_USAGE, "the driver %s can't be chosen by an annotation; these can: %s", driver,
+                         names);
+}
+
+/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. */
+static bool
+is_network_address(const char *value)
+{
+        const char *scheme_end = strstr(value, "://");
+        if (scheme_end) {
+                g_autofree char *scheme = g_strndup(value, (size_t)(scheme_end - value));
+                return g_strv_contains(network_schemes, scheme) && !strchr(scheme_end + 3, '/');
+        }
+        return !strchr(value, '/') && *value != '@' && g_ascii_strncasecmp(value, "unix", 4) != 0;
+}
+
+gboolean
+policy_allow_option(const Policy *p, const char *key, const char *value, GError **error)
+{
+        if (!require(p, POLICY_ANNOTATIONS_ALL, error))
+                return FALSE;
+        if (!g_strv_contains(options, key))
+                return error_set(error, CONMON_ERROR_USAGE, "the option %s can't be set by an annotation", key);
+        for (int i = 0; i < N_ADDRESSES; i++) {
+                if (strcmp(key, options[i]) != 0 || is_network_address(value))
+                        continue;
+                if (!p->sockets || !g_strv_contains((const char *const *)p->sockets, value))
+                        return error_set(error, CONMON_ERROR_USAGE,
+                                         "%s is not a tcp or udp address, and the policy does not list it among sockets",
+                                         value);
+        }
+        return TRUE;
+}
