@@ -311,10 +311,24 @@ attach_client_fd(const AttachClient *c)
         return c->fd;
 }
 
+/* If a socket is closed with input unread, its other end gets ECONNRESET instead of the output that it has not read yet
+ * (unix(7) does not tell; Linux does so for all types). */
+static void
+discard_input(int fd)
+{
+        char byte;
+        ssize_t n;
+        (void)shutdown(fd, SHUT_RD); /* nothing can come after what is discarded here */
+        do
+                n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC);
+        while (n > 0 || (n < 0 && errno == EINTR));
+}
+
 void
 attach_client_send_rest(AttachClient *c)
 {
         struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+        discard_input(c->fd);
         while (attach_client_is_behind(c) && send_queue(c))
                 if (attach_client_is_behind(c) && poll(&p, 1, -1) > 0 && (p.revents & (POLLHUP | POLLERR)))
                         return;
@@ -325,6 +339,7 @@ attach_client_free(AttachClient *c)
 {
         watch_done(&c->watch);
         timer_stop(&c->stall_timer);
+        discard_input(c->fd);
         fd_close(&c->fd);
         g_queue_clear_full(&c->queue, free_queued);
         g_free(c);

@@ -21,15 +21,24 @@
 
 #define QUIET_USEC (1 * G_USEC_PER_SEC)
 
+/* A container that writes a few bytes at a time, without a pause, would wake the monitor for each of them, and have to wait
+ * for that. After so many small reads that came so fast, the next ones are a little later and get more. */
+#define SMALL_READ      1024
+#define SMALL_GAP_USEC  300
+#define SMALL_READS_MAX 32
+#define REST_USEC       1000
+
 static void on_readable(GIOCondition revents, void *data);
 static void on_hangup_event(GIOCondition revents, void *data);
 static void on_quiet(void *data);
+static void on_rested(void *data);
 
 void
 output_stream_init(OutputStream *s, StreamId id, OutputFunc func, void *data)
 {
         *s = (OutputStream){.id = id, .fd = -1, .hangup_epoll = -1, .func = func, .data = data};
         timer_init(&s->quiet_timer, on_quiet, s);
+        timer_init(&s->rest_timer, on_rested, s);
 }
 
 void
@@ -145,7 +154,8 @@ note_use(OutputStream *s)
                 timer_start(&s->quiet_timer, QUIET_USEC);
 }
 
-static void
+/* Returns how many bytes were read, 0 if there were none. */
+static size_t
 pump(OutputStream *s)
 {
         size_t done = 0;
@@ -154,7 +164,7 @@ pump(OutputStream *s)
                 ssize_t n = fill_buffer(s);
                 if (n <= 0) {
                         on_nothing(s, n);
-                        return;
+                        return done;
                 }
                 done += (size_t)n;
                 deliver(s, true);
@@ -163,12 +173,47 @@ pump(OutputStream *s)
         }
         if (!s->paused)
                 settle(s);
+        return done;
+}
+
+static bool
+is_hurried(OutputStream *s)
+{
+        gint64 now = g_get_monotonic_time();
+        bool fast = now - s->small_time < SMALL_GAP_USEC;
+        s->small_reads = fast ? s->small_reads + 1 : 0;
+        s->small_time = now;
+        return s->small_reads > SMALL_READS_MAX;
 }
 
 static void
 on_readable(GIOCondition revents, void *data)
 {
-        pump(data);
+        OutputStream *s = data;
+        size_t done = pump(s);
+        if (done > 0 && done < SMALL_READ && !s->paused && is_hurried(s)) {
+                watch_disarm(&s->watch);
+                timer_start(&s->rest_timer, REST_USEC);
+        }
+}
+
+/* Goes on resting as long as small writes come, and stops as soon as they are so many that the container may have to wait
+ * for room in the pipe. */
+static void
+on_rested(void *data)
+{
+        OutputStream *s = data;
+        if (s->fd < 0 || s->paused)
+                return;
+        size_t done = pump(s);
+        if (s->fd < 0 || s->paused || s->hangup_epoll >= 0)
+                return;
+        if (done > 0 && done < OUTPUT_CHUNK_MAX / 4) {
+                timer_start(&s->rest_timer, REST_USEC);
+                return;
+        }
+        s->small_reads = 0;
+        watch_arm(&s->watch, G_IO_IN);
 }
 
 static void
@@ -209,6 +254,7 @@ output_stream_pause(OutputStream *s, bool paused)
         s->paused = paused;
         if (s->fd < 0)
                 return;
+        timer_stop(&s->rest_timer);
         if (paused) {
                 watch_disarm(&s->watch);
                 return;
@@ -250,6 +296,7 @@ output_stream_done(OutputStream *s)
 {
         end(s);
         timer_stop(&s->quiet_timer);
+        timer_stop(&s->rest_timer);
         page_buffer_release(&s->buffer);
         s->fill = 0;
 }

@@ -29,6 +29,9 @@ typedef struct OutputStream {
         size_t fill;
         Timer quiet_timer; /* gives the buffer back */
         bool used;         /* since quiet_timer was started */
+        Timer rest_timer;     /* lets small writes that come fast add up */
+        gint64 small_time;    /* of the last small read, microseconds, monotonic */
+        unsigned small_reads; /* that came fast, in a row */
         OutputFunc func;
         void *data;
 } OutputStream;

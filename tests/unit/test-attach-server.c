@@ -224,6 +224,21 @@ test_closed_stdin(void)
         bench_done(&b);
 }
 
+/* The end comes while input of the client is still unread: it gets the whole output all the same. */
+static void
+test_end_with_unread_input(void)
+{
+        Bench b;
+        char packet[16];
+        bench_init(&b, true);
+        autofd int fd = connect_client(&b);
+        g_assert_cmpint(send(fd, "typed", 5, 0), ==, 5);
+        attach_server_send(b.server, STREAM_STDOUT, "out", 3);
+        bench_done(&b);
+        g_assert_cmpint(recv(fd, packet, sizeof packet, 0), ==, 4);
+        g_assert_cmpint(recv(fd, packet, sizeof packet, 0), ==, 0);
+}
+
 static void
 test_clients_come_and_go(void)
 {
@@ -252,6 +267,7 @@ main(int argc, char **argv)
         g_test_add_func("/attach-server/input-of-a-client-that-left", test_input_of_a_client_that_left);
         g_test_add_func("/attach-server/empty-packets", test_empty_packets);
         g_test_add_func("/attach-server/closed-stdin", test_closed_stdin);
+        g_test_add_func("/attach-server/end-with-unread-input", test_end_with_unread_input);
         g_test_add_func("/attach-server/clients-come-and-go", test_clients_come_and_go);
         return g_test_run();
 }

@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef struct {
@@ -140,6 +141,33 @@ test_drain_ends(void)
         fd_close(&fds[1]);
 }
 
+/* A container that writes byte by byte does not wake the monitor for each. */
+static void
+test_small_writes(void)
+{
+        const size_t total = 200000;
+        int fds[2];
+        Reader r;
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        pid_t writer = fork();
+        if (writer == 0) {
+                for (size_t i = 0; i < total; i++)
+                        if (write(fds[1], "x", 1) != 1)
+                                _exit(1);
+                _exit(0);
+        }
+        fd_close(&fds[1]);
+        reader_init(&r, fds[0], false);
+        gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        while (r.stream.fd >= 0 && g_get_monotonic_time() < end)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_cmpuint(r.got->len, ==, total);
+        g_test_message("%u calls", r.calls);
+        g_assert_cmpuint(r.calls, <, total / 100);
+        g_assert_cmpint(waitpid(writer, NULL, 0), ==, writer);
+        reader_done(&r);
+}
+
 static int
 open_terminal(int *ret_master)
 {
@@ -185,6 +213,7 @@ main(int argc, char **argv)
         g_test_add_func("/output-stream/kept-tail", test_kept_tail);
         g_test_add_func("/output-stream/pause", test_pause);
         g_test_add_func("/output-stream/drain-ends", test_drain_ends);
+        g_test_add_func("/output-stream/small-writes", test_small_writes);
         g_test_add_func("/output-stream/terminal-hangup", test_terminal_hangup);
         return g_test_run();
 }
