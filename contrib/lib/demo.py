@@ -128,6 +128,8 @@ def podman_exec(p, story):
     story.does('podman', 'exec', 'third', 'sh', '-c', 'ps; exit 200')
     result = p('exec', 'third', 'sh', '-c', 'ps; exit 200')
     story.says(result.out)
+    story.expect('it runs beside the first process of the container',
+                 result.out.split(b'\n')[1].split(), [b'1', b'root', b'sleep', b'1000'])
     story.expect('podman exec ends with 200', result.status, 200)
     story.does('podman', 'exec', 'third', 'no-such-program')
     result = p('exec', 'third', 'no-such-program')
