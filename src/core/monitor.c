@@ -181,7 +181,7 @@ reap_children(Monitor *m)
         int status = 0, runtime_status = 0;
         bool runtime_ended = false;
         pid_t pid;
-        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        while ((pid = TEMP_FAILURE_RETRY(waitpid(-1, &status, WNOHANG))) > 0) {
                 if (pid == m->runtime_pid) {
                         runtime_ended = true;
                         runtime_status = status;
@@ -217,10 +217,10 @@ void
 monitor_on_signal(int signal, void *data)
 {
         Monitor *m = data;
-        if (signal == SIGCHLD || signal == SIGUSR1)
-                reap_children(m);
-        else
+        if (signal_is_for_container(signal))
                 forward_signal(m, signal);
+        else
+                reap_children(m);
 }
 
 static void

@@ -47,7 +47,7 @@ container_process_check(ContainerProcess *p)
         int status = 0;
         if (p->pid == 0 || p->ended)
                 return;
-        pid_t r = waitpid(p->pid, &status, WNOHANG);
+        pid_t r = TEMP_FAILURE_RETRY(waitpid(p->pid, &status, WNOHANG));
         if (r == p->pid)
                 set_ended(p, true, status);
         else if (r < 0 && errno == ECHILD && container_process_signal(p, 0) == -ESRCH)

@@ -12,12 +12,16 @@
 static void
 fill(sigset_t *set)
 {
+        static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2, SIGHUP, SIGALRM};
         sigemptyset(set);
-        sigaddset(set, SIGTERM);
-        sigaddset(set, SIGINT);
-        sigaddset(set, SIGQUIT);
-        sigaddset(set, SIGCHLD);
-        sigaddset(set, SIGUSR1);
+        for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
+                sigaddset(set, signals[i]);
+}
+
+bool
+signal_is_for_container(int signal)
+{
+        return signal == SIGTERM || signal == SIGINT || signal == SIGQUIT;
 }
 
 void
@@ -76,7 +80,7 @@ signals_sleep(int seconds)
                 if (signal == SIGCHLD)
                         while (waitpid(-1, NULL, WNOHANG) > 0)
                                 continue;
-                else if (signal > 0 && signal != SIGUSR1)
+                else if (signal_is_for_container(signal))
                         return;
         }
 }
