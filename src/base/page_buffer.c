@@ -3,15 +3,28 @@
 #include <glib.h>
 #include <sys/mman.h>
 
+/* A lack of memory passes, or the kernel ends a process that has more of it. */
+#define TRIES          50
+#define TRY_AGAIN_USEC (10 * 1000)
+
+void *
+pages_take(size_t size)
+{
+        for (int i = 0; i < TRIES; i++) {
+                void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                if (pages != MAP_FAILED)
+                        return pages;
+                g_usleep(TRY_AGAIN_USEC);
+        }
+        g_error("Out of memory: the kernel refused a buffer of %zu bytes", size);
+}
+
 void
 page_buffer_take(PageBuffer *b, size_t size)
 {
         if (b->data)
                 return;
-        void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (pages == MAP_FAILED)
-                g_error("Out of memory: the kernel refused a buffer of %zu bytes", size);
-        b->data = pages;
+        b->data = pages_take(size);
         b->size = size;
 }
 

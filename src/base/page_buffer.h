@@ -9,7 +9,11 @@ typedef struct PageBuffer {
         size_t size;
 } PageBuffer;
 
-/* Takes the pages if they aren't there yet; aborts if the kernel has none, as any allocation here does. */
+/* Whole pages from the kernel, all zero, for munmap(2). When the kernel has none it is asked again for a short time; then
+ * this aborts, as any allocation does. */
+void *pages_take(size_t size);
+
+/* Takes the pages if they aren't there yet. */
 void page_buffer_take(PageBuffer *b, size_t size);
 
 /* Gives the pages back. Harmless if there are none. */

@@ -27,6 +27,9 @@
 #define SMALL_GAP_USEC  300
 #define SMALL_READS_MAX 32
 #define REST_USEC       1000
+/* After a failed read. The drain at the end tries again at once, so many times. */
+#define RETRY_USEC  (G_USEC_PER_SEC / 5)
+#define DRAIN_TRIES 3
 
 static void on_readable(GIOCondition revents, void *data);
 static void on_hangup_event(GIOCondition revents, void *data);
@@ -121,21 +124,47 @@ enter_hangup(OutputStream *s)
         watch_arm(&s->hangup_watch, G_IO_IN);
 }
 
+static bool
+is_hangup(const OutputStream *s, ssize_t result)
+{
+        return s->is_terminal && result == -EIO;
+}
+
+/* What is not the fault of the descriptor passes. Closing it would kill the container (SIGPIPE). */
+static bool
+may_pass(ssize_t result)
+{
+        return result == -ENOMEM || result == -ENOBUFS || result == -EIO;
+}
+
+static void
+on_failure(OutputStream *s, ssize_t result)
+{
+        bool again = may_pass(result);
+        if (!s->failed || !again)
+                diag_warn("Failed to read the container's %s: %s%s", stream_name(s->id), strerror((int)-result),
+                          again ? "; trying again" : "");
+        s->failed = true;
+        if (!again) {
+                end(s);
+                return;
+        }
+        watch_disarm(&s->watch);
+        timer_start(&s->rest_timer, RETRY_USEC);
+}
+
 /* Nothing more can be read now, for the reason that read(2) gave. */
 static void
 on_nothing(OutputStream *s, ssize_t result)
 {
         if (s->fill)
                 deliver(s, false);
-        if (result == -EAGAIN)
-                return;
-        if (s->is_terminal && result == -EIO) {
+        if (is_hangup(s, result))
                 enter_hangup(s);
-                return;
-        }
-        if (result < 0)
-                diag_warn("Failed to read the container's %s: %s", stream_name(s->id), strerror((int)-result));
-        end(s);
+        else if (result == 0)
+                end(s);
+        else if (result != -EAGAIN)
+                on_failure(s, result);
 }
 
 /* An unfinished line was kept because its rest was there; if it is not, nobody else will come for the line. */
@@ -206,7 +235,7 @@ on_rested(void *data)
         if (s->fd < 0 || s->paused)
                 return;
         size_t done = pump(s);
-        if (s->fd < 0 || s->paused || s->hangup_epoll >= 0)
+        if (s->fd < 0 || s->paused || s->hangup_epoll >= 0 || timer_is_running(&s->rest_timer))
                 return;
         if (done > 0 && done < OUTPUT_CHUNK_MAX / 4) {
                 timer_start(&s->rest_timer, REST_USEC);
@@ -280,10 +309,14 @@ output_stream_drain(OutputStream *s)
         if (s->fd < 0)
                 return;
         size_t left = drain_limit(s);
-        while (left > 0) {
+        for (int failures = 0; left > 0 && failures < DRAIN_TRIES;) {
                 ssize_t n = fill_buffer(s);
-                if (n <= 0)
+                if (n == 0 || n == -EAGAIN || is_hangup(s, n))
                         break;
+                if (n < 0) {
+                        failures++;
+                        continue;
+                }
                 left -= MIN(left, (size_t)n);
                 deliver(s, true);
         }

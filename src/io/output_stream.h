@@ -29,9 +29,10 @@ typedef struct OutputStream {
         size_t fill;
         Timer quiet_timer; /* gives the buffer back */
         bool used;         /* since quiet_timer was started */
-        Timer rest_timer;     /* lets small writes that come fast add up */
+        Timer rest_timer;     /* lets small writes that come fast add up; waits after a failure */
         gint64 small_time;    /* of the last small read, microseconds, monotonic */
         unsigned small_reads; /* that came fast, in a row */
+        bool failed;          /* a read failed, and that was told */
         OutputFunc func;
         void *data;
 } OutputStream;

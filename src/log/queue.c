@@ -1,6 +1,6 @@
 #include "log/queue.h"
 
-#include "base/diag.h"
+#include "base/page_buffer.h"
 
 #include <glib.h>
 #include <sys/mman.h>
@@ -13,9 +13,7 @@ block_new(size_t need)
 {
         size_t size = MAX(BLOCK_SIZE, sizeof(LogBlock) + sizeof(LogEntry) + need);
         size = (size + 4095) & ~(size_t)4095;
-        LogBlock *b = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (b == MAP_FAILED)
-                g_error("Out of memory: no %zu bytes for container output", size);
+        LogBlock *b = pages_take(size);
         b->size = size;
         return b;
 }

@@ -33,16 +33,31 @@ tell_status(const char *path, int status)
                 diag_warn("The exit command %s ended with status %d", path, WEXITSTATUS(status));
 }
 
+/* Without it callers know nothing of the end: the lack of memory or of process ids may pass. */
+#define TRIES          50
+#define TRY_AGAIN_USEC (100 * 1000)
+
+static pid_t
+start(const ExitCommand *c)
+{
+        pid_t child = fork();
+        for (int i = 1; child < 0 && i < TRIES; i++) {
+                g_usleep(TRY_AGAIN_USEC);
+                child = fork();
+        }
+        if (child == 0)
+                run_child(c);
+        if (child < 0)
+                diag_error("Failed to start the exit command %s: %s", c->path, strerror(errno));
+        return child;
+}
+
 void
 exit_command_run(const ExitCommand *c)
 {
         if (c->delay > 0)
                 signals_sleep(c->delay);
-        pid_t child = fork();
-        if (child == 0)
-                run_child(c);
-        if (child < 0)
-                diag_error("Failed to start the exit command %s: %s", c->path, strerror(errno));
+        pid_t child = start(c);
         for (;;) {
                 int status = 0;
                 pid_t pid = waitpid(-1, &status, 0);

@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Nobody can ask for it later. What keeps a file from being made may pass. */
+#define TRIES          3
+#define TRY_AGAIN_USEC (20 * 1000)
+
 static void
 write_record(const char *dir, const char *name, const char *text)
 {
@@ -13,8 +17,14 @@ write_record(const char *dir, const char *name, const char *text)
                 return;
         g_autofree char *path = g_build_filename(dir, name, NULL);
         g_autoptr(GError) error = NULL;
-        if (!atomic_file_write(path, text, strlen(text), &error))
-                diag_error("%s", error->message);
+        for (int i = 0; i < TRIES; i++) {
+                if (i > 0)
+                        g_usleep(TRY_AGAIN_USEC);
+                g_clear_error(&error);
+                if (atomic_file_write(path, text, strlen(text), &error))
+                        return;
+        }
+        diag_error("%s", error->message);
 }
 
 void
