@@ -39,7 +39,7 @@ static bool
 exists(int dirfd, const char *name)
 {
         struct stat st;
-        return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
 static bool
