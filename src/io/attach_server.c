@@ -48,8 +48,12 @@ bind_and_listen(int fd, const char *path)
         if (r < 0)
                 return r;
         (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
-        if (bind(fd, (struct sockaddr *)&address.addr, address.len) < 0 || listen(fd, BACKLOG) < 0)
+        if (bind(fd, (struct sockaddr *)&address.addr, address.len) < 0) {
                 r = -errno;
+        } else if (listen(fd, BACKLOG) < 0) {
+                r = -errno;
+                (void)unlink(path);
+        }
         sockpath_done(&address);
         return r;
 }

@@ -110,9 +110,8 @@ finish(ConsoleSocket *c)
 {
         watch_done(&c->watch);
         fd_close(&c->fd);
-        if (c->path)
-                (void)unlink(c->path);
-        g_clear_pointer(&c->path, g_free);
+        if (c->path && (unlink(c->path) == 0 || errno == ENOENT))
+                g_clear_pointer(&c->path, g_free); /* else there will be another try */
 }
 
 /* From a listening socket to the connection that was waiting. */
@@ -201,5 +200,6 @@ console_socket_free(ConsoleSocket *c)
         if (!c)
                 return;
         finish(c);
+        g_free(c->path);
         g_free(c);
 }
