@@ -1,0 +1,394 @@
+"""Lives of containers in which one thing goes wrong, and what must hold in each of them.
+
+Whatever happens, one of two things is the case in the end:
+
+    the container was refused   the caller got a sentence and a status that says so, nothing ran to its end
+    the container ran           its exit code was recorded once, right and within a second of its end; the monitor
+                                has ended with that status; output that is not in the log is counted
+
+and nothing is left: no process, no file that should be gone, no descriptor. From the state RUNNING on only the second
+is allowed.
+"""
+
+import contextlib
+import json
+import os
+import re
+import time
+
+from harness import *  # noqa
+from harness.case import Case, ROOT
+
+# States of interpose.c in which the container may still be refused.
+EARLY = ('start', 'launched', 'launch', 'creating', 'runtime-child')
+
+INTERPOSE = os.environ.get('CONMON_INTERPOSE', str(ROOT / 'build/tests/faults/interpose.so'))
+
+# How long the exit code may take; a busy machine or a slow build needs more than the one second of the promise.
+ON_TIME = float(os.environ.get('CONMON_FAULTS_SECONDS', '1'))
+
+MARKER = re.compile(rb'conmon: (\d+) records? dropped: .*')
+
+
+class Late(Failure):
+    """The exit code came too late, which may be the machine's fault, but not twice."""
+
+
+class Fault:
+    """One call that does not do what it should: the N-th one of `function` on `object` in `state`."""
+
+    def __init__(self, state, function, object, number, how, name):
+        self.state, self.function, self.object, self.number = state, function, object, number
+        self.how, self.name = how, name
+
+    def plan(self):
+        return f'{self.state}|{self.function}|{self.object}|{self.number}|{self.how}'
+
+    def is_about(self, *words):
+        return any(word in (self.function, self.object) for word in words)
+
+
+NONE = Fault('', '', '', 0, 0, '')
+
+
+class FaultCase(Case):
+    """A case whose monitors carry the library that makes calls fail."""
+
+    late = False
+
+    def environment(self, *args, **kwargs):
+        table = super().environment(*args, **kwargs)
+        if not hasattr(self, 'interpose'):
+            return table
+        preload = os.environ.get('CONMON_FAULTS_PRELOAD', '')
+        table['LD_PRELOAD'] = f'{preload} {INTERPOSE}'.strip()
+        table['G_DEBUG'] = 'fatal-criticals'
+        table.update(self.interpose)
+        for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS'):
+            if name in os.environ:
+                table[name] = os.environ[name] + ':verify_asan_link_order=0'
+        return table
+
+    def trace(self):
+        self.interpose = {'FAULT_TRACE': f'{self.dir}/trace'}
+
+    def inject(self, fault):
+        """A fault for the monitors that are started from now on. What is left of an earlier attempt goes."""
+        for name in ('go', 'exited'):
+            (self.dir / name).unlink(missing_ok=True)
+        self.interpose = {'FAULT': fault.plan(), 'FAULT_HIT': f'{self.dir}/hit'}
+
+    def calls(self):
+        return [tuple(line.split('|')) for line in (self.dir / 'trace').read_text().splitlines()]
+
+    def was_hit(self):
+        return (self.dir / 'hit').exists()
+
+
+class Life:
+    """One container from its start to what it leaves. Subclasses say what it is like."""
+
+    name = ''
+    arguments = ()
+    mode, pipes, terminal = 'create', ('sync', 'start'), False
+    options = {}
+    code = 7
+    out, err = b'', b''  # what the container writes, all of it
+    script, runtime = '', None
+    usual = 0  # descriptors of the monitor in an undisturbed life, shortly before the container's end
+
+    def __init__(self, t, fault=NONE):
+        self.t, self.fault, self.refused, self.client = t, fault, None, None
+        self.early = fault.state in EARLY
+        if fault.state == 'launch' and fault.is_about('option 36'):
+            self.code = -1  # without orphans there is nothing to take an exit status from
+
+    # The story
+
+    def run(self):
+        m = self.m = self.t.launch(self.script, *self.all_arguments(), mode=self.mode, pipes=self.pipes,
+                                   runtime=self.runtime, **self.options)
+        self.events = Inotify(m.exits)
+        try:
+            self.begin()
+            if self.refused is None:
+                self.live()
+                self.end()
+                self.check_record()
+            else:
+                self.check_refusal()
+            self.check_rest()
+        finally:
+            self.events.close()
+            if self.client:
+                self.client.close()
+
+    def all_arguments(self):
+        exit_command = ['--exit-command', self.t.runtime]
+        for arg in ('script', 'append @/exited .'):
+            exit_command += ['--exit-command-arg', arg]
+        return [*self.arguments, *exit_command]
+
+    def begin(self):
+        """Up to the answer to the caller: sets `refused` to a reason if there is no container."""
+        m = self.m
+        self.permit()
+        status = m.wait_launcher(20)
+        if status != 0 and self.fault.state != 'launched':
+            self.refuse_early(status)
+            return
+        m.find()
+        if self.mode == 'exec':
+            self.meet_exec()
+        data = m.sync.read(20)
+        message = json.loads(data) if data else {}
+        self.pid = message.get('data', 0)
+        if self.pid > 0:
+            m.container = self.pid
+        elif data:
+            check(message.get('message'), f'no reason was given: {message}')
+            self.refused = message['message']
+        else:
+            self.go_on_in_silence()
+
+    def go_on_in_silence(self):
+        """The message to the caller was lost."""
+        check(self.fault.is_about('write', 'poll'), 'the sync pipe ended without a message')
+        wait_for(self.m.pidfile.exists, 'the pid file', 2)
+        self.pid = self.m.container = int(self.m.pidfile.read_text())
+
+    def refuse_early(self, status):
+        equal(status, 1, 'status of the launcher')
+        self.m.pid = self.m.launcher
+        self.refused = self.m.stderr.read_text()
+        check(self.refused.startswith('[conmon:e]: ') or self.fault.is_about('write', 'dup2'),
+              f'no message on standard error but {self.refused!r}')
+
+    def permit(self):
+        """The start byte, for a launcher that may have given up already."""
+        with contextlib.suppress(BrokenPipeError):
+            self.m.start.go()
+
+    def meet_exec(self):
+        """The caller may be told that there is nothing to attach to."""
+        m = self.m
+        data = m.attach_pipe.read(20)
+        if data:
+            equal(json.loads(data), {'data': 0}, 'attach message')
+            self.attach()
+        self.permit()
+
+    def attach(self):
+        """A client that the fault may keep from getting in."""
+        try:
+            self.client = self.m.attach()
+        except OSError:
+            check(self.early or self.fault.is_about('accept4'), 'the attach socket is not there')
+
+    def control(self, text, fifo='ctl'):
+        with contextlib.suppress(OSError):
+            self.m.control(text, fifo)
+
+    def live(self):
+        """What happens while the container runs."""
+
+    def logged(self, text):
+        """Waits for the log, which the fault may have made late or incomplete."""
+        with contextlib.suppress(Failure):
+            self.m.logged(text, 1.5)
+
+    def release(self):
+        """Lets the container end."""
+        self.t.touch('go')
+
+    def end(self):
+        m = self.m
+        self.check_descriptors()
+        self.release()
+        wait_for(lambda: not alive(self.pid), 'the end of the container')
+        gone = time.monotonic()
+        wait_for(m.exit_file.exists, 'the exit file')
+        took = time.monotonic() - gone
+        if took >= ON_TIME:
+            raise Late(f'the exit code was recorded after {took:.2f} s')
+
+    def check_descriptors(self):
+        """None more than in an undisturbed life, but for one if a pipe is in the place of an eventfd."""
+        def settled():
+            first = self.count_descriptors()
+            time.sleep(0.005)
+            return first == self.count_descriptors() and (not self.usual or first <= self.usual + 1)
+        wait_for(settled, f'at most {self.usual} descriptors (now {self.count_descriptors()})', 2)
+        self.descriptors = self.count_descriptors()
+
+    def count_descriptors(self):
+        return len(descriptors(self.m.pid)) if alive(self.m.pid) else 0
+
+    # What must hold
+
+    def check_record(self):
+        m = self.m
+        status = m.wait(20)
+        text = m.exit_file.read_bytes()
+        equal(text, str(self.code).encode(), 'exit file')
+        equal(m.persist_exit.read_bytes(), text, 'persistent exit file')
+        equal(status, self.code & 255, 'exit status of the monitor')
+        self.events.read()
+        equal(self.events.seen.count(('moved-to', m.cid)), 1, 'how often there was a new exit file')
+        if self.log_is_checked():
+            self.check_log()
+
+    def log_is_checked(self):
+        return not self.terminal and 'log' not in self.options and self.fault.state != 'runtime-child'
+
+    def check_log(self):
+        """Every byte of the container is in the log or counted."""
+        m = self.m
+        if self.fault.is_about('log-status.json'):
+            return
+        sink = json.loads((m.persist / 'log-status.json').read_text())['sinks'][0]
+        lost = sum(count['bytes'] for count in sink['dropped'].values()) + sink['queued']['bytes']
+        files = sorted(m.root.glob('ctr.log*'), reverse=True)
+        records = [record for path in files for record in parse(path.read_bytes())]
+        text = {stream: content([r for r in records if not MARKER.fullmatch(r.content)], stream)
+                for stream in ('stdout', 'stderr')}
+        told = sink['in']['bytes']
+        written = len(self.out) + len(self.err)
+        equal(told, written, 'bytes that came to the log, as it counts them')
+        equal(len(text['stdout']) + len(text['stderr']) + lost, written, f'bytes in the log and {lost} lost')
+        if lost == 0:
+            equal(text['stdout'], self.out, 'standard output in the log')
+            equal(text['stderr'], self.err, 'standard error in the log')
+
+    def check_refusal(self):
+        m = self.m
+        self.delete_container()
+        check(self.early, f'refused in state {self.fault.state}: {self.refused}')
+        equal(m.wait(20), 1, 'exit status of the monitor')
+        check(not m.exit_file.exists() and not m.persist_exit.exists(), 'an exit file of a container that was refused')
+
+    def delete_container(self):
+        """What the caller does with a container that could not be created."""
+        m = self.m
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            kill(int(m.pidfile.read_text()))
+
+    def check_rest(self):
+        exited = self.t.dir / 'exited'
+        runs = len(exited.read_bytes()) if exited.exists() else 0
+        may_be_missing = self.refused is not None or self.fault.state == 'exit-child'
+        check(runs == 1 or (runs == 0 and may_be_missing), f'the exit command ran {runs} times')
+        allowed = {'ctl', 'winsz', 'notify', 'log-status.json', 'config.json'}
+        left = [self.m.bundle / name for name in set(os.listdir(self.m.bundle)) - allowed]
+        left += self.m.sockets.iterdir()
+        for path in left:
+            # What can't be removed stays; nothing else does.
+            check(self.fault.is_about('unlink'), f'{path} was left behind')
+            path.unlink()
+        if self.client:
+            self.client.to_end()
+
+
+class Create(Life):
+    """podman run -i -d, then attach, a renamed log, a resize."""
+
+    name = 'create'
+    arguments = ('-i',)
+    out = b'hello\nrest\n'
+    err = b'error\n'
+    script = 'print hello\\n\neprint error\\n\nfork discard 5\nwait @/go\nprint rest\\n\nexit 7'
+
+    def live(self):
+        m = self.m
+        self.attach()
+        self.logged(b'hello')
+        with contextlib.suppress(OSError):
+            self.client.send(b'12345')
+        self.control('1 20 30\n')
+        with contextlib.suppress(OSError):
+            os.rename(m.log, f'{m.log}.1')
+        self.control('2 0 0\n3 0 0\n')
+        with contextlib.suppress(Failure):
+            wait_for(lambda: m.log.exists() and (m.bundle / 'log-status.json').exists(), 'the new log', 1)
+
+
+class Terminal(Life):
+    """podman run -it."""
+
+    name = 'terminal'
+    arguments = ('-i', '-t')
+    terminal = True
+    script = ('print hello\\n\nwinsize\n'
+              'sh exec 3<&0; (read a <&3; echo got $a) & while [ ! -e @/go ]; do sleep 0.01; done; exit 7')
+
+    def live(self):
+        self.attach()
+        self.logged(b'hello')
+        self.control('1 20 30\n')
+        with contextlib.suppress(OSError):
+            self.client.send(b'word\n')
+        self.logged(b'got word')
+
+
+class Exec(Life):
+    """podman exec -i with a client."""
+
+    name = 'exec'
+    arguments = ('--exec-attach', '-i')
+    mode, pipes = 'exec', ('sync', 'start', 'attach')
+    options = {'log': 'none'}
+    script = 'print hello\\n\nfill 1 100000 80\nfork discard 5\nwait @/go\nexit 7'
+
+    def live(self):
+        with contextlib.suppress(Failure, OSError, AttributeError):
+            self.client.until(b'hello', timeout=2)
+            self.client.send(b'12345')
+
+    def release(self):
+        super().release()
+        if self.client:
+            self.client.to_end()
+
+
+class Rotated(Life):
+    """A container that writes more than the log may hold, with backups, and a slow client."""
+
+    name = 'rotated'
+    arguments = ('--log-rotate', '--log-max-files', '100', '--log-size-max', '20000')
+    out = (b'x' * 99 + b'\n') * 1000
+    script = 'fill 1 100000 100\nwait @/go\nexit 7'
+
+    def live(self):
+        def size():
+            return sum(path.stat().st_size for path in self.m.root.glob('ctr.log*'))
+        with contextlib.suppress(Failure, FileNotFoundError):
+            wait_for(lambda: size() > len(self.out), 'all output in the logs', 1.5)
+
+
+class Direct(Life):
+    """CRI-O: --sync with the old protocol of podman, a symlink to the bundle, several logs."""
+
+    name = 'sync'
+    arguments = ('--sync', '-T', '100')
+    options = {'full_attach': False}
+    out = b'hello\n'
+    script = 'print hello\\n\nwait @/go\nexit 7'
+
+    def begin(self):
+        m = self.m
+        self.permit()
+        data = m.sync.read(20)
+        message = json.loads(data) if data else {}
+        self.pid = message.get('data', 0)
+        if self.pid > 0:
+            m.container = self.pid
+        elif data:
+            check(message.get('message'), f'no reason was given: {message}')
+            self.refused = message['message']
+        elif self.fault.is_about('write', 'poll'):
+            self.go_on_in_silence()
+        else:
+            self.refuse_early(m.wait_launcher(20))
+
+
+LIVES = (Create, Terminal, Exec, Rotated, Direct)

@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+"""Every fallible call that the monitor makes fails once.
+
+Each life of a container in scenario.py is run once to see which calls the monitor makes in which state. Then it is run
+again for each of them, with that call failing as its manual page says it may. A call (state, function, what it is
+about) fails the first time it happens, in each life with another error. With CONMON_FAULTS=all it also fails the last
+time it happens, and with every error.
+"""
+
+import collections
+import errno
+import os
+import pickle
+import signal
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+from harness.runner import _keep_descriptors_private, _libc, PR_SET_CHILD_SUBREAPER
+from scenario import LIVES, Fault, FaultCase, Late
+
+ALL = os.environ.get('CONMON_FAULTS') == 'all'
+
+# How often a life is repeated because a call that depends on who is faster did not happen in it.
+TRIES = 3
+
+NO_DESCRIPTORS = ('EMFILE', 'ENFILE', 'ENOMEM')
+
+# Errors that can come and go. What can't fail for a program that makes no mistake is not here: EBADF, EFAULT, EINVAL.
+ERRORS = {
+    'accept4': ('EMFILE', 'ECONNABORTED', 'ENOBUFS', 'ENFILE', 'ENOMEM', 'EINTR', 'EPROTO', 'EPERM'),
+    'access': ('EACCES', 'EIO', 'ENOMEM'),
+    'bind': ('EADDRINUSE', 'ENOMEM', 'EACCES', 'ENOSPC', 'EROFS'),
+    'clock_gettime': ('EPERM',),
+    'connect': ('ECONNREFUSED', 'EAGAIN', 'EACCES', 'EINTR', 'ENOENT', 'ETIMEDOUT'),
+    'dup2': ('EMFILE', 'EBUSY', 'EINTR'),
+    'epoll_create1': NO_DESCRIPTORS,
+    'epoll_ctl': ('ENOMEM', 'ENOSPC'),
+    'epoll_wait': ('EINTR',),
+    'eventfd': NO_DESCRIPTORS,
+    'execve': ('ENOMEM', 'ENOENT', 'EACCES', 'ETXTBSY', 'EIO'),
+    'execv': ('ENOMEM', 'ENOENT', 'EACCES', 'ETXTBSY', 'EIO'),
+    'fchmod': ('EPERM', 'EIO', 'EROFS'),
+    'fcntl': ('EMFILE',),
+    'fork': ('EAGAIN', 'ENOMEM'),
+    'fstat': ('ENOMEM', 'EIO'),
+    'fstatat': ('ENOMEM', 'EIO'),
+    'fsync': ('EIO', 'ENOSPC', 'EDQUOT'),
+    'ftruncate': ('EIO', 'EINTR'),
+    'getdents': ('ENOENT', 'EIO'),
+    'getrandom': ('EAGAIN', 'EINTR'),
+    'inotify_add_watch': ('ENOSPC', 'ENOMEM', 'ENOENT', 'EACCES'),
+    'inotify_init1': NO_DESCRIPTORS,
+    'ioctl': ('ENOTTY', 'EIO'),
+    'kill': ('EPERM', 'ESRCH'),
+    'linkat': ('EPERM', 'ENOSPC', 'EMLINK', 'EIO', 'EEXIST', 'EDQUOT'),
+    'listen': ('EADDRINUSE', 'ENOBUFS'),
+    'lstat': ('ENOMEM', 'EACCES', 'EIO'),
+    'mkdir': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT'),
+    'mkfifo': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO'),
+    'mkostemp': ('EMFILE', 'ENOSPC', 'EACCES', 'EIO', 'ENFILE', 'ENOMEM', 'EROFS', 'EDQUOT'),
+    'mmap': ('ENOMEM', 'EAGAIN'),
+    'munmap': ('ENOMEM',),
+    'open': ('EMFILE', 'EACCES', 'ENFILE', 'ENOMEM', 'EIO', 'EINTR', 'ENOSPC'),
+    'openat': ('EMFILE', 'ENOSPC', 'ENFILE', 'ENOMEM', 'EIO', 'EINTR', 'EROFS', 'EEXIST'),
+    'pipe2': ('EMFILE', 'ENFILE'),
+    'poll': ('EINTR', 'ENOMEM'),
+    'ppoll': ('EINTR', 'ENOMEM'),
+    'prctl': ('EPERM', 'ENOSYS'),
+    'read': ('EIO', 'short', 'EAGAIN', 'EINTR', 'ENOMEM'),
+    'readlink': ('ENOMEM', 'EACCES', 'EIO'),
+    'realpath': ('EACCES', 'EIO', 'ENOMEM', 'ELOOP'),
+    'recv': ('ECONNRESET', 'EINTR', 'EAGAIN', 'ENOMEM', 'ENOBUFS'),
+    'recvmsg': ('ECONNRESET', 'EINTR', 'EAGAIN', 'ENOMEM', 'EMFILE'),
+    'rename': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EINTR'),
+    'renameat': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EBUSY'),
+    'send': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM'),
+    'sendmmsg': ('EPIPE', 'EAGAIN', 'short', 'ENOBUFS', 'EINTR', 'ECONNRESET', 'ENOMEM'),
+    'setsid': ('EPERM',),
+    'signalfd': NO_DESCRIPTORS + ('ENODEV',),
+    'sigtimedwait': ('EINTR', 'EAGAIN'),
+    'socket': NO_DESCRIPTORS + ('ENOBUFS', 'EACCES'),
+    'stat': ('ENOMEM', 'EACCES', 'EIO'),
+    'statfs': ('ENOMEM', 'EACCES', 'EIO', 'EINTR'),
+    'symlink': ('ENOSPC', 'EACCES', 'EROFS', 'EIO', 'EDQUOT'),
+    'syscall': NO_DESCRIPTORS + ('EPERM', 'ENOSYS'),
+    'tcgetattr': ('EIO', 'ENOTTY'),
+    'tcsetattr': ('EIO', 'EINTR'),
+    'timerfd_create': NO_DESCRIPTORS,
+    'unlink': ('EBUSY', 'EACCES', 'EIO', 'EROFS'),
+    'unlinkat': ('EBUSY', 'EACCES', 'EIO', 'EROFS'),
+    'vfork': ('EAGAIN', 'ENOMEM'),
+    'waitpid': ('EINTR',),
+    'write': ('EIO', 'ENOSPC', 'EAGAIN', 'EINTR', 'EPIPE', 'short', 'EDQUOT', 'EFBIG'),
+}
+
+# Calls that can't fail in a way that a program could notice, or whose result nobody can want.
+HARMLESS = {'sigprocmask', 'close'}
+
+# Reading and setting the flags of a descriptor, which the kernel does for every one that is open (F_GETFD to F_SETFL).
+FLAGS = tuple(f'command {command} ' for command in (1, 2, 3, 4))
+
+# A clock that a program can read never fails again; the real one is not that certain (RTC, namespaces).
+MONOTONIC = 'clock 1'
+
+
+def applies(call, how):
+    """Whether the kernel can answer this call like that at all."""
+    state, function, about = call
+    if about == MONOTONIC or function in HARMLESS or about.startswith(FLAGS):
+        return False
+    if how == 'short':
+        # Records are sent whole or not; what counts to an eventfd or tells signals has one size.
+        return not about.startswith('socket') or function == 'sendmmsg'
+    if function == 'write' and how == 'EAGAIN':
+        return about.startswith(('pipe', 'socket', 'ptmx', 'ctl', 'winsz'))
+    if function == 'write' and how == 'EPIPE':
+        return about.startswith(('pipe', 'socket'))
+    if function == 'write' and how in ('ENOSPC', 'EDQUOT', 'EFBIG'):
+        return not about.startswith(('pipe', 'socket', 'ptmx', 'eventfd'))
+    if function == 'read' and how in ('EAGAIN', 'short') and about in ('oom_score_adj', 'cgroup', 'pidfile'):
+        return how == 'short'
+    return True
+
+
+def number(how):
+    return how if how == 'short' else getattr(errno, how)
+
+
+def faults(calls, life, tried):
+    """The cases for the calls of one run. `tried` counts how often a call had its turn in earlier ones."""
+    counts = collections.Counter(calls)
+    for call in sorted(counts):
+        if call[1] not in ERRORS and call[1] not in HARMLESS:
+            raise KeyError(f'{call[1]} can fail, but test_calls.py knows no errors for it')
+        hows = [how for how in ERRORS.get(call[1], ()) if applies(call, how)]
+        if hows and not ALL:
+            hows = [hows[tried[call] % len(hows)]]
+            tried[call] += 1
+        for at in sorted({1, counts[call]}) if ALL else (1,):
+            for how in hows:
+                name = f'{life.name}, {call[0]}: {call[1]} ({call[2]}){f" no. {at}" if at > 1 else ""}: {how}'
+                yield Fault(*call, at, number(how), name)
+
+
+def record(life):
+    """The calls of an undisturbed life, and its number of descriptors."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        signal.alarm(60)
+        t = FaultCase('trace')
+        t.trace()
+        undisturbed = life(t)
+        undisturbed.run()
+        with os.fdopen(writer, 'wb') as file:
+            pickle.dump((t.calls(), getattr(undisturbed, 'descriptors', 0)), file)
+        t.close(strict=True)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, 'rb') as file:
+        calls, life.usual = pickle.load(file)
+    equal(os.waitpid(pid, 0)[1], 0, f'status of the undisturbed run of {life.name}')
+    return calls
+
+
+def make_test(life, fault, results):
+    def test(t):
+        os.write(results, b'+')
+        for _ in range(TRIES):
+            t.inject(fault)
+            try:
+                life(t, fault).run()
+            except Late as late:
+                if t.late:
+                    raise
+                print(f'{late}; trying again')
+                t.late = True
+                continue
+            if t.was_hit():
+                os.write(results, b'=')
+                return
+        os.write(results, b'-')
+        skip('the call did not happen this time')
+    return test
+
+
+def main_with_faults():
+    tests, tried = {}, collections.Counter()
+    _keep_descriptors_private()
+    with tempfile.TemporaryFile() as results:
+        for life in LIVES:
+            for fault in faults(record(life), life, tried):
+                tests[fault.name] = make_test(life, fault, results.fileno())
+        try:
+            main(tests, FaultCase)
+        finally:
+            results.seek(0)
+            told = results.read()
+            print(f'# {told.count(b"+") - told.count(b"-")} cases of a state and a fault ran, {told.count(b"=")} held')
+
+
+main_with_faults()
