@@ -567,29 +567,10 @@ log_sink_release(LogSink *s)
                 s->driver->release(s->self);
 }
 
-void
-log_sink_finish(LogSink *s, bool sync)
-{
-        /* A last try, whatever the delay says. */
-        timer_stop(&s->retry);
-        if (s->intake)
-                log_intake_flush(s->intake, &s->in);
-        s->finished = true;
-        log_sink_flush(s);
-        if (s->driver->finish)
-                s->driver->finish(s->self, &s->queue, sync);
-}
-
 bool
 log_sink_is_draining(const LogSink *s)
 {
         return !log_queue_is_empty(&s->queue) && (!s->failing || s->driver->flags & LOG_DRIVER_REMOTE);
-}
-
-gint64
-log_sink_drain_time(const LogSink *s)
-{
-        return log_sink_is_draining(s) ? log_options_number(s->options, "drain-timeout") : 0;
 }
 
 void
@@ -604,6 +585,27 @@ log_sink_abandon(LogSink *s)
                           target(s), n);
         s->ended = true;
         s->changed = NULL;
+}
+
+void
+log_sink_finish(LogSink *s, bool sync)
+{
+        /* A last try, whatever the delay says. */
+        timer_stop(&s->retry);
+        if (s->intake)
+                log_intake_flush(s->intake, &s->in);
+        s->finished = true;
+        log_sink_flush(s);
+        if (s->driver->finish)
+                s->driver->finish(s->self, &s->queue, sync);
+        if (!log_sink_is_draining(s))
+                log_sink_abandon(s);
+}
+
+gint64
+log_sink_drain_time(const LogSink *s)
+{
+        return log_sink_is_draining(s) ? log_options_number(s->options, "drain-timeout") : 0;
 }
 
 static void

@@ -30,7 +30,7 @@ void log_sink_reopen(LogSink *s);
 /* Memory that is not in use goes back to the kernel. */
 void log_sink_release(LogSink *s);
 
-/* Unfinished lines go out; what can't be sent at once is left. */
+/* Unfinished lines go out; what can't be sent at once is left if there is hope, else given up. */
 void log_sink_finish(LogSink *s, bool sync);
 
 /* True while there is something to send and hope that it can be. */

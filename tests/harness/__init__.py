@@ -12,7 +12,7 @@ from .attach import Attach, drain
 from .case import Case, CID, RUNTIME, CONMON, SHORT_CID, ignored
 from .check import Failure, Skip, check, equal, matches, skip, wait_for
 from .inotify import Inotify
-from .logs import Record, content, parse
+from .logs import Record, content, parse, parse_json
 from .monitor import Monitor
 from .pipes import Channel, StartPipe
 from .proc import (alive, children, context_switches, cpu_seconds, descendants, descriptors, environ, kill,

@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import json
 import re
 
 from .check import Failure, check
@@ -49,3 +50,25 @@ def content(records, stream='stdout'):
     """What the container wrote to a stream: F ends a line, P does not."""
     return b''.join(record.content + (b'\n' if record.tag == 'F' else b'')
                     for record in records if record.stream == stream)
+
+
+_JSON_TIME = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z')
+
+
+def parse_json(data):
+    """All records of a json-file log, with the tags that a k8s-file would have. Checks what a JSON parser does not
+    see: the order of the members, no blanks, a time that Go writes the same."""
+    check(data == b'' or data.endswith(b'\n'), f'the log does not end with a newline: {data[-200:]!r}')
+    records = []
+    for line in data.split(b'\n')[:-1]:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise Failure(f'not JSON: {line!r}: {error}') from error
+        keys = list(record)
+        check(keys in (['log', 'stream', 'time'], ['log', 'stream', 'attrs', 'time']), f'members {keys}: {line!r}')
+        check(_JSON_TIME.fullmatch(record['time']), f'time {record["time"]}')
+        text = record['log'].encode()
+        tag = 'F' if text.endswith(b'\n') else 'P'
+        records.append(Record(record['time'], record['stream'], tag, text[:-1] if tag == 'F' else text))
+    return records

@@ -1,0 +1,398 @@
+#!/usr/bin/python3
+"""What k8s-file and json-file write, byte by byte, and that a log which fails hurts nobody else."""
+
+import ctypes
+import datetime
+import json
+import os
+import pathlib
+import re
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(os.path.abspath(__file__)).parent
+sys.path.insert(0, str(HERE.parent))
+from harness import *  # noqa: E402
+
+GOLDEN = HERE / 'golden'
+STAMP = rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}\+00:00'
+JSON_STAMP = rb'(?<="time":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?Z'
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+
+
+def both(t, container, *extra, **kwargs):
+    """A container with a k8s-file and a json-file."""
+    m = kwargs.pop('places', None) or t.monitor()
+    m.json = m.root / 'ctr.json'
+    return t.create(container, '--log-driver', f'json-file:{m.json}', *extra, places=m, **kwargs)
+
+
+def status(m, path=None):
+    """The status file, by target."""
+    data = json.loads((path or m.persist / 'log-status.json').read_text())
+    return {sink['target']: sink for sink in data['sinks']}
+
+
+def adds_up(sink):
+    for unit in ('records', 'bytes'):
+        lost = sum(cause[unit] for cause in sink['dropped'].values())
+        equal(sink['in'][unit], sink['out'][unit] + lost + sink['queued'][unit], f'{unit} of {sink["target"]}')
+
+
+# Formats
+
+
+def test_golden(t):
+    """NUL, CR, bad UTF-8, U+2028, empty lines, a line without an end."""
+    m = both(t, f'sh exec cat {GOLDEN}/output.bin')
+    m.finish(0)
+    equal(re.sub(rb'(?m)^' + STAMP, b'TIME', m.log.read_bytes()), (GOLDEN / 'k8s-file.log').read_bytes())
+    equal(re.sub(JSON_STAMP, b'TIME', m.json.read_bytes()), (GOLDEN / 'json-file.log').read_bytes())
+    equal(content(parse(m.log.read_bytes())), (GOLDEN / 'output.bin').read_bytes(), 'what a CRI reader sees')
+
+
+def test_docker_reader(t):
+    """A JSON parser gets the text back, but for what is no UTF-8."""
+    m = both(t, f'sh exec cat {GOLDEN}/output.bin')
+    m.finish(0)
+    text = (GOLDEN / 'output.bin').read_bytes()
+    seen = content(parse_json(m.json.read_bytes()))
+    equal(seen.split(b'\n')[:12], text.split(b'\n')[:12])
+    equal(len(seen.split(b'\n')), len(text.split(b'\n')), 'lines')
+
+
+def test_a_long_line(t):
+    """1 MiB in records of 16 KiB, the last one with the line's end."""
+    m = both(t, "sh head -c 1048576 /dev/zero | tr '\\\\0' x; echo; echo x")
+    m.finish(0)
+    for records in (parse(m.log.read_bytes()), parse_json(m.json.read_bytes())):
+        tags = [record.tag for record in records]
+        check(all(tag == 'P' for tag in tags[:-2]) and tags[-2:] == ['F', 'F'], f'tags {"".join(tags)}')
+        check(max(len(record.content) for record in records) <= 16384, 'a record is longer than 16 KiB')
+        text = content(records)
+        equal(len(text), 1048576 + 1 + 2, 'bytes')
+        check(text.endswith(b'\nx\n'), f'the end: {text[-20:]!r}')
+
+
+def test_time_zones(t):
+    """B64: zones of half and quarter hours; json-file is UTC wherever it is."""
+    zones = {'IST-5:30': '+05:30', 'NPT-5:45': '+05:45', 'NST3:30': '-03:30', 'UTC0': '+00:00', 'XXX-14': '+14:00'}
+    for zone, offset in zones.items():
+        m = both(t, 'print x\\n', env={'TZ': zone}, places=t.monitor(offset))
+        m.finish(0)
+        local, utc = m.records()[0].time, parse_json(m.json.read_bytes())[0].time
+        equal(local[29:], offset, zone)
+        moments = [datetime.datetime.fromisoformat(local[:26] + local[29:]),
+                   datetime.datetime.fromisoformat(utc.rstrip('Z').ljust(26, '0')[:26] + '+00:00')]
+        check(abs(moments[0] - moments[1]) < datetime.timedelta(milliseconds=1), f'{local} and {utc}')
+        check(abs(moments[0].timestamp() - time.time()) < 100, f'{local} is not now')
+
+
+def test_streams(t):
+    m = both(t, 'print out\\n\nsleep 30\neprint err\\n\nsleep 30\nprint out\\n')
+    m.finish(0)
+    for records in (m.records(), parse_json(m.json.read_bytes())):
+        equal([(record.stream, record.content) for record in records],
+              [('stdout', b'out'), ('stderr', b'err'), ('stdout', b'out')])
+
+
+def test_metadata(t):
+    """Tag, labels and environment of the bundle as attributes."""
+    m = t.monitor()
+    config = {'process': {'env': ['LANG=C', 'SECRET=x']}, 'annotations': {'team': 'blue', 'other': 'no'}}
+    (m.bundle / 'config.json').write_text(json.dumps(config))
+    both(t, 'print x\\n', '--log-opt', 'labels=team', '--log-opt', 'env=LANG', '--log-opt', 'tag={{.Name}}/{{.ID}}',
+         places=m).finish(0)
+    check(b'"stream":"stdout","attrs":{"LANG":"C","tag":"name/0123456789ab","team":"blue"},"time":' in
+          m.json.read_bytes(), f'{m.json.read_bytes()!r}')
+
+
+def test_filters(t):
+    """What one sink leaves out or hides, the other has."""
+    m = t.monitor()
+    (m.root / 'secrets').write_text('hunter2\n')
+    both(t, 'print password hunter2\\nGET /health\\nok\\n\neprint trouble\\n', '--log-opt', 'exclude=/health',
+         '--log-opt', 'streams=stdout', '--log-opt', f'redact-file={m.root}/secrets', places=m).finish(0)
+    equal(content(parse_json(m.json.read_bytes())), b'password ***\nok\n')
+    equal(content(m.records()), b'password hunter2\nGET /health\nok\n')
+    equal(content(m.records(), 'stderr'), b'trouble\n')
+    sink = status(m)[str(m.json)]
+    equal(sink['dropped']['filtered']['records'], 2, 'filtered')
+    adds_up(sink)
+
+
+def test_rate_limit(t):
+    m = both(t, 'fill 1 10000 10\nsleep 300', '--log-opt', 'rate-limit-burst=100', '--log-opt',
+             'rate-limit-interval=200ms')
+    m.finish(0)
+    equal(lines(m.records()), 1000, 'lines of the other file')
+    sink, records = status(m)[str(m.json)], parse_json(m.json.read_bytes())
+    lost = sum(int(text.split()[1]) for text in (record.content for record in records if record.stream == 'stderr'))
+    check(100 <= len(records) < 900, f'{len(records)} records')
+    equal(lost, sink['dropped']['rate-limit']['records'], 'announced losses')
+    adds_up(sink)
+
+
+# Options
+
+
+def test_help(t):
+    code, out, err = t.run('--log-driver', 'help')
+    equal((code, err), (0, ''))
+    for name in ('k8s-file:PATH', 'json-file:PATH', 'journald', 'none', 'passthrough'):
+        check(f'\n  {name} ' in out, f'{name} is not in {out}')
+    code, out, err = t.run('--log-driver', 'json-file:help')
+    equal((code, err), (0, ''))
+    for option in ('max-size=SIZE', 'labels=A,B,...', 'rate-limit-action=drop|block'):
+        check(f'\n  {option}\n' in out, f'{option} is not in {out}')
+
+
+def refusal(t, *extra):
+    """The message about a wrong option, which the launcher tells before anything is started."""
+    m = t.launch('exit 0', *extra)
+    equal(m.wait_launcher(), 1, 'status of the launcher')
+    m.pid = m.launcher
+    return m.stderr.read_text()
+
+
+def test_refusals(t):
+    equal(refusal(t, '--log-driver', 'nosuch'), '[conmon:e]: No such log driver nosuch; there are: ' +
+          ', '.join(re.findall(r'^  ([a-z0-9-]+)', t.run('--log-driver', 'help')[1], re.M)) + '\n')
+    equal(refusal(t, '--log-driver', 'json-file:@/x', '--log-opt', 'max-size=big'),
+          "[conmon:e]: Log driver json-file: option max-size can't be 'big'; allowed: a size such as 100k, 10m or 1g, "
+          'at least 1\n')
+    equal(refusal(t, '--log-opt', 'json-file.max-size=1m'),
+          '[conmon:e]: --log-opt json-file.max-size=1m: log driver json-file is not in use\n')
+    equal(refusal(t, '--log-driver', 'json-file:@/none/x'),
+          f'[conmon:e]: Failed to open log file {t.dir}/none/x: No such file or directory\n')
+
+
+# Status
+
+
+def test_status_on_demand(t):
+    m = both(t, 'print one\\ntwo\\nthr\nwait @/go')
+    m.logged(b'thr')
+    m.control('3 0 0\n')
+    path = m.bundle / 'log-status.json'
+    wait_for(path.exists, 'the status file')
+    data = json.loads(path.read_text())
+    equal((data['version'], data['container'], data['ended']), (1, CID, False))
+    for sink in status(m, path).values():
+        equal((sink['in'], sink['out']), ({'records': 3, 'bytes': 11},) * 2)
+        equal((sink['state'], sink['errors']), ('ok', {'count': 0, 'last': None}))
+        adds_up(sink)
+    t.touch('go')
+    m.finish(0)
+    data = json.loads((m.persist / 'log-status.json').read_text())
+    equal((data['ended'], [sink['driver'] for sink in data['sinks']]), (True, ['k8s-file', 'json-file']))
+
+
+def test_status_without_persist_dir(t):
+    m = t.create('print x\\n', persist=False)
+    m.finish(0)
+    equal(status(m, m.bundle / 'log-status.json')[str(m.log)]['out']['bytes'], 2, 'bytes')
+
+
+# Failures. The matrix: what goes wrong with a second log, and what its status says at the end.
+
+
+def fifo(m):
+    path = m.root / 'fifo'
+    os.mkfifo(path)
+    return path
+
+
+def lines(records):
+    """How many lines they make: one that was read in two parts is two records."""
+    return content(records).count(b'\n')
+
+
+def survives(m, expected, started, limit=5.0):
+    """The container was not held up, its end is on record, and the ordinary file has everything."""
+    m.finish(0)
+    check(time.monotonic() - started < limit, f'it took {time.monotonic() - started:.1f} s')
+    equal(lines(m.records()), expected, 'lines in the ordinary file')
+
+
+def test_fifo_without_reader(t):
+    """L09: the caller is answered, the container runs, the loss is on record."""
+    m = t.monitor()
+    path, started = fifo(m), time.monotonic()
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', places=m)
+    survives(m, 20000, started)
+    sink = status(m)[str(path)]
+    equal(sink['out']['records'], 0, 'delivered')
+    equal(sink['errors']['last'], 'nobody reads it')
+    check(sink['dropped']['queue-full']['records'] > 15000, f'{sink}')
+    check(sink['dropped']['at-end']['records'] > 1000, f'{sink}')
+    adds_up(sink)
+
+
+def test_fifo_as_the_only_log(t):
+    """L09: the container's own log has no reader yet; it begins with the first record when there is one."""
+    m = t.monitor()
+    path = fifo(m)
+    t.create('print first\\n\nwait @/go\nprint second\\n', places=m, log=f'k8s-file:{path}')
+    with open(path, 'rb') as reader:
+        check(reader.readline().endswith(b' stdout F first\n'), 'the first record')
+        t.touch('go')
+        check(reader.readline().endswith(b' stdout F second\n'), 'the second record')
+        m.finish(0)
+        equal(reader.read(), b'', 'the end')
+
+
+def test_fifo_that_is_not_read(t):
+    """Opened by a reader that takes nothing."""
+    m = t.monitor()
+    path = fifo(m)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    started = time.monotonic()
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'drain-timeout=100ms', places=m)
+    m.finish(0)
+    check(time.monotonic() - started < 5, 'the end was late')
+    sink = status(m)[str(path)]
+    check(0 < sink['out']['records'] < 1000, f'{sink}')
+    adds_up(sink)
+    os.close(reader)
+
+
+def test_slow_reader_blocks_if_asked_to(t):
+    """mode=blocking: nothing is lost, the container waits."""
+    m = t.monitor()
+    path = fifo(m)
+    seen = []
+
+    def read():
+        with open(path, 'rb') as reader:
+            time.sleep(0.3)
+            seen.append(reader.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    started = time.monotonic()
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'mode=blocking', places=m)
+    m.finish(0)
+    thread.join()
+    equal(lines(parse(seen[0])), 20000, 'lines')
+    check(time.monotonic() - started > 0.25, 'the container did not wait')
+    equal(lines(m.records()), 20000, 'lines in the ordinary file')
+
+
+def test_reader_goes_away(t):
+    m = t.monitor()
+    path = fifo(m)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    t.create('print one\\n\nwait @/go\nfill 1 1000000 100', '--log-driver', f'k8s-file:{path}', places=m)
+    m.logged(b'one')
+    os.close(reader)
+    t.touch('go')
+    survives(m, 10001, time.monotonic())
+    sink = status(m)[str(path)]
+    check(sink['errors']['count'] > 0, f'{sink}')
+    adds_up(sink)
+
+
+def test_full_device(t):
+    started = time.monotonic()
+    m = t.create('fill 1 2000000 100', '--log-driver', 'k8s-file:/dev/full')
+    survives(m, 20000, started)
+    sink = status(m)['/dev/full']
+    equal((sink['out']['records'], sink['errors']['last']), (0, 'No space left on device'))
+    adds_up(sink)
+
+
+def small_disk(t, size):
+    """A file system of this size, seen by this test and its children only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    path = t.dir / 'disk'
+    path.mkdir()
+    check(libc.unshare(CLONE_NEWNS) == 0, f'unshare: {os.strerror(ctypes.get_errno())}')
+    check(libc.mount(None, b'/', None, MS_REC | MS_PRIVATE, None) == 0, 'no private mounts')
+    check(libc.mount(b'none', bytes(path), b'tmpfs', 0, f'size={size}'.encode()) == 0,
+          f'mount: {os.strerror(ctypes.get_errno())}')
+    t.stack.callback(libc.umount2, bytes(path), 2)
+    return path
+
+
+@needs_root
+def test_disk_full(t):
+    """L05: no torn record; when there is room again the log goes on with a line that says what is missing."""
+    disk = small_disk(t, '1m')
+    log, json_log = disk / 'ctr.log', disk / 'ctr.json'
+    m = t.create('fill 1 3000000 100\ntouch @/written\nwait @/go\nprint last\\n', '--log-driver',
+                 f'json-file:{json_log}', log=f'k8s-file:{log}')
+    t.exists('written')
+    m.control('3 0 0\n')
+    path = m.bundle / 'log-status.json'
+    wait_for(path.exists, 'the status file')
+    for sink in status(m, path).values():
+        equal((sink['state'], sink['errors']['last']), ('failing', 'No space left on device'))
+    before = [log.read_bytes(), json_log.read_bytes()]
+    os.rename(log, f'{log}.away')
+    os.rename(json_log, f'{json_log}.away')
+    for name in (log, json_log):
+        os.truncate(f'{name}.away', 0)
+    m.control('2 0 0\n')
+    t.touch('go')
+    m.finish(0)
+    for name, old, reader in ((log, before[0], parse), (json_log, before[1], parse_json)):
+        first = reader(old[:old.rfind(b'\n') + 1])
+        later = reader(name.read_bytes())
+        equal(later[-1].content, b'last')
+        lost = [int(record.content.split()[1]) for record in later if record.stream == 'stderr']
+        check(len(lost) == 1 and lost[0] > 1000, f'announcements: {lost}')
+        sink = status(m)[str(name)]
+        equal(lost[0], sink['dropped']['queue-full']['records'], 'announced losses')
+        check(abs(lines(first + later) - 1 + lost[0] - 30000) < 100, f'{lines(first + later)} lines, lost {lost[0]}')
+        adds_up(sink)
+
+
+@needs_root
+def test_disk_without_room_for_a_new_file(t):
+    """Rotation that fails costs a retry, and no record that fits into the queue."""
+    disk = small_disk(t, '1m,nr_inodes=4')
+    log, blockers = disk / 'ctr.log', [disk / 'one', disk / 'two']
+    for blocker in blockers:
+        blocker.touch()
+    m = t.create('fill 1 1900 100\ntouch @/written\nwait @/go', '--log-size-max', 1500, '--log-opt',
+                 'k8s-file.max-file=2', log=f'k8s-file:{log}')
+    t.exists('written')
+    m.control('3 0 0\n')
+    wait_for((m.bundle / 'log-status.json').exists, 'the status file')
+    equal(status(m, m.bundle / 'log-status.json')[str(log)]['errors']['last'], 'No space left on device')
+    equal(len(parse(log.read_bytes())), 10, 'records that had room')
+    for blocker in blockers:
+        blocker.unlink()
+    old = disk / 'ctr.log.1'
+    wait_for(old.exists, 'the rotation')
+    t.touch('go')
+    m.finish(0)
+    equal(len(parse(old.read_bytes())) + len(parse(log.read_bytes())), 19, 'records')
+    equal(status(m)[str(log)]['out']['bytes'], 1900, 'bytes')
+
+
+def test_a_directory_that_goes_away(t):
+    m = t.monitor()
+    directory = m.root / 'logs'
+    directory.mkdir()
+    log = directory / 'ctr.log'
+    t.create('fill 1 300 100\nwait @/go\nfill 1 300 100\nwait @/again\nprint last\\n', '--log-opt', 'k8s-file.max-size=440',
+             '--log-opt', 'k8s-file.max-file=2', places=m, log=f'k8s-file:{log}')
+    wait_for(lambda: log.exists() and log.stat().st_size > 400, 'the first records')
+    log.unlink()
+    directory.rmdir()
+    t.touch('go')
+    m.control('3 0 0\n')
+    wait_for((m.bundle / 'log-status.json').exists, 'the status file')
+    directory.mkdir()
+    wait_for(log.exists, 'the new file')
+    t.touch('again')
+    m.finish(0)
+    equal(parse(log.read_bytes())[-1].content, b'last')
+    adds_up(status(m)[str(log)])
+
+
+if __name__ == '__main__':
+    main()
