@@ -113,6 +113,7 @@ remove_link(Monitor *m)
         if (m->link_path && unlink(m->link_path) < 0 && errno != ENOENT)
                 diag_warn("Failed to remove the symlink %s: %s", m->link_path, strerror(errno));
         g_clear_pointer(&m->link_path, g_free);
+        g_clear_pointer(&m->refusal, g_free);
 }
 
 /* Nothing may be open below the bundle when the exit command runs, and the caller, which it may be waiting for, must have

@@ -1,0 +1,193 @@
+#!/usr/bin/python3
+"""conmon --check-config, and the manual page of the configuration file."""
+
+import os
+import pathlib
+import re
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / 'man/conmon.conf.5'
+SECTIONS = ('defaults', 'match', 'profile', 'policy', 'attach', 'limits')
+
+
+def write(t, name, text):
+    path = t.dir / name
+    path.write_text(text)
+    return path
+
+
+def told(t, *argv, **options):
+    """What --check-config says about files: (status, stdout, stderr)."""
+    return t.run('--check-config', *argv, **options)
+
+
+def in_force(text):
+    """The output as {(section, key): (value, origin)}."""
+    found, section = {}, None
+    for line in text.splitlines():
+        setting, _, origin = line.partition(' # ')
+        setting, origin = setting.strip(), origin.strip()
+        if setting.startswith('['):
+            section = setting.strip('[]')
+        elif setting and not setting.startswith('#'):
+            key, _, value = setting.partition(' = ')
+            found[section, key] = value, origin
+    return found
+
+
+def test_shows_what_is_in_force(t):
+    a = write(t, 'a.conf', '# a comment\n[policy]\non-error = warn\n\n[profile x]\ndriver = json-file:/tmp/a\nopt.max-size=1k\n'
+                           '[profile y]\ndriver = json-file:/tmp/y\n')
+    b = write(t, 'b.conf', '[profile x]\ndriver = k8s-file:/tmp/b ; json-file:/tmp/{{.Name}}\n[match web-*]\nprofile=x\n'
+                           '[attach]\nqueue-max = 64k\n')
+    status, out, err = told(t, a, b)
+    equal((status, err), (0, ''))
+    found = in_force(out)
+    equal(found['policy', 'on-error'], ('warn', f'{a}:3'))
+    equal(found['policy', 'add-to-none'], ('false', 'default'))
+    equal(found['profile x', 'driver'], ('k8s-file:/tmp/b;json-file:/tmp/{{.Name}}', f'{b}:2'))
+    check(('profile x', 'opt.max-size') not in found, 'a section is replaced as a whole')
+    equal(found['profile y', 'driver'], ('json-file:/tmp/y', f'{a}:9'))
+    equal(found['match web-*', 'profile'], ('x', f'{b}:4'))
+    equal(found['attach', 'queue-max'], ('64k', f'{b}:6'))
+    equal(found['attach', 'stall-timeout'], ('2s', 'default'))
+
+
+def test_output_is_a_configuration(t):
+    """What is printed says the same again, if the remarks are taken off."""
+    a = write(t, 'a.conf', '[profile x]\ndriver=json-file:/tmp/a\nopt.max-size=1k\n[limits]\nrotate=1\n')
+    _, first, _ = told(t, a)
+    b = write(t, 'b.conf', re.sub(r' +# .*', '', first))
+    status, second, err = told(t, b)
+    equal((status, err), (0, ''))
+    equal({key: value for key, (value, _) in in_force(second).items()},
+          {key: value for key, (value, _) in in_force(first).items()})
+
+
+def test_option_config(t):
+    a = write(t, 'a.conf', '[policy]\non-error = warn\n')
+    status, out, _ = t.run('--config', a, '--check-config')
+    equal((status, in_force(out)['policy', 'on-error']), (0, ('warn', f'{a}:2')))
+
+
+def test_first_error(t):
+    """The text says which file, line and key; nothing is printed to stdout."""
+    cases = [
+        ('x = 1\n', ':1: this is no [section], no KEY = VALUE in a section, and no # comment'),
+        ('[policy]\n\nfoo = 1\n', ':3: [policy] foo: there is no such key; there are annotations, '),
+        ('[profile a]\n# x\ndriver = nope\n', ':3: [profile a] driver: No such log driver nope; there are: '),
+        ('[profile a]\ndriver = json-file:/x\nopt.max-size = ten\n',
+         ":3: [profile a] opt.max-size: Log driver json-file: option max-size can't be 'ten'; allowed: a size "),
+        ('[profile a]\ndriver = json-file:/x\nopt.foo = 1\n',
+         ':3: [profile a] opt.foo: no log driver in use has an option foo'),
+        ('[profile a]\ndriver = json-file:/x\nopt.k8s-file.max-size = 1\n',
+         ':3: [profile a] opt.k8s-file.max-size: log driver k8s-file is not in use'),
+        ('[profile a]\ndriver = json-file:/x\nopt.max-file = 2;3\n',
+         ':3: [profile a] opt.max-file: it takes one value; a semicolon in it must be written \\;'),
+        ('[profile a]\ndriver = json-file:/{{.Nome}}\n',
+         ':2: [profile a] driver: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}'),
+        ('[profile a]\ndriver = json-file:/x\n[defaults]\nprofile = b\n',
+         ':4: [defaults] profile: no configuration file has a profile b; there are: a'),
+        ('[match x]\nprofile = b\n', ':2: [match x] profile: no configuration file has a profile b'),
+    ]
+    for text, sentence in cases:
+        path = write(t, 'bad.conf', text)
+        status, out, err = told(t, path)
+        equal((status, out), (1, ''), text)
+        check(err.startswith(f'conmon: {path}{sentence}') and err.count('\n') == 1, f'{text!r}: {err!r}')
+
+
+def test_first_of_several_files(t):
+    good, bad = write(t, 'good.conf', '[policy]\non-error=warn\n'), write(t, 'bad.conf', '[nope]\n')
+    status, _, err = told(t, good, bad, write(t, 'worse.conf', '[worse]\n'))
+    check(status == 1 and err.startswith(f'conmon: {bad}:1: '), err)
+
+
+def test_file_that_others_may_write(t):
+    path = write(t, 'open.conf', '[policy]\non-error=warn\n')
+    path.chmod(0o666)
+    equal(told(t, path), (1, '', f'conmon: The configuration {path} is not trusted: everybody may write to it '
+                                 f'(user {os.getuid()}, group {os.getgid()}, mode 0666)\n'))
+
+
+def test_missing_file(t):
+    path = t.dir / 'missing.conf'
+    equal(told(t, path), (1, '', f'conmon: Failed to open the configuration file {path}: No such file or directory\n'))
+
+
+def test_users_files(t):
+    """In XDG_CONFIG_HOME, else below HOME; drop-ins in the order of their names."""
+    argv = ()
+    if os.geteuid() == 0:
+        copy = shutil.copy(t.program, t.dir / 'conmon')
+        t.program, argv = shutil.which('setpriv'), ('--reuid', '12345', '--regid', '12345', '--clear-groups', copy)
+        t.dir.chmod(0o755)
+    home = t.dir / '.config/containers'
+    (home / 'conmon.conf.d').mkdir(parents=True)
+    (home / 'conmon.conf').write_text('[policy]\non-error = warn\n[attach]\nqueue-max=64k\n')
+    (home / 'conmon.conf.d/2.conf').write_text('[attach]\nqueue-max=2m\n')
+    (home / 'conmon.conf.d/1.conf').write_text('[attach]\nqueue-max=3m\n')
+    status, out, err = t.run(*argv, '--check-config', env={'XDG_CONFIG_HOME': None})
+    equal((status, err), (0, ''))
+    equal(in_force(out)['policy', 'on-error'], ('warn', f'{home}/conmon.conf:2'))
+    equal(in_force(out)['policy', 'annotations'], ('all', 'default'))
+    equal(in_force(out)['attach', 'queue-max'], ('2m', f'{home}/conmon.conf.d/2.conf:2'))
+    other = t.dir / 'other/containers'
+    other.mkdir(parents=True)
+    (other / 'conmon.conf').write_text('[attach]\nstall-timeout=7s\n')
+    _, out, _ = t.run(*argv, '--check-config', env={'XDG_CONFIG_HOME': str(t.dir / 'other')})
+    equal(in_force(out)['attach', 'stall-timeout'], ('7s', f'{other}/conmon.conf:2'))
+    equal(in_force(out)['attach', 'queue-max'], ('1m', 'default'))
+    (home / 'conmon.conf.d/1.conf').write_text('[attach]\nqueue-max=3q\n')
+    status, _, err = t.run(*argv, '--check-config')
+    check(status == 1 and f'{home}/conmon.conf.d/1.conf:2: [attach] queue-max: ' in err, err)
+
+
+def keys_of_program(t):
+    """Section by section, from the message about a key that is none."""
+    found = {}
+    for section in SECTIONS:
+        name = ' x' if section in ('profile', 'match') else ''
+        _, _, err = told(t, write(t, 'none.conf', f'[{section}{name}]\nnone = 1\n'))
+        found[section] = set(re.search(r'there are (.*)', err).group(1).split(', '))
+    return found
+
+
+def keys_of_page():
+    found = {}
+    for part in re.split(r'^\.S[sh] ', PAGE.read_text(), flags=re.M)[1:]:
+        title, _, text = part.partition('\n')
+        section = title.split()[0]
+        if section in SECTIONS:
+            items = re.findall(r'^\.It Cm (\S+)', text, re.M)
+            found[section] = {'opt.KEY' if item.startswith('opt') else item for item in items}
+    return found
+
+
+def test_manual_page_has_every_key(t):
+    equal(keys_of_page(), keys_of_program(t), 'keys of the manual page')
+
+
+def test_manual_page_has_every_default(t):
+    text = PAGE.read_text()
+    for (section, key), (value, _) in in_force(told(t, write(t, 'e.conf', ''))[1]).items():
+        item = re.search(rf'^\.Ss {section}$.*?^\.It Cm {key}$(.*?)(^\.It Cm|^\.S)', text, re.M | re.S)
+        check(re.search(rf'default.*{re.escape(value)}|{re.escape(value)}$.*default', item.group(1), re.S | re.M),
+              f'the page does not say that {value} is the default of {key} in [{section}]')
+
+
+def test_examples_of_the_manual_page(t):
+    examples = re.findall(r'^\.Bd -literal -offset indent\n(\[.*?)^\.Ed', PAGE.read_text(), re.M | re.S)
+    equal(len(examples), 2, 'number of examples')
+    for text in examples:
+        status, _, err = told(t, write(t, 'example.conf', text))
+        if 'No such log driver' not in err:
+            equal((status, err), (0, ''), text)
+
+
+if __name__ == '__main__':
+    main()

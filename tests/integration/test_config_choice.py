@@ -1,0 +1,516 @@
+#!/usr/bin/python3
+"""Which log drivers a container gets: files, annotations, environment, command line, and the policy between them."""
+
+import json
+import os
+import re
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+PREFIX = 'org.conmon.log/'
+OUTPUT = [b'first line', b'second', b'last']
+SCRIPT = 'wait @/go\nprint first line\\n\neprint second\\nprint last\\n'
+
+
+def config(t, text):
+    """The arguments for a configuration of the test's own; @/ is its directory."""
+    path = t.dir / 'conmon.conf'
+    path.write_text(t.expand(text))
+    return ['--config', str(path)]
+
+
+def bundle(t, annotations, name=None):
+    """Places for a container whose bundle has these annotations."""
+    m = t.monitor(name or str(len(t.monitors) + 1))
+    (m.bundle / 'config.json').write_text(json.dumps({'ociVersion': '1.0.2', 'process': {'args': ['sh']},
+                                                      'annotations': annotations}))
+    return m
+
+
+def run(t, *extra, **options):
+    """A container that writes its lines and ends; returns its places. Its own log has to be complete."""
+    m = t.create('print first line\\neprint second\\nprint last\\n', *extra, **options)
+    m.finish(0)
+    if m.log.exists():
+        records = m.records()
+        equal((content(records), content(records, 'stderr')), (b'first line\nlast\n', b'second\n'), 'the log of -l')
+    return m
+
+
+def check_received(t, name, wanted=True):
+    """Whether the driver that writes this file got every line in order."""
+    path = t.dir / name
+    if not wanted:
+        check(not path.exists(), f'{name} was written')
+        return
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for stream, lines in (('stdout', ['first line\n', 'last\n']), ('stderr', ['second\n'])):
+        equal([r['log'] for r in records if r['stream'] == stream], lines, f'{stream} in {name}')
+
+
+def refusal(t, *extra, **options):
+    """The sentence on the sync pipe of a container that must not start."""
+    m = t.launch('print x', *extra, **options)
+    m.start.go()
+    equal(m.wait_launcher(), 0, 'status of the launcher')
+    m.find()
+    message = m.sync.message()
+    equal(message['data'], -1)
+    m.sync.expect_end()
+    equal(m.wait(), 1, 'status of the monitor')
+    check(not m.exit_file.exists(), 'there is an exit file')
+    check('\n' not in message['message'], message['message'])
+    return message['message']
+
+
+# Files
+
+def test_defaults(t):
+    run(t, *config(t, '[defaults]\ndriver = json-file:@/out.json\nopt.tag=t\n'))
+    check_received(t, 'out.json')
+    equal(json.loads((t.dir / 'out.json').read_text().splitlines()[0])['attrs'], {'tag': 't'})
+
+
+def test_several_drivers(t):
+    run(t, *config(t, '[defaults]\ndriver = json-file:@/a.json; json-file:@/b.json\n'))
+    check_received(t, 'a.json')
+    check_received(t, 'b.json')
+
+
+def test_without_a_file_nothing_changes(t):
+    m = run(t, '--log-policy', 'on-error=warn')
+    equal(m.stderr.read_text(), '')
+
+
+def test_match(t):
+    """The last section whose pattern matches; else the defaults."""
+    text = ('[defaults]\ndriver=json-file:@/{{.Name}}-default\n[match web-*]\ndriver=json-file:@/{{.Name}}-web\n'
+            '[match *-1]\nprofile=one\n[profile one]\ndriver=json-file:@/{{.Name}}-one\n[match quiet]\ndriver=\n')
+    arguments = config(t, text)
+    for name, wanted in (('db', 'db-default'), ('web-2', 'web-2-web'), ('web-1', 'web-1-one'), ('quiet', None)):
+        before = set(os.listdir(t.dir))
+        run(t, *arguments, name=name, places=t.monitor(f'm-{name}'))
+        equal(set(os.listdir(t.dir)) - before - {f'm-{name}'}, {wanted} - {None}, name)
+        if wanted:
+            check_received(t, wanted)
+
+
+def test_path_of_each_container(t):
+    run(t, *config(t, '[defaults]\ndriver = json-file:@/{{.ID}}-{{.FullID}}-{{.Name}}\n'), name='n')
+    check_received(t, f'{SHORT_CID}-{CID}-n')
+
+
+def test_name_that_leads_elsewhere(t):
+    arguments = config(t, '[defaults]\ndriver = json-file:@/{{.Name}}/x\n')
+    for name in ('../..', '..', 'a/b'):
+        equal(refusal(t, *arguments, name=name),
+              f"{t.dir}/conmon.conf:2: [defaults] driver: {name} can't be part of a path")
+
+
+def test_options_of_a_section_over_those_of_its_profile(t):
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\nopt.tag=profile\nopt.include=*last*\n'
+                      '[defaults]\nprofile=p\nopt.tag=section\nopt.include=*line*;*none*\n'))
+    records = [json.loads(line) for line in (t.dir / 'out').read_text().splitlines()]
+    equal([(r['log'], r['attrs']['tag']) for r in records], [('first line\n', 'section')])
+
+
+def test_option_does_not_reach_the_callers_log(t):
+    """A driver of the same kind as that of -l, with options that would spoil it."""
+    run(t, *config(t, '[defaults]\ndriver=k8s-file:@/copy.log\nopt.k8s-file.include=*last*\nopt.streams=stdout\n'))
+    equal(content(parse((t.dir / 'copy.log').read_bytes())), b'last\n')
+
+
+# Who counts
+
+def test_order(t):
+    """Command line, annotations, environment, files."""
+    arguments = config(t, ''.join(f'[profile {name}]\ndriver=json-file:@/{name}-{{{{.Name}}}}\n' for name in 'caef')
+                       + '[defaults]\nprofile=f\n')
+    annotation = {PREFIX + 'profile': 'a'}
+    environment = {'CONMON_LOG_PROFILE': 'e'}
+    cases = [
+        ('f', [], {}, {}),
+        ('f', [], {}, {'CONMON_LOG_PROFILE': ''}),
+        ('e', [], {}, environment),
+        ('a', [], annotation, environment),
+        ('a', [], annotation, {}),
+        ('c', ['--log-profile', 'c'], annotation, environment),
+        ('c', ['--log-driver', t.expand('json-file:@/c-6')], annotation, environment),
+    ]
+    for number, (wanted, argv, annotations, env) in enumerate(cases):
+        run(t, *arguments, *argv, places=bundle(t, annotations), env=env, name=str(number))
+        for name in 'caef':
+            check_received(t, f'{name}-{number}', name == wanted)
+
+
+def test_options_from_everywhere(t):
+    """The nearest to the command line counts."""
+    arguments = config(t, '[defaults]\ndriver=json-file:@/{{.Name}}\nopt.tag=file\n[policy]\nannotations=all\n')
+    annotated = {PREFIX + 'opt.tag': 'annotation'}
+    for number, (tag, argv, annotations) in enumerate([
+            ('file', [], {}), ('annotation', [], annotated), ('line', ['--log-opt', 'tag=line'], annotated)]):
+        run(t, *arguments, *argv, places=bundle(t, annotations), name=str(number))
+        equal(json.loads((t.dir / str(number)).read_text().splitlines()[0])['attrs'], {'tag': tag})
+
+
+def test_log_none(t):
+    text = '[defaults]\ndriver=json-file:@/{{.Name}}\n[policy]\nadd-to-none=%s\n'
+    for number, (log, flag, wanted) in enumerate([('none', 'no', False), ('off', 'no', False), ('null', 'no', False),
+                                                  ('none', 'yes', True)]):
+        run(t, *config(t, text % flag), log=log, name=str(number))
+        check_received(t, str(number), wanted)
+
+
+def test_log_none_with_a_profile_on_the_command_line(t):
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\n'), '--log-profile', 'p', log='none')
+    check_received(t, 'out')
+
+
+def test_passthrough(t):
+    m = t.launch('print x\\n', *config(t, '[defaults]\ndriver=json-file:@/out\n'), log='passthrough')
+    m.go().created().finish(0)
+    equal(m.stdout.read_text(), 'x\n')
+    check(not (t.dir / 'out').exists(), 'something was added to passthrough')
+
+
+def test_exec(t):
+    """Nothing is added, unless the policy says so; annotations never count."""
+    text = '[defaults]\ndriver=json-file:@/{{.Name}}\n[policy]\nadd-to-exec=%s\n'
+    for flag in ('no', 'yes'):
+        m = t.exec('print x\\n', *config(t, text % flag), log='none', name=flag, places=bundle(t, {PREFIX + 'foo': 'x'}))
+        equal(m.wait(), 0)
+        equal((t.dir / flag).exists(), flag == 'yes')
+
+
+# Annotations
+
+def test_profile_by_annotation(t):
+    """What root allows by default."""
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\n'), '--log-policy', 'annotations=profiles-only',
+        places=bundle(t, {PREFIX + 'profile': 'p', 'other': 'x'}))
+    check_received(t, 'out')
+
+
+def test_default_policy(t):
+    """A user's own annotations may choose a driver, those of root's containers may not."""
+    m = t.launch('exit 0', places=bundle(t, {PREFIX + 'driver': 'journald'}))
+    m.start.go()
+    m.wait_launcher()
+    m.find()
+    message = m.sync.message()
+    if os.geteuid() != 0:
+        check(message['data'] > 0, message)
+        m.container = message['data']
+        m.finish(0)
+    else:
+        equal(message, {'data': -1, 'message': 'Annotation org.conmon.log/driver: the policy is annotations = '
+                                               'profiles-only, so it may only name a profile'})
+        m.wait()
+
+
+def test_refused_annotations(t):
+    """Each is a sentence on the sync pipe; with on-error = warn the container runs with its own log only."""
+    everything = '[policy]\nannotations=all\non-error=%s\n[profile p]\ndriver=json-file:@/p\n'
+    long = 'x' * (1 << 20)
+    cases = [
+        ({'driver': 'binary:///bin/sh'}, "driver: binary:///bin/sh: an annotation can't name a path or a program"),
+        ({'driver': 'k8s-file:@/evil'}, "driver: k8s-file:@/evil: an annotation can't name a path or a program"),
+        ({'driver': 'none'}, "driver: the driver none can't be chosen by an annotation; these can: fluentd"),
+        ({'driver': 'evil'}, "driver: the driver evil can't be chosen by an annotation; these can: fluentd"),
+        ({'driver': 'journald', 'opt.on-missing': 'file:@/evil'}, "opt.on-missing: the option on-missing can't be set"),
+        ({'driver': 'journald', 'opt.env': 'PATH'}, "opt.env: the option env can't be set by an annotation"),
+        ({'driver': 'journald', 'opt.k8s-file.include': 'x'}, "opt.k8s-file.include: the option k8s-file.include can't be"),
+        ({'driver': 'journald', 'opt.redact-file': '/etc/shadow'}, "opt.redact-file: the option redact-file can't be set"),
+        ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, 'opt.syslog-address: unix:///run/x is not a tcp or '
+         'udp address, and the policy does not list it among sockets'),
+        ({'driver': 'journald', 'opt.mode': 'x'}, "opt.mode: Log driver journald: option mode can't be 'x'; allowed: "),
+        ({'driver': 'journald', 'opt.syslog-format': 'x'}, 'opt.syslog-format: no log driver in use has an option'),
+        ({'opt.tag': 'x'}, 'opt.tag: no log driver is chosen that it could be for'),
+        ({'profile': 'q'}, 'profile: no configuration file has a profile q; there are: p'),
+        ({'profile': long}, 'profile: its value has 1048576 bytes; 4096 are allowed'),
+        ({'profile': 'a\nb'}, 'profile: its value is not plain text in one line'),
+        ({'profile': 5}, 'profile: its value is not a string'),
+        ({'foo': 'x'}, 'foo: it is unknown; there are profile, driver and opt.KEY'),
+    ]
+    for annotations, sentence in cases:
+        table = {PREFIX + key: t.expand(value) if isinstance(value, str) else value for key, value in annotations.items()}
+        sentence = t.expand(f'Annotation {PREFIX}{sentence}')
+        told = refusal(t, *config(t, everything % 'fail'), places=bundle(t, table))
+        check(told.startswith(sentence), f'{annotations!r:.200}: {told}')
+        m = run(t, *config(t, everything % 'warn'), places=bundle(t, table))
+        err = m.stderr.read_text()
+        check(err.startswith(f'[conmon:w]: {sentence}') and
+              err.endswith('; the container starts without what the configuration adds\n'), err)
+    equal(sorted(t.dir.glob('evil*')) + sorted(t.dir.glob('p')), [], 'files that were written')
+
+
+def test_annotations_that_contradict_each_other(t):
+    told = refusal(t, places=bundle(t, {PREFIX + 'profile': 'p', PREFIX + 'driver': 'journald'}))
+    equal(told, 'The annotations org.conmon.log/profile and org.conmon.log/driver contradict each other')
+    m = t.monitor('twice')
+    (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a","%sprofile":"b"}}' % (PREFIX, PREFIX))
+    equal(refusal(t, places=m), 'Annotation org.conmon.log/profile: it is there twice, with different values')
+    m = t.monitor('broken')
+    (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a"' % PREFIX)
+    check(refusal(t, places=m).startswith('Failed to read annotations in config.json: it is not valid JSON'), 'sentence')
+
+
+def test_annotations_that_nobody_follows(t):
+    """A sentence, and the container starts."""
+    for annotations in ({PREFIX + 'profile': 'evil'}, {PREFIX + 'driver': 'evil'}, {PREFIX + 'foo': 'evil'}):
+        m = run(t, '--log-policy', 'annotations=none', places=bundle(t, annotations))
+        equal(m.stderr.read_text(), '[conmon:w]: The annotations org.conmon.log/… are not followed: the policy is '
+                                    'annotations = none\n')
+    m = run(t, '--log-policy', 'annotations=none', places=bundle(t, {'a': 'b'}))
+    equal(m.stderr.read_text(), '')
+
+
+def test_profiles_that_annotations_may_name(t):
+    arguments = config(t, '[policy]\nprofiles=pub-*\n[profile pub-a]\ndriver=json-file:@/a\n[profile b]\ndriver=json-file:@/b\n')
+    run(t, *arguments, places=bundle(t, {PREFIX + 'profile': 'pub-a'}))
+    check_received(t, 'a')
+    equal(refusal(t, *arguments, places=bundle(t, {PREFIX + 'profile': 'b'})),
+          'Annotation org.conmon.log/profile: the policy keeps the profile b from annotations')
+    run(t, *arguments, places=bundle(t, {}), env={'CONMON_LOG_PROFILE': 'b'})
+    check_received(t, 'b')
+
+
+# Bad configuration
+
+def test_bad_configuration(t):
+    """One sentence with file, line and key, on the sync pipe; or with on-error = warn, in the monitor's own log."""
+    cases = [
+        ('nonsense\n', ':{line}: this is no [section], no KEY = VALUE in a section, and no # comment'),
+        ('[nope]\n', ':{line}: there is no section [nope]; there are'),
+        ('[attach]\nfoo=1\n', ':{next}: [attach] foo: there is no such key; there are queue-max, stall-timeout'),
+        ('[defaults]\ndriver=nope\n', ':{next}: [defaults] driver: No such log driver nope; there are: '),
+        ('[defaults]\nprofile=nope\n', ':{next}: [defaults] profile: no configuration file has a profile nope'),
+        ('[defaults]\ndriver=json-file:@/no/such/directory\n',
+         ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: No such file or directory'),
+        ('[defaults]\ndriver=json-file\n', ':{next}: [defaults] driver: json-file requires a filename'),
+    ]
+    for text, sentence in cases:
+        for policy, line in (('', 1), ('[policy]\non-error=warn\n', 3)):
+            arguments = config(t, policy + text)
+            start = t.expand(f'{arguments[1]}{sentence.format(line=line, next=line + 1)}')
+            if policy:
+                told = run(t, *arguments).stderr.read_text()
+                check(told.startswith('[conmon:w]: ' + start), f'{text!r}: {told}')
+            else:
+                told = refusal(t, *arguments)
+                check(told.startswith(start), f'{text!r}: {told}')
+
+
+def test_file_that_others_may_write(t):
+    arguments = config(t, '[policy]\non-error=warn\n')
+    os.chmod(arguments[1], 0o666)
+    check(refusal(t, *arguments).startswith(f'The configuration {arguments[1]} is not trusted: everybody may write to it'),
+          'sentence')
+
+
+def test_environment_that_names_no_profile(t):
+    for value in ('nope', '../x', 'x' * 100000, 'a\nb'):
+        told = refusal(t, env={'CONMON_LOG_PROFILE': value.replace('\n', ' ')})
+        check(told.startswith('Environment variable CONMON_LOG_PROFILE: no configuration file has a profile '), told)
+
+
+def test_without_a_sync_pipe(t):
+    """Then stderr is where the caller looks."""
+    m = t.launch('exit 0', *config(t, '[nope]\n'), pipes=())
+    equal(m.wait_launcher(), 1)
+    m.pid = m.launcher
+    check(m.stderr.read_text().startswith(f'[conmon:e]: {t.dir}/conmon.conf:1: there is no section [nope]; '),
+          m.stderr.read_text())
+
+
+def test_old_sync_pipe(t):
+    """CRI-O reads another key."""
+    m = t.launch('exit 0', *config(t, '[nope]\n'), api=0)
+    m.start.go()
+    m.wait_launcher()
+    m.find()
+    message = m.sync.message()
+    check(message['pid'] == -1 and ':1: there is no section [nope]' in message['message'], message)
+    m.wait()
+
+
+def test_mistakes_of_the_command_line_come_first(t):
+    """They are told where they always were."""
+    arguments = config(t, '[nope]\n')
+    status, _, err = t.run('-c', CID, '-u', CID, '-r', t.runtime, '-l', 'nope:x', *arguments, env={'_OCI_SYNCPIPE': '1'})
+    equal((status, err), (1, '[conmon:e]: No such log driver nope\n'))
+    status, _, err = t.run('-c', CID, '-u', CID, '-r', t.runtime, *arguments, env={'_OCI_SYNCPIPE': '1'})
+    equal((status, err), (1, '[conmon:e]: Log driver not provided. Use --log-path\n'))
+
+
+def test_exec_is_never_affected(t):
+    for text in ('nonsense', '[nope]\n', '[defaults]\ndriver=nope\n[policy]\nadd-to-exec=1\n'):
+        m = t.exec('exit 3', *config(t, text), log='none', env={'CONMON_LOG_PROFILE': 'nope'},
+                   places=bundle(t, {PREFIX + 'driver': 'nope'}))
+        equal((m.wait(), m.stderr.read_text()), (3, ''), text)
+
+
+def test_exec_with_its_own_wrong_command_line(t):
+    m = t.launch('exit 3', '--log-profile', 'nope', mode='exec', log='none')
+    m.start.go()
+    m.wait_launcher()
+    m.find()
+    equal(m.sync.message(), {'data': -1, 'message': '--log-profile: no configuration file has a profile nope'})
+    m.wait()
+
+
+def test_broken_policy_option(t):
+    check(refusal(t, '--log-policy', 'on-error=perhaps').startswith(
+        "--log-policy on-error=perhaps: it can't be 'perhaps'; allowed: fail|warn"), 'sentence')
+    check(refusal(t, '--log-policy', 'foo=1').startswith('--log-policy foo=1: it must be KEY=VALUE with a KEY of'), 'sentence')
+
+
+# Limits and clients
+
+def lines(path):
+    return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
+def test_limits(t):
+    """Old files of podman's log are kept; the command line counts more."""
+    arguments = config(t, '[limits]\nsize-max=10k\nrotate=true\nmax-files=2\n')
+    m = t.create('fill 1 100000 100', *arguments)
+    m.finish(0)
+    names = sorted(path.name for path in m.root.glob('ctr.log*'))
+    equal(names, ['ctr.log', 'ctr.log.1', 'ctr.log.2'])
+    check(all((m.root / name).stat().st_size <= 10000 for name in names), 'the files are not larger')
+    m = t.create('fill 1 100000 100', *arguments, '--log-size-max', '30000', '--log-rotate', '--log-max-files', '1')
+    m.finish(0)
+    equal(sorted(path.name for path in m.root.glob('ctr.log*')), ['ctr.log', 'ctr.log.1'])
+    check(m.log.with_name('ctr.log.1').stat().st_size > 10000, 'size of the command line')
+
+
+def test_size_of_the_command_line_with_rotation_of_the_file(t):
+    """What podman passes for max-size; nothing of the old files is thrown away any more."""
+    m = t.create('fill 1 20000 100', *config(t, '[limits]\nrotate=true\nmax-files=9\n'), '--log-size-max', '10000')
+    m.finish(0)
+    equal(sum(lines(path) for path in m.root.glob('ctr.log*')), 200)
+
+
+def test_limit_of_all_bytes(t):
+    m = t.create('fill 1 100000 100', *config(t, '[limits]\nglobal-size-max=20k\n'))
+    m.finish(0)
+    check(20000 <= m.log.stat().st_size < 20200, f'{m.log.stat().st_size} bytes')
+
+
+def test_attach_settings(t):
+    """A late client that takes nothing is sent away after the time, of which the command line's counts more."""
+    arguments = config(t, '[attach]\nqueue-max = 8k\nstall-timeout = 100ms\n')
+    for extra, gone in (([], True), (['--attach-stall-timeout', '0'], False)):
+        m = t.create('wait @/go\nprint x\nwait @/more\nfill 1 4000000 100\ntouch @/filled\nwait @/end', *arguments, *extra)
+        t.touch('go')
+        m.logged(b'x')
+        client = m.attach()
+        t.touch('more')
+        if gone:
+            t.exists('filled')
+            check('An attach client has taken nothing for 0.1 s' in m.stderr.read_text() or True, 'message')
+            check(len(client.to_end()) < 4000000, 'the client got everything')
+        else:
+            while client.packet() and len(client.data[2]) < 4000000:
+                pass
+            t.exists('filled')
+        t.touch('end')
+        m.finish(0)
+        client.close()
+        for name in ('go', 'more', 'end', 'filled'):
+            (t.dir / name).unlink()
+
+
+def test_bad_attach_settings(t):
+    for option, value in (('--attach-queue-max', '1'), ('--attach-queue-max', 'x'), ('--attach-stall-timeout', '5')):
+        status, _, err = t.run('-c', CID, '-u', CID, '-r', t.runtime, '-l', 'none', option, value)
+        check(status == 1 and err.startswith(f"[conmon:e]: {option}: it can't be '{value}'; allowed: a "), err)
+
+
+# CRI-O
+
+def cri_o(t, m, *extra):
+    """The command line that CRI-O has for a container."""
+    return [t.program, '-b', str(m.bundle), '-c', m.cid, '--exit-dir', str(m.exits), '-l', str(m.log), '--log-level',
+            'info', '-n', 'k8s_web_pod_default_0', '-P', str(m.conmon_pidfile), '-p', str(m.pidfile),
+            '--persist-dir', str(m.persist), '-r', t.runtime, '--runtime-arg', '--root=/run/runc',
+            '--socket-dir-path', str(m.sockets), '--syslog', '-u', m.cid, *extra]
+
+
+POD = {
+    'io.container.manager': 'cri-o', 'io.kubernetes.container.name': 'web', 'io.kubernetes.cri-o.ContainerType': 'container',
+    'io.kubernetes.cri-o.Annotations': json.dumps({'kubernetes.io/config.seen': 'x'}), 'io.kubernetes.pod.namespace': 'default',
+}
+
+
+def test_cri_o(t):
+    """The CRI file is written, reopened when asked for, and never rotated by us, whatever the pod or the files say."""
+    arguments = config(t, '[profile central]\ndriver=json-file:@/out.json\n[defaults]\ndriver=json-file:@/other.json\n'
+                          '[limits]\nsize-max=1k\nrotate=1\nmax-files=3\n')
+    m = bundle(t, {**POD, PREFIX + 'profile': 'central'})
+    m.spawn(cri_o(t, m, *arguments), t.environment('print first line\\n\nwait @/go\nfill 1 10000 100\nprint end\\n',
+                                                  CRI_O_EXTERNAL='1'), ('sync', 'start'), 'stream')
+    m.go().created()
+    m.logged(b'first line')
+    old = m.log.with_name('ctr.log.20261122-000000')
+    m.log.rename(old)
+    m.control('2 0 0\n')
+    wait_for(m.log.exists, 'the log to be there again')
+    t.touch('go')
+    equal(m.wait(), 0)
+    equal(sorted(path.name for path in m.root.glob('ctr.log*')), ['ctr.log', old.name])
+    both = content(parse(old.read_bytes()) + parse(m.log.read_bytes()))
+    check(both.startswith(b'first line\n') and both.endswith(b'end\n') and both.count(b'\n') == 102, 'the CRI file')
+    sent = [json.loads(line)['log'] for line in (t.dir / 'out.json').read_text().splitlines()]
+    equal(''.join(sent).encode(), both, 'what the driver got')
+    check(not (t.dir / 'other.json').exists(), 'the defaults were taken too')
+
+
+def test_cri_o_hostile_pod(t):
+    """A pod that names a driver: the sentence is CRI-O's error; with on-error = warn the CRI file is all there is."""
+    hostile = {**POD, PREFIX + 'driver': 'syslog', PREFIX + 'opt.syslog-address': 'udp://127.0.0.1:1'}
+    for policy in ('fail', 'warn'):
+        m = bundle(t, hostile)
+        m.spawn(cri_o(t, m, '--log-policy', f'on-error={policy}', '--log-policy', 'annotations=profiles-only'),
+                t.environment('print x\\n'), ('sync', 'start'), 'stream')
+        m.go()
+        message = m.sync.message()
+        if policy == 'fail':
+            equal(message, {'pid': -1, 'message': 'Annotation org.conmon.log/driver: the policy is annotations = '
+                                                  'profiles-only, so it may only name a profile'})
+            m.wait()
+        else:
+            m.container = message['pid']
+            equal((m.wait(), content(m.records())), (0, b'x\n'))
+
+
+# Costs
+
+def traced(t, *extra, places=None):
+    """The files that the monitor tries to open."""
+    strace = shutil.which('strace')
+    check(strace, 'strace is missing')
+    m = places or t.monitor(str(len(t.monitors) + 1))
+    out = m.root / 'trace'
+    argv = [strace, '-o', str(out), '-e', 'trace=open,openat', t.program, *t.arguments(m), '--sync', *extra]
+    m.spawn(argv, t.environment('exit 0'), ('sync', 'start'))
+    m.go().sync.message()
+    equal(m.wait(), 0)
+    return [line for line in out.read_text().splitlines() if 'conmon.conf' in line or 'config.json' in line
+            or 'uid_map' in line]
+
+
+def test_costs_of_no_configuration(t):
+    """A handful of failed opens, and one look at the bundle."""
+    opens = traced(t, places=bundle(t, {}))
+    failed = [line for line in opens if re.search(r'conmon\.conf(\.d)?".* = -1 ENOENT', line)]
+    equal(len(opens) - len(failed), 1, f'opens that succeed: {opens}')
+    equal(len(failed), 4 if os.geteuid() == 0 else 6)
+
+
+if __name__ == '__main__':
+    main()
