@@ -18,6 +18,7 @@ gboolean
 log_file_read_limits(const LogDriverConfig *config, LogFileLimits *limits, GError **error)
 {
         const LogOptions *o = config->options;
+        limits->renewed = config->from_log_path;
         if (log_options_has(o, "max-size"))
                 limits->size_max = log_options_number(o, "max-size");
         if (log_options_has(o, "max-file"))
@@ -280,9 +281,20 @@ log_file_send(LogFile *f, LogQueue *q)
         return r;
 }
 
+/* True if the name still is that of the open file. */
+static bool
+is_in_place(const LogFile *f)
+{
+        struct stat open, named;
+        return f->fd >= 0 && f->regular && fstat(f->fd, &open) == 0 && stat(f->path, &named) == 0 &&
+               open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
 int
 log_file_reopen(LogFile *f, LogQueue *q)
 {
+        if (!f->limits.renewed && is_in_place(f))
+                return 0;
         f->wants_new = true;
         return make_ready(f, q);
 }

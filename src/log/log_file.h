@@ -13,6 +13,7 @@ typedef struct LogFileLimits {
                              * the last one; <= 0: none */
         int backups;        /* old files kept: name.1 is the youngest; 0: the old content goes away */
         bool compress;      /* old files become name.1.gz and so on */
+        bool renewed;       /* reopening makes a new file even if nobody has renamed the old one, as callers of -l know */
 } LogFileLimits;
 
 /* The options of file drivers, for their tables. */

@@ -175,8 +175,8 @@ def test_manual_page_has_every_key(t):
 def test_manual_page_has_every_default(t):
     text = PAGE.read_text()
     for (section, key), (value, _) in in_force(told(t, write(t, 'e.conf', ''))[1]).items():
-        item = re.search(rf'^\.Ss {section}$.*?^\.It Cm {key}$(.*?)(^\.It Cm|^\.S)', text, re.M | re.S)
-        check(re.search(rf'default.*{re.escape(value)}|{re.escape(value)}$.*default', item.group(1), re.S | re.M),
+        item = re.search(rf'^\.Ss {section}$.*?^\.It Cm {key}\n(.*?)(^\.It Cm|^\.S[hs] )', text, re.M | re.S)
+        check(re.search(rf'default.*{re.escape(value)}|{re.escape(value)}\n.*default', item.group(1), re.S),
               f'the page does not say that {value} is the default of {key} in [{section}]')
 
 

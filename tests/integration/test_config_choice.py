@@ -12,7 +12,7 @@ from harness import *  # noqa
 
 PREFIX = 'org.conmon.log/'
 OUTPUT = [b'first line', b'second', b'last']
-SCRIPT = 'wait @/go\nprint first line\\n\neprint second\\nprint last\\n'
+SCRIPT = 'print first line\\n\neprint second\\n\nprint last\\n'
 
 
 def config(t, text):
@@ -32,7 +32,7 @@ def bundle(t, annotations, name=None):
 
 def run(t, *extra, **options):
     """A container that writes its lines and ends; returns its places. Its own log has to be complete."""
-    m = t.create('print first line\\neprint second\\nprint last\\n', *extra, **options)
+    m = t.create(SCRIPT, *extra, **options)
     m.finish(0)
     if m.log.exists():
         records = m.records()
@@ -148,20 +148,20 @@ def test_order(t):
 
 def test_options_from_everywhere(t):
     """The nearest to the command line counts."""
-    arguments = config(t, '[defaults]\ndriver=json-file:@/{{.Name}}\nopt.tag=file\n[policy]\nannotations=all\n')
+    arguments = config(t, '[defaults]\ndriver=json-file:@/tag-{{.Name}}\nopt.tag=file\n[policy]\nannotations=all\n')
     annotated = {PREFIX + 'opt.tag': 'annotation'}
     for number, (tag, argv, annotations) in enumerate([
             ('file', [], {}), ('annotation', [], annotated), ('line', ['--log-opt', 'tag=line'], annotated)]):
         run(t, *arguments, *argv, places=bundle(t, annotations), name=str(number))
-        equal(json.loads((t.dir / str(number)).read_text().splitlines()[0])['attrs'], {'tag': tag})
+        equal(json.loads((t.dir / f'tag-{number}').read_text().splitlines()[0])['attrs'], {'tag': tag})
 
 
 def test_log_none(t):
-    text = '[defaults]\ndriver=json-file:@/{{.Name}}\n[policy]\nadd-to-none=%s\n'
+    text = '[defaults]\ndriver=json-file:@/out-{{.Name}}\n[policy]\nadd-to-none=%s\n'
     for number, (log, flag, wanted) in enumerate([('none', 'no', False), ('off', 'no', False), ('null', 'no', False),
                                                   ('none', 'yes', True)]):
         run(t, *config(t, text % flag), log=log, name=str(number))
-        check_received(t, str(number), wanted)
+        check_received(t, f'out-{number}', wanted)
 
 
 def test_log_none_with_a_profile_on_the_command_line(t):
@@ -412,7 +412,6 @@ def test_attach_settings(t):
         t.touch('more')
         if gone:
             t.exists('filled')
-            check('An attach client has taken nothing for 0.1 s' in m.stderr.read_text() or True, 'message')
             check(len(client.to_end()) < 4000000, 'the client got everything')
         else:
             while client.packet() and len(client.data[2]) < 4000000:
@@ -496,7 +495,8 @@ def traced(t, *extra, places=None):
     check(strace, 'strace is missing')
     m = places or t.monitor(str(len(t.monitors) + 1))
     out = m.root / 'trace'
-    argv = [strace, '-o', str(out), '-e', 'trace=open,openat', t.program, *t.arguments(m), '--sync', *extra]
+    argv = [strace, '-o', str(out), '-e', 'trace=open,openat', t.program, *t.arguments(m, conmon_pidfile=False),
+            '--sync', *extra]
     m.spawn(argv, t.environment('exit 0'), ('sync', 'start'))
     m.go().sync.message()
     equal(m.wait(), 0)
