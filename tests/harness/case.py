@@ -16,8 +16,8 @@ from .check import check, wait_for
 from .monitor import Monitor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONMON = os.environ.get('CONMON', str(ROOT / 'build/src/conmon'))
-RUNTIME = os.environ.get('CONMON_TEST_RUNTIME', str(ROOT / 'build/tests/runtime/fake-runtime'))
+CONMON = os.path.abspath(os.environ.get('CONMON', ROOT / 'build/src/conmon'))
+RUNTIME = os.path.abspath(os.environ.get('CONMON_TEST_RUNTIME', ROOT / 'build/tests/runtime/fake-runtime'))
 CID = '0123456789abcdef' * 4
 SHORT_CID = CID[:12]
 SANITIZERS = ('ASAN_OPTIONS', 'LSAN_OPTIONS', 'UBSAN_OPTIONS')

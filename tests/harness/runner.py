@@ -1,8 +1,11 @@
 """Runs the test functions of a file, each in a process of its own, and prints TAP."""
 
+import _strptime  # noqa: F401
 import argparse
 import contextlib
 import ctypes
+import encodings.latin_1
+import encodings.unicode_escape
 import fnmatch
 import os
 import select
@@ -18,7 +21,7 @@ from . import case as case_module
 from .case import Case
 from .check import Failure, Skip
 
-TIMEOUT = 30
+TIMEOUT = 30  # seconds for a test
 PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 36, 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,7 +63,8 @@ def _version():
 
 
 def _become(user, bin_dir):
-    """Drops to an ordinary user for good."""
+    """Drops to an ordinary user for good. The interpreter's library may be out of reach then: what would be
+    loaded on first use is among the imports above."""
     os.chown(bin_dir, user, user)
     os.setgroups([])
     os.setresgid(user, user, user)

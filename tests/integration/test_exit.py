@@ -296,6 +296,14 @@ def test_no_timeout(t):
         m.finish(3)
 
 
+@differs('the reference kills the group that it is in itself')
+def test_timeout_of_a_container_in_the_group_of_the_monitor(t):
+    """B15: only the container dies."""
+    m = t.create('pause', '-T', '1', runtime='container member\npidfile')
+    m.finish(-1)
+    check(not alive(m.container), 'the container lives')
+
+
 def test_timeout_of_a_container_that_is_no_child(t):
     if t.reference:
         skip('22.2')

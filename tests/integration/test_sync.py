@@ -204,7 +204,7 @@ def test_no_pidfile_but_text(t):
 
 @differs('pid files are read strictly (3.3, 20)')
 def test_garbage_in_the_pidfile(t):
-    for number, garbage in enumerate(('', 'garbage', '-5', '0', '12x', '99999999999999', ' ', '0x10')):
+    for number, garbage in enumerate(('', 'garbage', '-5', '-1', '0', '12x', '99999999999999', ' ', '0x10')):
         for mode in ('create', 'exec'):
             m = start(t, mode, 1, runtime=f'rawpid {garbage}\nexit 0')
             messages = m.sync.messages()

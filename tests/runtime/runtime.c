@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,10 +100,11 @@ take_terminal(int console)
 }
 
 static void
-become_container(struct runtime *self)
+become_container(struct runtime *self, bool leader)
 {
         const char *script = getenv("FAKE_CONTAINER");
-        (void)setsid();
+        if (leader)
+                (void)setsid();
         if (self->console >= 0)
                 take_terminal(self->console);
         (void)syscall(SYS_close_range, 3 + self->preserved, ~0U, 0);
@@ -110,13 +112,13 @@ become_container(struct runtime *self)
 }
 
 static pid_t
-fork_container(struct runtime *self)
+fork_container(struct runtime *self, bool leader)
 {
         pid_t pid = fork();
         if (pid < 0)
                 script_fail("cannot fork", strerror(errno));
         if (pid == 0)
-                become_container(self);
+                become_container(self, leader);
         return pid;
 }
 
@@ -131,7 +133,7 @@ fork_fostered(struct runtime *self)
                 script_fail("cannot fork", strerror(errno));
         if (pid == 0) {
                 (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-                pid = fork_container(self);
+                pid = fork_container(self, true);
                 (void)!write(ends[1], &pid, sizeof pid);
                 (void)syscall(SYS_close_range, 0, ~0U, 0);
                 (void)waitpid(pid, NULL, 0);
@@ -145,7 +147,10 @@ fork_fostered(struct runtime *self)
 void
 runtime_container(struct runtime *self, const char *how)
 {
-        self->pid = strcmp(how, "foster") == 0 ? fork_fostered(self) : fork_container(self);
+        if (strcmp(how, "foster") == 0)
+                self->pid = fork_fostered(self);
+        else
+                self->pid = fork_container(self, strcmp(how, "member") != 0);
         if (strcmp(how, "reap") == 0)
                 (void)waitpid(self->pid, NULL, 0);
 }

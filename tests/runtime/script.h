@@ -36,7 +36,7 @@
  *   console [HOW]      open a terminal and send its master over --console-socket, if there is one.
  *                      HOW: twice, file (send /dev/null), nofd (data only), connect (send nothing)
  *   container [HOW]    start the container. HOW: foster (under a parent that outlives the runtime and
- *                      reaps it), reap (wait for it here)
+ *                      reaps it), reap (wait for it here), member (in the runtime's session)
  *   pidfile            write the pid of the container to --pid-file
  *   rawpid [TEXT]      write TEXT there instead
  */
