@@ -26,6 +26,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -377,6 +378,14 @@ note_forked(bool parent)
 OPEN(open)
 OPEN(open64)
 
+/* What open becomes with _FORTIFY_SOURCE. */
+int __open64_2(const char *path, int flags);
+int
+__open64_2(const char *path, int flags)
+{
+        return open64(path, flags);
+}
+
 #define OPENAT(name)                                                                                                   \
         int name(int dir, const char *path, int flags, ...)                                                            \
         {                                                                                                              \
@@ -402,6 +411,8 @@ WITH_PATH(int, mkfifo, (const char *path, mode_t mode), path, path, mode)
 WITH_PATH(int, mkfifoat, (int dir, const char *path, mode_t mode), path, dir, path, mode)
 WITH_PATH(int, mkdir, (const char *path, mode_t mode), path, path, mode)
 WITH_PATH(int, mkdirat, (int dir, const char *path, mode_t mode), path, dir, path, mode)
+WITH_PATH(int, faccessat, (int dir, const char *path, int mode, int flags), path, dir, path, mode, flags)
+WITH_PATH(int, memfd_create, (const char *name, unsigned int flags), name, name, flags)
 WITH_PATH(int, access, (const char *path, int mode), path, path, mode)
 WITH_PATH(int, stat, (const char *path, struct stat *st), path, path, st)
 WITH_PATH(int, stat64, (const char *path, struct stat64 *st), path, path, st)
@@ -545,6 +556,7 @@ WITH_NUMBER(int, inotify_init1, (int flags), "flags", flags, flags)
 WITH_NUMBER(int, timerfd_create, (int clock, int flags), "clock", clock, clock, flags)
 WITH_FD(int, epoll_ctl, (int fd, int op, int other, struct epoll_event *event), other, fd, op, other, event)
 WITH_FD(int, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, fd, events, max, timeout)
+WITH_FD(int, dup, (int fd), fd, fd)
 WITH_FD(int, dup2, (int fd, int to), fd, fd, to)
 WITH_FD(int, tcgetattr, (int fd, struct termios *t), fd, fd, t)
 WITH_FD(int, tcsetattr, (int fd, int when, const struct termios *t), fd, fd, when, t)
@@ -666,6 +678,25 @@ setsid(void)
         if (strcmp(state, "start") == 0)
                 state = "launch";
         return REAL(setsid)();
+}
+
+int
+getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+        int how = decide_path("getaddrinfo", host);
+        if (how > 0)
+                return EAI_AGAIN;
+        return REAL(getaddrinfo)(host, service, hints, list);
+}
+
+int
+scandirat64(int dir, const char *path, struct dirent64 ***list, int (*filter)(const struct dirent64 *),
+            int (*compare)(const struct dirent64 **, const struct dirent64 **))
+{
+        int how = decide_path("scandirat64", path);
+        if (how > 0)
+                FAIL(-1);
+        return REAL(scandirat64)(dir, path, list, filter, compare);
 }
 
 WITH_NUMBER(int, kill, (pid_t pid, int number), "signal", number, pid, number)

@@ -138,6 +138,7 @@ class Life:
             self.refuse_early(status)
             return
         m.find()
+        self.create()
         if self.mode == 'exec':
             self.meet_exec()
         data = m.sync.read(20)
@@ -150,6 +151,9 @@ class Life:
             self.refused = message['message']
         else:
             self.go_on_in_silence()
+
+    def create(self):
+        """What happens while the runtime works."""
 
     def go_on_in_silence(self):
         """The message to the caller was lost."""
@@ -246,7 +250,7 @@ class Life:
         m = self.m
         if self.fault.is_about('log-status.json'):
             return
-        sink = json.loads((m.persist / 'log-status.json').read_text())['sinks'][0]
+        sink = self.status()['sinks'][0]
         lost = sum(count['bytes'] for count in sink['dropped'].values()) + sink['queued']['bytes']
         files = sorted(m.root.glob('ctr.log*'), reverse=True)
         records = [record for path in files for record in parse(path.read_bytes())]
@@ -259,6 +263,9 @@ class Life:
         if lost == 0:
             equal(text['stdout'], self.out, 'standard output in the log')
             equal(text['stderr'], self.err, 'standard error in the log')
+
+    def status(self):
+        return json.loads((self.m.persist / 'log-status.json').read_text())
 
     def check_refusal(self):
         m = self.m

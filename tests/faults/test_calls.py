@@ -11,14 +11,16 @@ import collections
 import errno
 import os
 import pickle
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
 from harness.runner import _keep_descriptors_private, _libc, PR_SET_CHILD_SUBREAPER
-from scenario import LIVES, Fault, FaultCase, Late
+from scenario import INTERPOSE, LIVES, Fault, FaultCase, Late
 
 ALL = os.environ.get('CONMON_FAULTS') == 'all'
 
@@ -34,6 +36,7 @@ ERRORS = {
     'bind': ('EADDRINUSE', 'ENOMEM', 'EACCES', 'ENOSPC', 'EROFS'),
     'clock_gettime': ('EPERM',),
     'connect': ('ECONNREFUSED', 'EAGAIN', 'EACCES', 'EINTR', 'ENOENT', 'ETIMEDOUT'),
+    'dup': ('EMFILE',),
     'dup2': ('EMFILE', 'EBUSY', 'EINTR'),
     'epoll_create1': NO_DESCRIPTORS,
     'epoll_ctl': ('ENOMEM', 'ENOSPC'),
@@ -41,15 +44,19 @@ ERRORS = {
     'eventfd': NO_DESCRIPTORS,
     'execve': ('ENOMEM', 'ENOENT', 'EACCES', 'ETXTBSY', 'EIO'),
     'execv': ('ENOMEM', 'ENOENT', 'EACCES', 'ETXTBSY', 'EIO'),
+    'faccessat': ('EACCES', 'EIO', 'ENOMEM'),
     'fchmod': ('EPERM', 'EIO', 'EROFS'),
     'fcntl': ('EMFILE',),
     'fork': ('EAGAIN', 'ENOMEM'),
     'fstat': ('ENOMEM', 'EIO'),
     'fstatat': ('ENOMEM', 'EIO'),
+    'fdatasync': ('EIO', 'ENOSPC', 'EDQUOT'),
     'fsync': ('EIO', 'ENOSPC', 'EDQUOT'),
     'ftruncate': ('EIO', 'EINTR'),
+    'getaddrinfo': ('EAGAIN',),
     'getdents': ('ENOENT', 'EIO'),
     'getrandom': ('EAGAIN', 'EINTR'),
+    'getsockopt': ('ENOBUFS', 'ENOMEM'),
     'inotify_add_watch': ('ENOSPC', 'ENOMEM', 'ENOENT', 'EACCES'),
     'inotify_init1': NO_DESCRIPTORS,
     'ioctl': ('ENOTTY', 'EIO'),
@@ -57,6 +64,7 @@ ERRORS = {
     'linkat': ('EPERM', 'ENOSPC', 'EMLINK', 'EIO', 'EEXIST', 'EDQUOT'),
     'listen': ('EADDRINUSE', 'ENOBUFS'),
     'lstat': ('ENOMEM', 'EACCES', 'EIO'),
+    'memfd_create': NO_DESCRIPTORS,
     'mkdir': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT'),
     'mkfifo': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO'),
     'mkostemp': ('EMFILE', 'ENOSPC', 'EACCES', 'EIO', 'ENFILE', 'ENOMEM', 'EROFS', 'EDQUOT'),
@@ -77,8 +85,12 @@ ERRORS = {
     'renameat': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EBUSY'),
     'send': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM'),
     'sendmmsg': ('EPIPE', 'EAGAIN', 'short', 'ENOBUFS', 'EINTR', 'ECONNRESET', 'ENOMEM'),
+    'scandirat': ('EMFILE', 'ENOENT', 'ENOMEM'),
+    'sendmsg': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
     'setsid': ('EPERM',),
     'signalfd': NO_DESCRIPTORS + ('ENODEV',),
+    'setsockopt': ('ENOMEM', 'ENOBUFS'),
+    'shutdown': ('ENOTCONN',),
     'sigtimedwait': ('EINTR', 'EAGAIN'),
     'socket': NO_DESCRIPTORS + ('ENOBUFS', 'EACCES'),
     'stat': ('ENOMEM', 'EACCES', 'EIO'),
@@ -95,8 +107,13 @@ ERRORS = {
     'write': ('EIO', 'ENOSPC', 'EAGAIN', 'EINTR', 'EPIPE', 'short', 'EDQUOT', 'EFBIG'),
 }
 
-# Calls that can't fail in a way that a program could notice, or whose result nobody can want.
-HARMLESS = {'sigprocmask', 'close'}
+# Calls that can't fail in a way that a program could notice, or whose failure changes nothing.
+HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname', 'alarm', 'signal', 'umask', 'getpid',
+            'getppid', 'getpgid', 'getpgrp', 'geteuid'}
+
+# What else the monitor takes from the C library: no system calls, or none whose failure is not one of malloc.
+LIBRARY = re.compile(r'_.*|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|f(ree|error|flush|puts|nmatch)|getenv|'
+                     r'inet_pton|qsort|setlocale|stdout')
 
 # Reading and setting the flags of a descriptor, which the kernel does for every one that is open (F_GETFD to F_SETFL).
 FLAGS = tuple(f'command {command} ' for command in (1, 2, 3, 4))
@@ -187,8 +204,22 @@ def make_test(life, fault, results):
     return test
 
 
+def test_every_function_is_known(t):
+    """A call that the monitor has begun to use must get its errors here, and be in interpose.c."""
+    wrapped = symbols('--defined-only', INTERPOSE)
+    for name in sorted(symbols('--undefined-only', t.program)):
+        if not name.startswith('g_') and not LIBRARY.fullmatch(name) and name not in HARMLESS:
+            check(name in ERRORS, f'{name} can fail, but test_calls.py knows no errors for it')
+            check(name in wrapped, f'{name} can fail, but interpose.c lets it through')
+
+
+def symbols(what, program):
+    text = subprocess.run(['nm', '-D', what, program], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return {line.split()[-1].partition('@')[0].removesuffix('64') for line in text.splitlines()}
+
+
 def main_with_faults():
-    tests, tried = {}, collections.Counter()
+    tests, tried = {'every function is known': test_every_function_is_known}, collections.Counter()
     _keep_descriptors_private()
     with tempfile.TemporaryFile() as results:
         for life in LIVES:
