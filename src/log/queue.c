@@ -38,20 +38,6 @@ block_reset(LogBlock *b)
         b->waiting = (LogCount){0};
 }
 
-LogBlock *
-log_queue_block(LogQueue *q, size_t need)
-{
-        if (q->tail && log_block_room(q->tail, need))
-                return q->tail;
-        LogBlock *b = block_new(need);
-        if (q->tail)
-                q->tail->next = b;
-        else
-                q->head = q->next.block = b;
-        q->tail = b;
-        return b;
-}
-
 /* Blocks that are done go back, but for the last one, which is used again from its start. */
 static void
 collect(LogQueue *q)
@@ -67,6 +53,22 @@ collect(LogQueue *q)
                 block_reset(q->head);
                 q->next = (LogCursor){.block = q->head};
         }
+}
+
+LogBlock *
+log_queue_block(LogQueue *q, size_t need)
+{
+        if (q->tail && log_block_room(q->tail, need))
+                return q->tail;
+        LogBlock *b = block_new(need);
+        if (q->tail)
+                q->tail->next = b;
+        else
+                q->head = q->next.block = b;
+        q->tail = b;
+        /* The block before may be done already. */
+        collect(q);
+        return b;
 }
 
 bool

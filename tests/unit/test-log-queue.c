@@ -219,6 +219,23 @@ test_drop_oldest(void)
         log_queue_release(&q);
 }
 
+/* A message that does not fit into the block that was emptied before it. */
+static void
+test_block_after_empty_one(void)
+{
+        LogQueue q = {0};
+        g_autofree char *big = g_strnfill(300000, 'b');
+        add(&q, "one", STREAM_STDOUT, 0);
+        log_queue_wrote(&q, 3);
+        add(&q, big, STREAM_STDOUT, 0);
+        log_queue_sent(&q, 300000);
+        log_queue_done(&q, 1);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.bytes, ==, 4 + 300001);
+        g_assert_cmpuint(log_queue_memory(&q), ==, 0);
+        log_queue_release(&q);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -228,6 +245,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/queue/acknowledged", test_acknowledged);
         g_test_add_func("/log/queue/blocks", test_blocks);
         g_test_add_func("/log/queue/big-message", test_big_message);
+        g_test_add_func("/log/queue/block-after-empty-one", test_block_after_empty_one);
         g_test_add_func("/log/queue/undo", test_undo);
         g_test_add_func("/log/queue/peek", test_peek);
         g_test_add_func("/log/queue/drop-oldest", test_drop_oldest);

@@ -1,0 +1,226 @@
+#include "net-fixture.h"
+
+typedef struct {
+        char *dir;
+        char *paths[2];
+        char *drivers[2];
+        char *options[8];
+        LogConfig config;
+        Log *log;
+        int fd;
+        uint16_t port;
+} Fixture;
+
+static void
+add_option(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void
+add_option(Fixture *f, const char *format, ...)
+{
+        va_list args;
+        size_t n = 0;
+        while (f->options[n])
+                n++;
+        va_start(args, format);
+        f->options[n] = g_strdup_vprintf(format, args);
+        va_end(args);
+}
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+        f->dir = tempdir_new();
+        f->drivers[0] = (char *)"gelf";
+        f->paths[0] = (char *)"none";
+        f->config = log_fixture_config(f->paths);
+        f->config.drivers = f->drivers;
+        f->config.options = f->options;
+        f->config.bundle = f->dir;
+        f->config.name = "web";
+        f->fd = -1;
+}
+
+static void
+tear_down(Fixture *f, gconstpointer data)
+{
+        log_free(f->log);
+        for (size_t i = 0; f->options[i]; i++)
+                g_free(f->options[i]);
+        if (f->fd >= 0)
+                (void)close(f->fd);
+        tempdir_remove(f->dir);
+}
+
+static void
+start(Fixture *f, const char *scheme)
+{
+        f->fd = net_listen(strcmp(scheme, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM, &f->port);
+        add_option(f, "gelf-address=%s://127.0.0.1:%u", scheme, f->port);
+        f->log = log_fixture_start(&f->config);
+}
+
+static char *
+object(const char *message, int level, const char *members)
+{
+        char host[256] = "";
+        g_assert_cmpint(gethostname(host, sizeof host - 1), ==, 0);
+        return g_strdup_printf("{\"version\":\"1.1\",\"host\":\"%s\",\"short_message\":\"%s\",\"timestamp\":1700000000.123,"
+                               "\"level\":%d,\"_container_id\":\"" TEST_CID "\",\"_container_name\":\"web\",%s}",
+                               host, message, level, members);
+}
+
+static void
+test_udp(Fixture *f, gconstpointer data)
+{
+        char *labels[] = {(char *)"id=7", (char *)"A=b=c", (char *)"x y=", NULL};
+        f->config.labels = labels;
+        add_option(f, "gelf-compression-type=none");
+        add_option(f, "tag={{.Name}}");
+        start(f, "udp");
+        log_fixture_write(f->log, STREAM_STDERR, "a\"\t\xff\n");
+        g_autofree char *expected = object("a\\\"\\t\xef\xbf\xbd", 3, "\"_tag\":\"web\",\"_A\":\"b=c\",\"_id_\":\"7\",\"_x_y\":\"\"");
+        net_expect_datagram(f->fd, expected);
+}
+
+static void
+test_tcp(Fixture *f, gconstpointer data)
+{
+        add_option(f, "tag=t");
+        start(f, "tcp");
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n\n");
+        int fd = net_accept(f->fd);
+        g_autofree char *one = object("one", 6, "\"_tag\":\"t\""), *empty = object(" ", 6, "\"_tag\":\"t\"");
+        GString *text = net_read(fd, strlen(one) + strlen(empty) + 2);
+        g_assert_cmpmem(text->str, strlen(one) + 1, one, strlen(one) + 1);
+        g_assert_cmpmem(text->str + strlen(one) + 1, strlen(empty) + 1, empty, strlen(empty) + 1);
+        g_string_free(text, TRUE);
+        (void)close(fd);
+}
+
+/* Puts a message of `n` chunks together; checks the heads. */
+static GString *
+collect(int fd, unsigned n)
+{
+        GString *whole = g_string_new(NULL);
+        char id[8] = "";
+        for (unsigned i = 0; i < n; i++) {
+                char text[65536];
+                net_wait_readable(fd);
+                ssize_t k = recv(fd, text, sizeof text, 0);
+                g_assert_cmpint((int)k, >, 12);
+                g_assert_cmpint((int)k, <=, 1420);
+                if (i + 1 < n)
+                        g_assert_cmpint((int)k, ==, 1420);
+                g_assert_cmpmem(text, 2, "\x1e\x0f", 2);
+                if (i == 0)
+                        memcpy(id, text + 2, 8);
+                g_assert_cmpmem(text + 2, 8, id, 8);
+                g_assert_cmpuint((unsigned char)text[10], ==, i);
+                g_assert_cmpuint((unsigned char)text[11], ==, n);
+                g_string_append_len(whole, text + 12, k - 12);
+        }
+        return whole;
+}
+
+/* A line such that the whole message has `size` bytes. */
+static char *
+make_line(size_t size)
+{
+        g_autofree char *empty = object("", 6, "\"_tag\":\"t\"");
+        return g_strnfill(size - strlen(empty), 'x');
+}
+
+/* Sizes around one datagram and around full chunks; the last is the largest that can be sent. */
+static void
+test_chunks(Fixture *f, gconstpointer data)
+{
+        static const struct {
+                size_t size;
+                unsigned chunks; /* 0: one datagram as it is */
+        } cases[] = {
+                {1420, 0}, {1421, 2}, {2 * 1408, 2}, {2 * 1408 + 1, 3}, {3 * 1408 - 1, 3}, {128 * 1408, 128},
+        };
+        add_option(f, "gelf-compression-type=none");
+        add_option(f, "max-record=1m");
+        add_option(f, "max-buffer-size=16m");
+        add_option(f, "tag=t");
+        start(f, "udp");
+        int size = 4 << 20;
+        (void)setsockopt(f->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *line = make_line(cases[i].size);
+                g_autofree char *expected = object(line, 6, "\"_tag\":\"t\"");
+                log_fixture_write(f->log, STREAM_STDOUT, line);
+                log_fixture_write(f->log, STREAM_STDOUT, "\n");
+                if (cases[i].chunks == 0) {
+                        net_expect_datagram(f->fd, expected);
+                        continue;
+                }
+                GString *whole = collect(f->fd, cases[i].chunks);
+                g_assert_cmpstr(whole->str, ==, expected);
+                g_string_free(whole, TRUE);
+        }
+        g_autofree char *long_line = make_line(128 * 1408 + 1);
+        log_fixture_write(f->log, STREAM_STDOUT, long_line);
+        log_fixture_write(f->log, STREAM_STDOUT, "\n");
+        g_autofree char *status = net_status(f->log, f->dir);
+        net_check_sum(status);
+        g_assert_cmpuint(net_count(status, "encoding", "bytes"), ==, strlen(long_line) + 1);
+}
+
+/* The first bytes tell the format; the rest is checked with another implementation of it elsewhere. */
+static void
+test_compression(Fixture *f, gconstpointer data)
+{
+        const char *type = data;
+        add_option(f, "gelf-compression-type=%s", type);
+        start(f, "udp");
+        g_autofree char *line = g_strnfill(10000, 'x');
+        for (int i = 0; i < 3; i++) {
+                log_fixture_write(f->log, STREAM_STDOUT, line);
+                log_fixture_write(f->log, STREAM_STDOUT, "\n");
+                char text[65536];
+                net_wait_readable(f->fd);
+                ssize_t n = recv(f->fd, text, sizeof text, 0);
+                g_assert_cmpint((int)n, <, 600);
+                if (strcmp(type, "gzip") == 0)
+                        g_assert_cmpmem(text, 3, "\x1f\x8b\x08", 3);
+                else
+                        g_assert_cmpint(text[0] & 15, ==, 8);
+        }
+}
+
+static void
+test_refused(Fixture *f, gconstpointer data)
+{
+        static const char *const cases[][3] = {
+                {NULL, NULL, "Log driver gelf: option gelf-address can't be ''; allowed: udp://HOST:PORT, tcp://HOST:PORT"},
+                {"gelf-address=udp://h", NULL,
+                 "Log driver gelf: option gelf-address can't be 'udp://h'; allowed: udp://HOST:PORT, tcp://HOST:PORT"},
+                {"gelf-address=tcp://h:1", "gelf-compression-type=gzip",
+                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only"},
+                {"gelf-address=udp://h:1", "gelf-compression-level=10",
+                 "Log driver gelf: option gelf-compression-level can't be '10'; allowed: a whole number, at most 9"},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(GError) error = NULL;
+                char *opts[] = {(char *)cases[i][0], (char *)cases[i][1], NULL};
+                f->config.options = opts;
+                g_assert_null(log_new(&f->config, &error));
+                g_assert_cmpstr(error->message, ==, cases[i][2]);
+        }
+}
+
+int
+main(int argc, char **argv)
+{
+        log_fixture_set_up();
+        g_test_init(&argc, &argv, NULL);
+        g_test_add("/log-gelf/udp", Fixture, NULL, set_up, test_udp, tear_down);
+        g_test_add("/log-gelf/tcp", Fixture, NULL, set_up, test_tcp, tear_down);
+        g_test_add("/log-gelf/chunks", Fixture, NULL, set_up, test_chunks, tear_down);
+        g_test_add("/log-gelf/gzip", Fixture, "gzip", set_up, test_compression, tear_down);
+        g_test_add("/log-gelf/zlib", Fixture, "zlib", set_up, test_compression, tear_down);
+        g_test_add("/log-gelf/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        return g_test_run();
+}
