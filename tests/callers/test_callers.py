@@ -83,6 +83,49 @@ def test_of(row, abbreviations, part):
     return lambda t: LIVES[row['kind']][part](KINDS[row['kind']](t, row, abbreviations), t)
 
 
+# Callers that die, or lose interest, in the middle. The container's end is recorded all the same.
+
+def gone_before_the_pid(caller, t):
+    """The caller dies when it has given permission to start: every pipe closes."""
+    caller.spawn('exit 3', ('sync', 'start'), 'seqpacket')
+    caller.m.start.go()
+    caller.m.close_pipes()
+    caller.m.wait_launcher()
+    caller.m.pid = None
+    caller.m.conmon_pidfile = caller.run / 'conmon.pid'
+    equal(caller.m.wait(), 3)
+    equal((caller.m.exits / caller.m.cid).read_text(), '3')
+    caller.cleaned_up()
+
+
+def gone_before_the_second_byte(caller, t):
+    """podman dies between the attach message and the permission to execute."""
+    caller.spawn('exit 3', ('sync', 'start', 'attach'), 'seqpacket')
+    caller.m.start.go()
+    equal(caller.m.wait_launcher(), 0)
+    equal(caller.m.attach_pipe.message(), {'data': 0})
+    caller.m.find()
+    caller.m.close_pipes()
+    equal(caller.m.wait(), 3)
+    caller.cleaned_up()
+
+
+def gone_before_the_exit_code(caller, t):
+    """CRI-O gives up on an exec."""
+    caller.spawn(t.expand('wait @/go\nexit 3'), ('sync',), 'pipe')
+    caller.m.close_pipes()
+    if not caller.has('--sync'):
+        caller.m.wait_launcher()
+        caller.m.find()
+    t.touch('go')
+    equal(caller.m.wait(), 3)
+
+
+GONE = {'podman 6.0: run -d': gone_before_the_pid, 'podman 4.3.1: run -it': gone_before_the_pid,
+        'podman 4.3.1: exec -i': gone_before_the_second_byte, 'podman 6.0: exec -it': gone_before_the_second_byte,
+        'CRI-O main: exec-sync': gone_before_the_exit_code, 'CRI-O 1.18: exec-sync': gone_before_the_exit_code}
+
+
 def rows():
     with open(os.path.join(HERE, 'command-lines.toml'), 'rb') as file:
         table = tomllib.load(file)
@@ -97,6 +140,9 @@ def collect():
         check(row['name'] not in tests, f'two rows of the name {row["name"]}')
         tests[row['name']] = test_of(row, abbreviations, 0)
         tests[row['name'] + ' with a failing runtime'] = test_of(row, abbreviations, 1)
+        if row['name'] in GONE:
+            tests[row['name'] + ' with a caller that dies'] = lambda t, row=row: GONE[row['name']](
+                KINDS[row['kind']](t, row, abbreviations), t)
     print(f'# {len(callers)} callers')
     return tests
 

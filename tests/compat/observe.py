@@ -34,6 +34,7 @@ class Scenario:
         self.umask, self.real = row.get('umask', 0o022), row.get('real', False)
         self.prepare, self.fds = row.get('prepare', []), row.get('fds', [])
         self.flood, self.exit_command = row.get('flood', False), row.get('exit_command', False)
+        self.packets = row.get('packets', False)
         self.root_only = row.get('root', False) or self.real
 
 
@@ -265,6 +266,8 @@ class Run:
         for name, client in self.clients.items():
             self.note(f'client.{name}.stdout', client.data[2])
             self.note(f'client.{name}.stderr', client.data[3])
+            if self.s.packets:
+                self.note(f'client.{name}.packets', client.sizes)
         for name, dump in dumps.items():
             self._dump(name, dump)
         self._logs()

@@ -17,6 +17,6 @@ from .monitor import Monitor
 from .pipes import Channel, StartPipe
 from .proc import (alive, children, context_switches, cpu_seconds, descendants, descriptors, environ, kill,
                    parent, status_field)
-from .runner import differs, last, main, needs_root, slow
+from .runner import differs, last, main, needs_no_root, needs_root, slow
 
 __all__ = [name for name in dir() if not name.startswith('_')]

@@ -46,6 +46,12 @@ def last(function):
     return function
 
 
+def needs_no_root(function):
+    """Decorator: permissions keep only an ordinary user from something."""
+    function.needs_no_root = True
+    return function
+
+
 def differs(why):
     """Decorator: monitors before 3.0 behave otherwise; `why` names the decision or the release."""
     def mark(function):
@@ -172,6 +178,8 @@ def _select(tests, options):
             print(f'# {name}: differs from this monitor on purpose: {function.differs}')
         elif (options.user or os.geteuid() != 0) and hasattr(function, 'needs_root'):
             print(f'# {name}: not for an ordinary user')
+        elif not options.user and os.geteuid() == 0 and hasattr(function, 'needs_no_root'):
+            print(f'# {name}: only for an ordinary user')
         else:
             chosen.append((name, function))
     if not chosen:

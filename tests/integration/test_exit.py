@@ -118,6 +118,44 @@ def test_exit_dir_that_vanished(t):
     equal(m.persist_exit.read_text(), '3')
 
 
+@differs('22.5')
+@needs_no_root
+def test_exit_dir_that_is_read_only(t):
+    m = t.create('wait @/go\nexit 3')
+    m.exits.chmod(0o500)
+    t.touch('go')
+    m.wait()
+    m.exits.chmod(0o700)
+    equal((m.persist_exit.read_text(), os.listdir(m.exits)), ('3', []))
+
+
+@differs('22.5')
+@needs_root
+def test_exit_dir_that_is_full(t):
+    """Nothing half-written appears under the name, and the other file is there."""
+    m = t.monitor()
+    script = 'mount -t tmpfs -o size=4k,nr_inodes=2 none "$0" && : >"$0/fill" && "$@"; s=$?; ls "$0" >"$0/../list"; exit $s'
+    m.spawn(['/usr/bin/unshare', '-m', '/bin/sh', '-c', script, str(m.exits), t.program,
+             *t.arguments(m, conmon_pidfile=False), '--sync'], t.environment('exit 3'), ('sync', 'start'))
+    m.start.go()
+    m.wait()
+    equal((m.persist_exit.read_text(), (m.root / 'list').read_text()), ('3', 'fill\n'))
+
+
+def test_directories_behind_links(t):
+    """Every directory of the caller may be a symbolic link."""
+    real, m = t.monitor('real'), t.monitor('links')
+    for name in ('bundle', 'exits', 'persist', 'sockets'):
+        os.rmdir(m.root / name)
+        os.symlink(real.root / name, m.root / name)
+    t.create('wait @/go\nprint out\\n\nexit 3', full_attach=False, places=m)
+    client = Attach(m.sockets / CID / 'attach')
+    t.touch('go')
+    equal(client.to_end(), b'out\n')
+    m.finish(3)
+    equal((real.exit_file.read_text(), real.persist_exit.read_text()), ('3', '3'))
+
+
 def test_existing_exit_files_are_replaced(t):
     places = t.monitor()
     places.exit_file.write_text('77')
