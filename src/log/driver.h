@@ -80,6 +80,10 @@ struct LogDriver {
          * sync it if wanted. May be NULL. */
         void (*finish)(void *self, LogQueue *queue, bool sync);
 
+        /* After finish: true while what was sent is not taken yet, and worth waiting for. When that changes the driver calls
+         * log_sink_ready. May be NULL. */
+        bool (*busy)(void *self);
+
         /* Something happened that is worth a retry now, and memory that is not in use can go. May be NULL. */
         void (*release)(void *self);
 

@@ -570,6 +570,8 @@ log_sink_release(LogSink *s)
 bool
 log_sink_is_draining(const LogSink *s)
 {
+        if (s->finished && s->driver->busy && s->driver->busy(s->self))
+                return true;
         return !log_queue_is_empty(&s->queue) && (!s->failing || s->driver->flags & LOG_DRIVER_REMOTE);
 }
 
