@@ -1,9 +1,13 @@
 #include "config/policy.h"
 
 #include "base/error.h"
+#include "base/quantity.h"
 
 #include <fnmatch.h>
 #include <string.h>
+
+/* What an annotation may make the monitor hold in memory, for each size that it may set. */
+#define SIZE_LIMIT (16 << 20)
 
 /* Drivers that need no path and no program. */
 static const char *const drivers[] = {"fluentd", "forward", "gelf", "journald", "syslog", NULL};
@@ -17,17 +21,22 @@ static const char *const options[] = {
 #define N_ADDRESSES 3
         "exclude",
         "fluentd-async",
+        "fluentd-async-reconnect-interval",
         "fluentd-buffer-limit",
         "fluentd-max-retries",
+        "fluentd-read-timeout",
         "fluentd-request-ack",
         "fluentd-retry-wait",
         "fluentd-sub-second-precision",
+        "fluentd-write-timeout",
         "gelf-compression-level",
         "gelf-compression-type",
+        "gelf-tcp-max-reconnect",
+        "gelf-tcp-reconnect-delay",
         "include",
         "labels",
-        "max-buffer-size",
-        "max-record",
+        "max-buffer-size", /* up to SIZE_LIMIT */
+        "max-record",      /* up to SIZE_LIMIT */
         "mode",
         "on-full",
         "parse-prefix",
@@ -179,6 +188,23 @@ is_network_address(const char *value)
         return !strchr(value, '/') && *value != '@' && g_ascii_strncasecmp(value, "unix", 4) != 0;
 }
 
+/* What is no size at all is for the driver to refuse. */
+static bool
+is_too_large(const char *key, const char *value)
+{
+        int64_t bytes = 0;
+        return g_str_has_prefix(key, "max-") && quantity_parse_size(value, 1024, &bytes) && bytes > SIZE_LIMIT;
+}
+
+static bool
+is_address(const char *key)
+{
+        for (int i = 0; i < N_ADDRESSES; i++)
+                if (strcmp(key, options[i]) == 0)
+                        return true;
+        return false;
+}
+
 gboolean
 policy_allow_option(const Policy *p, const char *key, const char *value, GError **error)
 {
@@ -186,13 +212,11 @@ policy_allow_option(const Policy *p, const char *key, const char *value, GError 
                 return FALSE;
         if (!g_strv_contains(options, key))
                 return error_set(error, CONMON_ERROR_USAGE, "the option %s can't be set by an annotation", key);
-        for (int i = 0; i < N_ADDRESSES; i++) {
-                if (strcmp(key, options[i]) != 0 || is_network_address(value))
-                        continue;
-                if (!p->sockets || !g_strv_contains((const char *const *)p->sockets, value))
-                        return error_set(error, CONMON_ERROR_USAGE,
-                                         "%s is not a tcp or udp address, and the policy does not list it among sockets",
-                                         value);
-        }
-        return TRUE;
+        if (is_too_large(key, value))
+                return error_set(error, CONMON_ERROR_USAGE, "%s is more than an annotation can ask for; allowed: up to %dm", value,
+                                 SIZE_LIMIT >> 20);
+        if (!is_address(key) || is_network_address(value) || (p->sockets && g_strv_contains((const char *const *)p->sockets, value)))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "%s is not a tcp or udp address, and the policy does not list it among sockets", value);
 }

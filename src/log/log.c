@@ -77,12 +77,26 @@ add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
         return TRUE;
 }
 
+/* True for a driver of the configuration with a single destination, the journal, to which -l leads already: who reads the
+ * log there would see everything twice. */
+static bool
+is_there_already(const GPtrArray *specs, const LogSpec *spec)
+{
+        for (guint i = 0; spec->origin && !spec->driver->arg && i < specs->len; i++) {
+                const LogSpec *other = g_ptr_array_index(specs, i);
+                if (other->from_log_path && other->driver == spec->driver)
+                        return true;
+        }
+        return false;
+}
+
 static gboolean
 add_sinks(Log *log, const GPtrArray *specs, bool k8s_file, const LogConfig *config, GError **error)
 {
         for (guint i = 0; i < specs->len; i++) {
                 const LogSpec *spec = g_ptr_array_index(specs, i);
-                if (spec->driver->flags & LOG_DRIVER_NO_SINK || is_k8s_file(spec) != k8s_file)
+                if (spec->driver->flags & LOG_DRIVER_NO_SINK || is_k8s_file(spec) != k8s_file ||
+                    is_there_already(specs, spec))
                         continue;
                 if (!add_sink(log, spec, config, error))
                         return FALSE;
