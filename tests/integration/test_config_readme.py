@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+"""Each line of README.md's table of ways to a log driver. Those of podman are in tests/system/test_config_podman.py."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+from harness.syslog import Syslog
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = TOP / 'contrib/examples'
+SCRIPT = 'print first line\\n\neprint second\\n\nprint last\\n'
+LINES = {'stdout': [b'first line', b'last'], 'stderr': [b'second']}
+
+# A mount namespace in which the file $1 is $2 in an otherwise empty directory; then the rest is executed.
+WITH_FILE = '''set -e
+mount -t tmpfs none "$(dirname "$2")"
+cp "$1" "$2"
+shift 2
+exec "$@"
+'''
+
+
+def table():
+    """The rows as (where, what): the text of the code in these columns."""
+    section = re.search(r'^## Logs to more places\n(.*?)^## ', (TOP / 'README.md').read_text(), re.S | re.M).group(1)
+    rows = [line.split('|')[1:-1] for line in section.splitlines() if line.startswith('| ')][1:]
+    return [tuple(re.search(r'`(.*)`', cell).group(1) for cell in row[1:3]) for row in rows]
+
+
+def central(server):
+    """The example of a configuration, with the port of the test's server."""
+    text = (EXAMPLES / 'conmon.conf').read_text()
+    check('tcp://127.0.0.1:514' in text, 'the example has another address')
+    return text.replace('tcp://127.0.0.1:514', server.address)
+
+
+def section(what):
+    """`[title] key = value` as lines of a file."""
+    return re.fullmatch(r'(\[.*?\]) (.*)', what).expand('\\1\n\\2\n')
+
+
+def written(t, text):
+    path = t.dir / f'file-{len(list(t.dir.glob("file-*")))}'
+    path.write_text(text)
+    return str(path)
+
+
+def spawned(m, argv, environment, tag, server):
+    """Runs a container to its end and looks at both logs."""
+    m.spawn(argv, environment, ('sync', 'start'))
+    m.go().created()
+    equal(m.wait(), 0, 'exit status')
+    records = m.records()
+    equal((content(records), content(records, 'stderr')), (b'first line\nlast\n', b'second\n'), 'the log of -l')
+    server.received(tag, LINES)
+
+
+def usual(t, *extra, name='web-1', program=(), env=None):
+    """A container with the command line of podman."""
+    server_tag, m = name, t.monitor(str(len(t.monitors) + 1))
+    argv = [*program, t.program, *t.arguments(m, name=name, conmon_pidfile=False), '--sync', *extra]
+    spawned(m, argv, t.environment(SCRIPT, **(env or {})), server_tag, t.server)
+
+
+def system_file(t, path, what):
+    """Root's own files, in a mount namespace."""
+    if not pathlib.Path(path).parent.is_dir():
+        skip(f'there is no directory for {path}')
+    file = written(t, central(t.server) + section(what))
+    usual(t, program=[shutil.which('unshare'), '-m', '/bin/sh', '-c', WITH_FILE, 'sh', file, path])
+
+
+def users_file(t, path, what):
+    directory = t.dir / '.config/containers'
+    directory.mkdir(parents=True)
+    (directory / 'conmon.conf').write_text(central(t.server) + section(what))
+    if os.geteuid() != 0:
+        usual(t)
+        return
+    copies = [shutil.copy(program, t.dir / pathlib.Path(program).name) for program in (t.program, t.runtime)]
+    t.program, t.runtime = map(str, copies)
+    m = t.monitor('user')
+    for path in (t.dir, *t.dir.rglob('*')):
+        os.chown(path, 12345, 12345)
+    argv = [shutil.which('setpriv'), '--reuid', '12345', '--regid', '12345', '--clear-groups', t.program,
+            *t.arguments(m, name='web-1', conmon_pidfile=False), '--sync']
+    m.stderr.touch(mode=0o666)
+    spawned(m, argv, t.environment(SCRIPT), 'web-1', t.server)
+
+
+def cri_o(t, annotations=None, env=None):
+    """The command line of CRI-O, with what it makes of a pod."""
+    m = t.monitor(str(len(t.monitors) + 1))
+    (m.bundle / 'config.json').write_text(json.dumps({'annotations': {
+        'io.container.manager': 'cri-o', 'io.kubernetes.cri-o.ContainerType': 'container', **(annotations or {})}}))
+    name = 'k8s_web_web_default_0'
+    argv = [t.program, '-b', str(m.bundle), '-c', m.cid, '--exit-dir', str(m.exits), '-l', str(m.log), '--log-level',
+            'info', '-n', name, '-P', str(m.conmon_pidfile), '-p', str(m.pidfile), '--persist-dir', str(m.persist),
+            '-r', t.runtime, '--runtime-arg', '--root=/run/runc', '--socket-dir-path', str(m.sockets), '--syslog',
+            '-u', m.cid, '--config', written(t, central(t.server))]
+    spawned(m, argv, t.environment(SCRIPT, CRI_O_EXTERNAL='1', **(env or {})), name, t.server)
+
+
+def handler(name):
+    """The table of the runtime handler in an example for CRI-O."""
+    import tomllib
+    return tomllib.loads((EXAMPLES / name).read_text())['crio']['runtime']['runtimes']['logged']
+
+
+def cri_o_handler(t, path, what):
+    cri_o(t, handler('crio.conf')[what])
+
+
+def cri_o_environment(t, path, what):
+    cri_o(t, env=dict(variable.split('=', 1) for variable in handler('crio-env.conf')[what]))
+
+
+def cri_o_pod(t, path, what):
+    text = (EXAMPLES / 'pod.yaml').read_text()
+    check(f'\n    {what}\n' in text, f'pod.yaml does not say {what}')
+    cri_o(t, dict([what.split(': ')]))
+
+
+def script(t, path, what):
+    words = what.replace('tcp://127.0.0.1:514', t.server.address).split()
+    if '--log-driver' in words:
+        words += ['--log-opt', 'syslog-format=rfc5424', '--log-opt', 'tag={{.Name}}']
+    usual(t, *words, '--config', written(t, central(t.server)))
+
+
+WAYS = {
+    '/etc/containers/conmon.conf': system_file,
+    '/usr/share/containers/conmon.conf': system_file,
+    '~/.config/containers/conmon.conf': users_file,
+    '/etc/crio/crio.conf.d/logged.conf default_annotations': cri_o_handler,
+    '/etc/crio/crio.conf.d/logged.conf monitor_env': cri_o_environment,
+    'pod.yaml': cri_o_pod,
+    'conmon': script,
+}
+PODMAN = {'/etc/containers/containers.conf', 'podman run', 'web.container'}
+
+
+def way(where, what):
+    return WAYS.get(where) or WAYS.get(f'{where} {what}')
+
+
+def run_row(where, what):
+    def test(t):
+        t.server = Syslog()
+        way(where, what)(t, where, what)
+    return needs_root(test) if way(where, what) is system_file else test
+
+
+def test_each_row_has_its_test(t):
+    rows = table()
+    check(len(rows) >= 14, f'{len(rows)} rows')
+    for where, what in rows:
+        check(way(where, what) or where in PODMAN, f'nobody runs {where}: {what}')
+    tests = (TOP / 'tests/system/test_config_podman.py').read_text()
+    for where in PODMAN:
+        check(f"'{where}'" in tests, f'test_config_podman.py does not run {where}')
+
+
+for number, row in enumerate(table()):
+    if row[0] not in PODMAN:
+        globals()[f'test_row_{number + 1}_{re.sub("[^a-z]+", "_", row[0]).strip("_")}'] = run_row(*row)
+
+
+if __name__ == '__main__':
+    main()
