@@ -300,13 +300,15 @@ class Bench:
     def syslog100(self):
         if self.driver("syslog"):
             self.throughput("syslog100", 100, self.amount(16, 64) * MIB, monitors=self.monitors[:1], form=None,
-                            log=["--log-driver", "syslog", "--log-opt", "syslog-address=unix://{}/sink"],
+                            log=["--log-driver", "syslog", "--log-opt", "mode=blocking",
+                                 "--log-opt", "syslog-address=unix://{}/sink"],
                             sink="stream:{}/sink")
 
     def fluentd100(self):
         if self.driver("fluentd"):
             self.throughput("fluentd100", 100, self.amount(16, 64) * MIB, monitors=self.monitors[:1], form=None,
-                            log=["--log-driver", "fluentd", "--log-opt", "fluentd-address=unix://{}/sink"],
+                            log=["--log-driver", "fluentd", "--log-opt", "mode=blocking",
+                                 "--log-opt", "fluentd-address=unix://{}/sink"],
                             sink="stream:{}/sink")
 
     def late(self):
