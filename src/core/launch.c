@@ -220,6 +220,8 @@ monitor_launch(Monitor *m, GError **error)
 {
         if (!open_caller_pipes(m, error))
                 return FALSE;
+        if (log_is_tee(m->log) && !m->options->terminal && !m->options->stdin_open)
+                m->container_stdio[0] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
         if (!log_is_passthrough(m->log))
                 point_stdio_at_null();
         (void)setsid();

@@ -50,6 +50,9 @@ struct LogDriver {
         unsigned flags;
         size_t max_record; /* the driver's own default of max-record; 0: LOG_RECORD_MAX */
 
+        /* False if with these options the driver is only a name. May be NULL. */
+        bool (*has_sink)(const LogOptions *options);
+
         /* The path of a k8s-file that is to be written instead, owned by the options; NULL: none. May be NULL. */
         const char *(*instead)(const LogOptions *options);
 

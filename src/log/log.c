@@ -26,6 +26,7 @@ struct Log {
         char *bundle;
         char *persist_dir;
         bool passthrough;
+        bool tee;
         bool sync_at_end;
         LogSplitter splitters[N_STREAMS];
         PageBuffer records; /* a batch */
@@ -62,12 +63,27 @@ replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
         return file;
 }
 
+/* Of passthrough, which is a sink or not, also remembers which. */
+static bool
+is_name_only(Log *log, const LogDriver *driver, const LogOptions *options)
+{
+        if (!driver->has_sink)
+                return false;
+        log->tee = driver->has_sink(options);
+        log->passthrough = !log->tee;
+        return log->passthrough;
+}
+
 static gboolean
 add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
 {
         LogOptions *options = log_spec_options(spec, config, error);
         if (!options)
                 return FALSE;
+        if (is_name_only(log, spec->driver, options)) {
+                log_options_free(options);
+                return TRUE;
+        }
         g_autofree char *arg = g_strdup(spec->arg);
         const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
         LogSink *sink = log_sink_new(driver, options, arg, config, spec->from_log_path, error);
@@ -141,7 +157,6 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
         g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
         if (!specs)
                 return FALSE;
-        log->passthrough = has_driver(specs, "passthrough");
         if (!add_sinks(log, specs, true, config, error) || !check_metadata(specs, config, error) ||
             !log_specs_check_options(specs, config, error) || !add_sinks(log, specs, false, config, error))
                 return FALSE;
@@ -187,6 +202,12 @@ bool
 log_is_passthrough(const Log *log)
 {
         return log->passthrough;
+}
+
+bool
+log_is_tee(const Log *log)
+{
+        return log->tee;
 }
 
 bool

@@ -59,6 +59,10 @@ gboolean log_check(const LogConfig *config, GError **error);
 /* True if the container is to get the monitor's own stdin, stdout and stderr, and no pipes. */
 bool log_is_passthrough(const Log *log);
 
+/* True if the container is to get the monitor's own stdin, but pipes for its output, which the log writes to the
+ * monitor's own stdout and stderr (as they were at log_new). */
+bool log_is_tee(const Log *log);
+
 /* In the process that will monitor: creates event sources, connects. `wants` may be NULL. */
 void log_start(Log *log, LogWantsFunc wants, void *data);
 

@@ -6,15 +6,12 @@
 #include "base/fd.h"
 #include "log/driver.h"
 #include "log/logger_process.h"
+#include "log/raw_output.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-/* Messages that go out with one system call. */
-#define PIECES 64
 
 #define RESTART_FIRST_USEC (100 * 1000)
 #define RESTART_MAX_USEC   (30 * G_USEC_PER_SEC)
@@ -23,16 +20,12 @@
 #define GOOD_RUN_USEC (10 * G_USEC_PER_SEC)
 
 typedef struct {
-        int read, write; /* -1: closed */
-        Watch writable;
-} Pipe;
-
-typedef struct {
         LogSink *sink;
         GPtrArray *argv;
         char *environment[3];
         LoggerProcess process;
-        Pipe pipes[N_STREAMS];
+        int input[N_STREAMS]; /* the logger's ends of the pipes; -1: closed */
+        LogRawOutput output;
         Timer restart;
         unsigned attempt;
         unsigned n_starts;
@@ -74,11 +67,11 @@ parse_uri(GPtrArray *argv, const char *arg)
 }
 
 static void
-pipe_done(Pipe *p)
+close_pipes(Binary *self)
 {
-        watch_done(&p->writable);
-        fd_close(&p->read);
-        fd_close(&p->write);
+        log_raw_close(&self->output);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                fd_close(&self->input[i]);
 }
 
 static void on_process(LoggerProcess *p, bool ended, void *data);
@@ -89,16 +82,13 @@ binary_close(void *data)
 {
         Binary *self = data;
         timer_stop(&self->restart);
-        for (StreamId i = 0; i < N_STREAMS; i++)
-                pipe_done(&self->pipes[i]);
+        close_pipes(self);
         logger_process_stop(&self->process);
         g_ptr_array_unref(self->argv);
         g_free(self->environment[0]);
         g_free(self->environment[1]);
         g_free(self);
 }
-
-static void on_writable(GIOCondition revents, void *data);
 
 static gboolean
 open_pipes(Binary *self, GError **error)
@@ -107,10 +97,9 @@ open_pipes(Binary *self, GError **error)
                 int fds[2];
                 if (pipe2(fds, O_CLOEXEC) < 0)
                         return error_set_errno(error, errno, "Log driver binary: failed to create a pipe");
-                self->pipes[i].read = fds[0];
-                self->pipes[i].write = fds[1];
+                self->input[i] = fds[0];
+                log_raw_set(&self->output, i, fds[1]);
                 (void)fd_set_nonblock(fds[1], true);
-                watch_init(&self->pipes[i].writable, fds[1], WATCH_PRIORITY_IO, on_writable, self);
         }
         return TRUE;
 }
@@ -135,8 +124,8 @@ binary_open(const LogDriverConfig *config, GError **error)
         Binary *self = g_new0(Binary, 1);
         self->sink = config->sink;
         self->argv = g_ptr_array_new_with_free_func(g_free);
-        for (StreamId i = 0; i < N_STREAMS; i++)
-                self->pipes[i].read = self->pipes[i].write = -1;
+        self->input[STREAM_STDOUT] = self->input[STREAM_STDERR] = -1;
+        log_raw_init(&self->output, config->sink);
         self->environment[0] = g_strconcat("CONTAINER_ID=", config->log->cid, NULL);
         self->environment[1] = g_strconcat("CONTAINER_NAMESPACE=", log_options_string(config->options, "namespace"), NULL);
         timer_init(&self->restart, start_process, self);
@@ -177,7 +166,7 @@ start_process(void *data)
         Binary *self = data;
         self->started = g_get_monotonic_time();
         self->n_starts++;
-        if (logger_process_start(&self->process, self->pipes[STREAM_STDOUT].read, self->pipes[STREAM_STDERR].read) < 0)
+        if (logger_process_start(&self->process, self->input[STREAM_STDOUT], self->input[STREAM_STDERR]) < 0)
                 schedule_restart(self);
 }
 
@@ -195,86 +184,14 @@ on_process(LoggerProcess *p, bool ended, void *data)
                 schedule_restart(self);
 }
 
-/* ---- encoding and sending ---- */
-
-static size_t
-binary_bound(void *data, size_t len)
-{
-        return len + 1;
-}
-
-static size_t
-binary_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
-{
-        for (size_t i = 0; i < n; i++) {
-                const LogRecord *r = &records[i];
-                size_t len = r->len + (r->flags & LOG_RECORD_PARTIAL ? 0 : 1);
-                char *at = log_block_room(block, r->len + 1);
-                if (!at)
-                        return i;
-                memcpy(at, r->bytes, r->len);
-                at[r->len] = '\n';
-                log_block_add(block, len, r);
-        }
-        return n;
-}
-
-/* The next messages that are for the same pipe. */
-static int
-choose(LogQueue *q, struct iovec *pieces, StreamId *ret_stream)
-{
-        if (q->torn > 0) {
-                const char *bytes;
-                pieces->iov_len = log_queue_next(q, SIZE_MAX, &bytes);
-                pieces->iov_base = (char *)bytes;
-                *ret_stream = log_block_entry(q->next.block, q->next.entry)->stream;
-                return 1;
-        }
-        LogMessage messages[PIECES];
-        size_t n = log_queue_peek(q, messages, PIECES), i = 0;
-        *ret_stream = n > 0 ? messages[0].stream : STREAM_STDOUT;
-        for (; i < n && messages[i].stream == *ret_stream; i++)
-                pieces[i] = (struct iovec){(char *)messages[i].bytes, messages[i].len};
-        return (int)i;
-}
-
-static void
-on_writable(GIOCondition revents, void *data)
-{
-        Binary *self = data;
-        for (StreamId i = 0; i < N_STREAMS; i++)
-                watch_disarm(&self->pipes[i].writable);
-        log_sink_ready(self->sink);
-}
-
-static int
-write_queue(Binary *self, LogQueue *q)
-{
-        struct iovec pieces[PIECES];
-        StreamId stream;
-        int n;
-        while ((n = choose(q, pieces, &stream)) > 0) {
-                Pipe *p = &self->pipes[stream];
-                ssize_t k = writev(p->write, pieces, n);
-                if (k >= 0) {
-                        log_queue_wrote(q, (size_t)k);
-                } else if (errno == EAGAIN) {
-                        watch_arm(&p->writable, G_IO_OUT);
-                        return LOG_SEND_WAIT;
-                } else if (errno != EINTR) {
-                        return -errno;
-                }
-        }
-        return 0;
-}
+/* ---- output ---- */
 
 static void
 end_output(Binary *self)
 {
         self->ended = true;
         timer_stop(&self->restart);
-        for (StreamId i = 0; i < N_STREAMS; i++)
-                pipe_done(&self->pipes[i]);
+        close_pipes(self);
 }
 
 static int
@@ -283,7 +200,7 @@ binary_send(void *data, LogQueue *q)
         Binary *self = data;
         if (self->ended)
                 return 0;
-        int r = write_queue(self, q);
+        int r = log_raw_send(&self->output, q);
         if (r == 0 && self->finished)
                 end_output(self);
         return r;
@@ -325,8 +242,8 @@ const LogDriver log_driver_binary = {
         .flags = LOG_DRIVER_REMOTE,
         .open = binary_open,
         .start = start_process,
-        .encode = binary_encode,
-        .bound = binary_bound,
+        .encode = log_raw_encode,
+        .bound = log_raw_bound,
         .send = binary_send,
         .finish = binary_finish,
         .busy = binary_is_busy,

@@ -1,0 +1,154 @@
+#include "log/raw_output.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Messages that go out with one system call. */
+#define PIECES 64
+
+static void
+on_writable(GIOCondition revents, void *data)
+{
+        LogRawOutput *o = data;
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                watch_disarm(&o->writable[i]);
+        log_sink_ready(o->sink);
+}
+
+void
+log_raw_init(LogRawOutput *o, LogSink *sink)
+{
+        *o = (LogRawOutput){.sink = sink, .fds = {-1, -1}};
+}
+
+void
+log_raw_set(LogRawOutput *o, StreamId stream, int fd)
+{
+        o->fds[stream] = fd;
+        watch_init(&o->writable[stream], fd, WATCH_PRIORITY_IO, on_writable, o);
+}
+
+/* Opening it again gives flags of our own; but a file's position is shared, and a socket can't be opened. */
+int
+log_raw_share(LogRawOutput *o, StreamId stream, int fd)
+{
+        struct stat st;
+        char path[32];
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        bool file = S_ISREG(st.st_mode), sock = S_ISSOCK(st.st_mode);
+        int own = file || sock ? -1 : open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        o->kinds[stream] = file || own >= 0 ? LOG_RAW_PLAIN : sock ? LOG_RAW_SOCKET : LOG_RAW_CAUTIOUS;
+        if (own < 0)
+                own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (own < 0)
+                return -errno;
+        log_raw_set(o, stream, own);
+        return 0;
+}
+
+void
+log_raw_close(LogRawOutput *o)
+{
+        for (StreamId i = 0; i < N_STREAMS; i++) {
+                watch_done(&o->writable[i]);
+                fd_close(&o->fds[i]);
+        }
+}
+
+size_t
+log_raw_bound(void *self, size_t len)
+{
+        return len + 1;
+}
+
+size_t
+log_raw_encode(void *self, const LogRecord *records, size_t n, LogBlock *block)
+{
+        for (size_t i = 0; i < n; i++) {
+                const LogRecord *r = &records[i];
+                size_t len = r->len + (r->flags & LOG_RECORD_PARTIAL ? 0 : 1);
+                char *at = log_block_room(block, r->len + 1);
+                if (!at)
+                        return i;
+                memcpy(at, r->bytes, r->len);
+                at[r->len] = '\n';
+                log_block_add(block, len, r);
+        }
+        return n;
+}
+
+/* The next messages that are for the same descriptor. */
+static int
+choose(LogQueue *q, struct iovec *pieces, StreamId *ret_stream)
+{
+        if (q->torn > 0) {
+                const char *bytes;
+                pieces->iov_len = log_queue_next(q, SIZE_MAX, &bytes);
+                pieces->iov_base = (char *)bytes;
+                *ret_stream = log_block_entry(q->next.block, q->next.entry)->stream;
+                return 1;
+        }
+        LogMessage messages[PIECES];
+        size_t n = log_queue_peek(q, messages, PIECES), i = 0;
+        *ret_stream = n > 0 ? messages[0].stream : STREAM_STDOUT;
+        for (; i < n && messages[i].stream == *ret_stream; i++)
+                pieces[i] = (struct iovec){(char *)messages[i].bytes, messages[i].len};
+        return (int)i;
+}
+
+/* A pipe or terminal that is ready takes PIPE_BUF bytes. */
+static ssize_t
+write_cautiously(int fd, const struct iovec *piece)
+{
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        if (poll(&p, 1, 0) == 0)
+                return -EAGAIN;
+        ssize_t n = write(fd, piece->iov_base, MIN(piece->iov_len, (size_t)PIPE_BUF));
+        return n < 0 ? -errno : n;
+}
+
+static ssize_t
+write_some(const LogRawOutput *o, StreamId stream, struct iovec *pieces, int n)
+{
+        int fd = o->fds[stream];
+        if (fd < 0)
+                return -EPIPE;
+        if (o->kinds[stream] == LOG_RAW_CAUTIOUS)
+                return write_cautiously(fd, pieces);
+        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)n};
+        ssize_t k = o->kinds[stream] == LOG_RAW_SOCKET ? sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                                       : writev(fd, pieces, n);
+        return k < 0 ? -errno : k;
+}
+
+int
+log_raw_send(LogRawOutput *o, LogQueue *q)
+{
+        struct iovec pieces[PIECES];
+        StreamId stream;
+        int n;
+        while ((n = choose(q, pieces, &stream)) > 0) {
+                ssize_t k = write_some(o, stream, pieces, n);
+                if (k == -EAGAIN) {
+                        watch_arm(&o->writable[stream], G_IO_OUT);
+                        return LOG_SEND_WAIT;
+                }
+                if (k < 0 && k != -EINTR)
+                        return (int)k;
+                if (k > 0)
+                        log_queue_wrote(q, (size_t)k);
+        }
+        return 0;
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+"""passthrough.tee: the container's output goes to the monitor's own descriptors and to other logs."""
+
+import os
+import socket
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from harness import *  # noqa
+
+TEE = ('-l', 'passthrough', '--log-opt', 'passthrough.tee=yes')
+SCRIPT = 'print out\\n\neprint err\\n\nfill 1 3000000 100\nprint tail\nexit 3'
+
+
+def read_all(fd):
+    parts = []
+    while True:
+        part = os.read(fd, 65536)
+        if not part:
+            return b''.join(parts)
+        parts.append(part)
+
+
+def check_output(m, out, err):
+    records = m.records()
+    equal(content(records), out, 'the log of stdout')
+    equal(content(records, 'stderr'), err, 'the log of stderr')
+    check(out.startswith(b'out\n') and out.endswith(b'tail') and len(out) == 3000008, 'the output')
+    equal(err, b'err\n', 'stderr')
+
+
+def run(t, out, err, stdin=None, script=SCRIPT):
+    """Hands `out` and `err` over as the monitor's own; returns the monitor."""
+    stdio = {1: out, 2: err}
+    if stdin is not None:
+        stdio[0] = stdin
+    m = t.launch(script, *TEE, spawn={'stdio': stdio})
+    for fd in stdio.values():
+        os.close(fd)
+    return m
+
+
+def test_pipes(t):
+    ends = [os.pipe() for _ in range(2)]
+    m = run(t, ends[0][1], ends[1][1])
+    m.go().created()
+    out, err = read_all(ends[0][0]), read_all(ends[1][0])
+    m.finish(3)
+    check_output(m, out, err)
+
+
+def test_files(t):
+    out, err = t.dir / 'out', t.dir / 'err'
+    flags = os.O_WRONLY | os.O_CREAT
+    m = run(t, os.open(out, flags), os.open(err, flags))
+    m.go().created().finish(3)
+    check_output(m, out.read_bytes(), err.read_bytes())
+
+
+def test_sockets(t):
+    """As a service manager gives them."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    m = run(t, pairs[0][1].detach(), pairs[1][1].detach())
+    m.go().created()
+    out, err = read_all(pairs[0][0].fileno()), read_all(pairs[1][0].fileno())
+    m.finish(3)
+    check_output(m, out, err)
+
+
+def test_stdin(t):
+    """The container reads what the monitor was given."""
+    source, sink, err = os.pipe(), os.pipe(), os.open('/dev/null', os.O_WRONLY)
+    m = run(t, sink[1], err, source[0], 'cat')
+    m.go().created()
+    os.write(source[1], b'hello\n')
+    equal(os.read(sink[0], 100), b'hello\n')
+    os.close(source[1])
+    m.finish(0)
+    equal(content(m.records()), b'hello\n')
+
+
+def test_slow_reader(t):
+    """The container waits for the reader of its output, and the flags of the shared pipe stay as they are."""
+    reader, writer = os.pipe()
+    m = run(t, os.dup(writer), os.open('/dev/null', os.O_WRONLY), script='fill 1 3000000 100')
+    m.go().created()
+    check(os.get_blocking(writer), 'the pipe was made non-blocking for everybody')
+    os.close(writer)
+    equal(len(read_all(reader)), 3000000)
+    m.finish(0)
+
+
+def test_reader_that_leaves(t):
+    reader, writer = os.pipe()
+    m = run(t, writer, os.open('/dev/null', os.O_WRONLY), script='wait @/go\nfill 1 3000000 100')
+    m.go().created()
+    os.close(reader)
+    t.touch('go')
+    m.finish(0)
+    equal(len(content(m.records())), 3000000)
+
+
+if __name__ == '__main__':
+    main()
