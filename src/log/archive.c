@@ -44,7 +44,7 @@ log_archive_stop(LogArchive *a)
 static void
 set_live(LogArchive *a)
 {
-        a->live = a->budget - a->most - log_rotate_sum(a->dirfd, a->name, a->backups);
+        a->live = a->budget - a->room - log_rotate_sum(a->dirfd, a->name, a->backups);
 }
 
 void
@@ -83,7 +83,7 @@ start_next(LogArchive *a)
         if (in < 0)
                 return in;
         /* Less than half saved is not worth a file that other tools can't read at once. */
-        a->most = st.st_size / 2;
+        a->room = st.st_size / 2;
         set_live(a);
         if (a->live <= 0)
                 return -ENOSPC;
@@ -93,7 +93,7 @@ start_next(LogArchive *a)
         if (out < 0)
                 return -errno;
         a->temp = g_steal_pointer(&temp);
-        return log_compressor_start(&a->compressor, in, out, a->most);
+        return log_compressor_start(&a->compressor, in, out, a->room);
 }
 
 void

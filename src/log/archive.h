@@ -15,7 +15,7 @@ typedef struct LogArchive {
         int number;   /* of the old file that is being compressed; grows with each rotation */
         int backups;  /* how many old files are kept */
         int64_t budget; /* bytes for all files */
-        int64_t most;   /* bytes that the compressed file may have */
+        int64_t room;   /* bytes that the compressed file may take */
         int64_t live;   /* bytes that the current file may have meanwhile */
         bool told;      /* that compressing fails */
 } LogArchive;

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,32 +49,35 @@ open_zlib(Zlib *z)
         return z->open && z->write && z->close ? NULL : "it is no zlib";
 }
 
-static bool
-is_longer(int fd, off_t max)
+static const char *
+describe_error(void)
 {
-        struct stat st;
-        return fstat(fd, &st) < 0 || st.st_size > max;
+        return errno == EFBIG ? "it does not become small enough" : strerror(errno);
 }
 
 static const char *
-compress_file(const Zlib *z, off_t max)
+compress_file(const Zlib *z)
 {
         char buf[65536];
         void *file = z->open(dup(OUT_FD), "wb");
         if (!file)
                 return "out of memory";
         ssize_t n;
-        while ((n = fd_read(IN_FD, buf, sizeof buf)) > 0) {
+        while ((n = fd_read(IN_FD, buf, sizeof buf)) > 0)
                 if (z->write(file, buf, (unsigned)n) != n)
-                        return strerror(errno);
-                if (is_longer(OUT_FD, max))
-                        return "it does not become small enough";
-        }
+                        return describe_error();
         if (n < 0)
                 return strerror((int)-n);
-        if (z->close(file) != 0 || fdatasync(OUT_FD) < 0)
-                return strerror(errno);
-        return is_longer(OUT_FD, max) ? "it does not become small enough" : NULL;
+        return z->close(file) != 0 || fdatasync(OUT_FD) < 0 ? describe_error() : NULL;
+}
+
+/* A write beyond that fails with EFBIG. */
+static void
+limit_file_size(off_t max)
+{
+        struct rlimit limit = {.rlim_cur = (rlim_t)max, .rlim_max = (rlim_t)max};
+        (void)signal(SIGXFSZ, SIG_IGN);
+        (void)setrlimit(RLIMIT_FSIZE, &limit);
 }
 
 G_NORETURN static void
@@ -91,9 +93,10 @@ run_child(int in, int out, int report, off_t max)
         (void)prctl(PR_SET_NAME, "conmon-compress");
         (void)setpriority(PRIO_PROCESS, 0, 19);
         (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+        limit_file_size(max);
         const char *error = open_zlib(&z);
         if (!error)
-                error = compress_file(&z, max);
+                error = compress_file(&z);
         const char *text = error ? error : success;
         (void)fd_write_all(REPORT_FD, text, strlen(text));
         _exit(error != NULL);

@@ -399,18 +399,32 @@ next_timeout(void)
         return timeout;
 }
 
-/* When no output has come for a while, nothing is left that would wake anybody up. */
+static int
+count_mappings(void)
+{
+        g_autofree char *maps = NULL;
+        g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+        int n = 0;
+        for (const char *at = maps; (at = strchr(at, '\n')); at++)
+                n++;
+        return n;
+}
+
+/* When no output has come for a while, no memory is held and nothing is left that would wake anybody up. */
 static void
 test_quiet(Fixture *f, gconstpointer data)
 {
         start(f);
         g_assert_cmpint(next_timeout(), ==, -1);
+        int mappings = count_mappings();
         write_lines(f, 1, 100);
+        g_assert_cmpint(count_mappings(), >, mappings);
         g_assert_cmpint(next_timeout(), >, 0);
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (next_timeout() >= 0 && g_get_monotonic_time() < deadline)
                 (void)g_main_context_iteration(NULL, TRUE);
         g_assert_cmpint(next_timeout(), ==, -1);
+        g_assert_cmpint(count_mappings(), <=, mappings);
         write_lines(f, 101, 110);
 }
 

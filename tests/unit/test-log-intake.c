@@ -337,6 +337,42 @@ test_rate_drop(void)
         case_end(&c);
 }
 
+/* A line counts once, in however many records it comes. What follows a record that was refused is the sink's. */
+static void
+test_rate_of_lines(void)
+{
+        Case c;
+        case_start(&c, &plain, (const char *[]){"rate-limit-burst=2", "rate-limit-interval=1h", "max-record=64", NULL});
+        g_autofree char *line = g_strnfill(64, 'x');
+        g_autofree char *text = g_strconcat(line, line, "y\na\nb", line, "\n", NULL);
+        push(&c, STREAM_STDOUT, text, false);
+        g_autofree char *expected = g_strdup_printf("P--1[%s]PC-2[%s]-C-3[y]---0[a]limit(b%.63s)-C-2[x]", line, line, line);
+        assert_seen(expected);
+        case_end(&c);
+}
+
+/* A line that was joined has the time of its first piece. */
+static void
+take_time(const LogRecord *r, void *data)
+{
+        g_string_append_printf(seen, "%" G_GINT64_FORMAT ";", r->time_ns);
+}
+
+static void
+test_time_of_joined(void)
+{
+        LogJoinerConfig config = {.max_record = 8, .hold = true};
+        LogJoiner *j = log_joiner_new(&config);
+        LogRecord first = {.bytes = "a", .len = 1, .time_ns = 5, .flags = LOG_RECORD_PARTIAL};
+        LogRecord second = {.bytes = "b\n", .len = 1, .time_ns = 6, .flags = LOG_RECORD_CONTINUES};
+        log_joiner_push(j, &first, take_time, NULL);
+        log_joiner_push(j, &second, take_time, NULL);
+        second.flags = 0;
+        log_joiner_push(j, &second, take_time, NULL);
+        assert_seen("5;6;");
+        log_joiner_free(j);
+}
+
 static void
 test_rate_block(void)
 {
@@ -375,6 +411,8 @@ main(int argc, char **argv)
         g_test_add_func("/log/intake/redaction", test_redaction);
         g_test_add_func("/log/intake/redact-option", test_redact_option);
         g_test_add_func("/log/intake/rate-drop", test_rate_drop);
+        g_test_add_func("/log/intake/rate-of-lines", test_rate_of_lines);
+        g_test_add_func("/log/intake/time-of-joined", test_time_of_joined);
         g_test_add_func("/log/intake/rate-block", test_rate_block);
         int r = g_test_run();
         g_string_free(seen, TRUE);

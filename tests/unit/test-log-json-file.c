@@ -60,14 +60,18 @@ test_escapes(Fixture *f, gconstpointer data)
         static const char text[] = "\"\\\t\b<>&\x7f\x01\x1f\0z\n"
                                    "caf\xc3\xa9 \xe2\x80\xa8\xe2\x80\xa9 \xf0\x9f\x90\xa7\n"
                                    "\xff\xc3 \xe2\x80\xc3(\xed\xa0\x80\xf5\xc0\xaf\xc3\n"
-                                   "0123456789abcdef0123456789abcdef\"0123456789abcde\xc3\xa9.\n";
+                                   "0123456789abcdef0123456789abcdef\"0123456789abcde\xc3\xa9.\n"
+                                   "123456789abcdef&123456789abcdef<123456789abcdef>\n"
+                                   "0\\23456789abcdef01234567\b9abcdef0\0" "23456789abcdef\n";
         f->log = log_fixture_start(&f->config);
         (void)log_write(f->log, STREAM_STDOUT, text, sizeof text - 1, false, TEST_NS);
         assert_file(f,
                     LINE("\\\"\\\\\\u0009\\u0008\\u003c\\u003e\\u0026\x7f\\u0001\\u001f\\u0000z\\n", "stdout")
                     LINE("caf\xc3\xa9 \\u2028\\u2029 \xf0\x9f\x90\xa7\\n", "stdout")
                     LINE("\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd(\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\n", "stdout")
-                    LINE("0123456789abcdef0123456789abcdef\\\"0123456789abcde\xc3\xa9.\\n", "stdout"));
+                    LINE("0123456789abcdef0123456789abcdef\\\"0123456789abcde\xc3\xa9.\\n", "stdout")
+                    LINE("123456789abcdef\\u0026123456789abcdef\\u003c123456789abcdef\\u003e\\n", "stdout")
+                    LINE("0\\\\23456789abcdef01234567\\u00089abcdef0\\u000023456789abcdef\\n", "stdout"));
 }
 
 static void

@@ -229,9 +229,13 @@ test_truncated(Fixture *f, gconstpointer data)
         write_records(f, 3);
         assert_records(f, "ctr.log", 3, 5);
         g_assert_cmpuint(tempdir_count(f->dir), ==, 1);
-        write_records(f, 1);
-        assert_records(f, "ctr.log", 6, 6);
+        write_records(f, 2);
+        assert_records(f, "ctr.log", 6, 7);
         assert_records(f, "ctr.log.1", 3, 5);
+        /* The new file is appended to as well: no hole where the old content was. */
+        g_assert_cmpint(truncate(f->path, 0), ==, 0);
+        write_records(f, 1);
+        assert_records(f, "ctr.log", 8, 8);
 }
 
 static void
@@ -457,22 +461,22 @@ test_compress_in_vain(Fixture *f, gconstpointer data)
         g_assert_true(is_gone(f, "ctr.log.1.gz"));
 }
 
-/* With compression too the files never take more than they may, however fast the container writes. */
+/* With compression too the files never take more than they may, however fast the container writes: here what the
+ * child makes is not looked at before the current file is full. */
 static void
 test_compress_sum(Fixture *f, gconstpointer data)
 {
         compress_set_up(f);
-        f->options[1] = (char *)"max-file=2";
-        for (int i = 0; i < 40; i++) {
-                if (i % 4 == 3)
-                        write_noise(f, 3);
-                else
-                        write_records(f, 37);
-                g_assert_cmpint(sum_of_sizes(f->dir), <=, 2 * 5200);
-                if (i % 5 == 4)
-                        (void)g_main_context_iteration(NULL, FALSE);
-                g_assert_cmpint(sum_of_sizes(f->dir), <=, 2 * 5200);
+        write_noise(f, 6);
+        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        while (size_of(f, "ctr.log.gz.tmp") < size_of(f, "ctr.log.1") / 2 && g_get_monotonic_time() < deadline)
+                g_usleep(1000);
+        g_assert_cmpint(size_of(f, "ctr.log.gz.tmp"), ==, size_of(f, "ctr.log.1") / 2);
+        for (int i = 0; i < 300; i++) {
+                write_records(f, 1);
+                g_assert_cmpint(sum_of_sizes(f->dir), <=, FILES * 5200);
         }
+        g_assert_cmpint(sum_of_sizes(f->dir), >, (FILES - 1) * 5200);
 }
 
 /* Closing leaves nothing half done, and no process that matters. */
@@ -487,6 +491,26 @@ test_compress_stopped(Fixture *f, gconstpointer data)
         f->log = log_fixture_start(&f->config);
         wait_until(f, is_gone, "ctr.log.1");
         assert_unzipped(f, "ctr.log.1.gz", 0, 99);
+}
+
+/* The child ends with the log, and not when it is done. */
+static void
+test_compress_killed(Fixture *f, gconstpointer data)
+{
+        f->options[0] = (char *)"max-size=20g";
+        f->options[2] = (char *)"compress=true";
+        tempdir_put(f->dir, "ctr.log.1", "");
+        g_autofree char *old = g_build_filename(f->dir, "ctr.log.1", NULL);
+        g_assert_cmpint(truncate(old, INT64_C(10) << 30), ==, 0);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+                continue;
+        f->log = log_fixture_start(&f->config);
+        g_clear_pointer(&f->log, log_free);
+        gint64 start = g_get_monotonic_time();
+        int status;
+        g_assert_cmpint(waitpid(-1, &status, 0), >, 0);
+        g_assert_true(WIFSIGNALED(status));
+        g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
 }
 
 #define ADD(name, func) g_test_add("/log/rotate/" name, Fixture, NULL, set_up, func, tear_down)
@@ -515,5 +539,6 @@ main(int argc, char **argv)
         ADD("compress-in-vain", test_compress_in_vain);
         ADD("compress-sum", test_compress_sum);
         ADD("compress-stopped", test_compress_stopped);
+        ADD("compress-killed", test_compress_killed);
         return g_test_run();
 }

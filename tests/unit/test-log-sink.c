@@ -323,10 +323,11 @@ test_retry(void)
         g_assert_nonnull(strstr(json->str, "\"last\":\"No space left on device\""));
         g_assert_nonnull(strstr(json->str, "\"state\":\"failing\""));
         g_string_free(json, TRUE);
-        gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        gint64 first = g_get_monotonic_time(), deadline = first + 10 * G_USEC_PER_SEC;
         while (c.pipe->sends < 3 && g_get_monotonic_time() < deadline)
                 g_main_context_iteration(NULL, TRUE);
         g_assert_cmpint(c.pipe->sends, ==, 3);
+        g_assert_cmpint(g_get_monotonic_time() - first, >=, 290 * 1000);
         c.pipe->failure = 0;
         while (c.pipe->out->len == 0 && g_get_monotonic_time() < deadline)
                 g_main_context_iteration(NULL, TRUE);
