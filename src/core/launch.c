@@ -326,6 +326,7 @@ monitor_run(const Options *o, InheritedFds *inherited)
         m.options = o;
         if (!monitor_set_up(&m, &error)) {
                 diag_error("%s", error->message);
+                log_free(m.log);
                 return 1;
         }
         oom_score_protect(&m.caller_score);

@@ -53,6 +53,13 @@ class Case:
         table.update(extra)
         return {key: value for key, value in table.items() if value is not None}
 
+    def traced_environment(self, *args, **kwargs):
+        """The same for a monitor under strace, where the leak checker of a sanitizer can't work."""
+        table = self.environment(*args, **kwargs)
+        if 'ASAN_OPTIONS' in table:
+            table['ASAN_OPTIONS'] += ':detect_leaks=0'
+        return table
+
     def monitor(self, name='1', cid=CID, bundle=None):
         """The places for a monitor that is not started yet."""
         monitor = Monitor(self.dir / name, cid, bundle)

@@ -497,7 +497,7 @@ def traced(t, *extra, places=None):
     out = m.root / 'trace'
     argv = [strace, '-o', str(out), '-e', 'trace=open,openat', t.program, *t.arguments(m, conmon_pidfile=False),
             '--sync', *extra]
-    m.spawn(argv, t.environment('exit 0'), ('sync', 'start'))
+    m.spawn(argv, t.traced_environment('exit 0'), ('sync', 'start'))
     m.go().sync.message()
     equal(m.wait(), 0)
     return [line for line in out.read_text().splitlines() if 'conmon.conf' in line or 'config.json' in line

@@ -219,7 +219,7 @@ def synced(t, *extra):
     places = t.monitor('m' + ''.join(extra))
     trace = t.dir / f'trace{len(t.monitors)}'
     places.spawn(['/usr/bin/strace', '-f', '-qq', '-o', str(trace), '-e', 'trace=fsync,fdatasync,sync,syncfs',
-                  t.program, *t.arguments(places, conmon_pidfile=False), '--sync', *extra], t.environment('print x\\n'), ('sync', 'start'))
+                  t.program, *t.arguments(places, conmon_pidfile=False), '--sync', *extra], t.traced_environment('print x\\n'), ('sync', 'start'))
     places.start.go()
     places.wait()
     return len(re.findall(r'\b(?:fsync|fdatasync|sync|syncfs)\(', trace.read_text()))

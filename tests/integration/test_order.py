@@ -24,7 +24,7 @@ def traced(t, container, *extra, mode='create'):
     if mode == 'exec':
         argv.append('--exec-attach')
     m.spawn(['/usr/bin/strace', '-ff', '-yy', '-qq', '-s', '300', '-o', str(trace), '-e', f'trace={CALLS}', t.program, *argv,
-             '--sync'], t.environment(t.expand(container)), pipes, fds={9: far})
+             '--sync'], t.traced_environment(container), pipes, fds={9: far})
     os.close(far)
     m.start.go()
     if mode == 'exec':
