@@ -331,6 +331,7 @@ monitor_run(const Options *o, InheritedFds *inherited)
         }
         oom_score_protect(&m.caller_score);
         (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGXFSZ, SIG_IGN); /* a log that has reached the limit of ulimit -f is an error like others */
         (void)signal(SIGCHLD, SIG_DFL); /* if the caller ignores it, nobody would get to know how children ended */
         (void)signal(SIGTERM, leave_at_once);
         if (!parent_pipe_open(PARENT_PIPE_START, &m.start_fd, &error)) {

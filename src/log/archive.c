@@ -31,7 +31,7 @@ forget(LogArchive *a)
 bool
 log_archive_is_busy(const LogArchive *a)
 {
-        return a->compressor.running;
+        return a->compressor.worker.busy;
 }
 
 void

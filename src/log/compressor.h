@@ -1,13 +1,8 @@
 #pragma once
 
-/* Compresses an old log file in a process of its own, which is short-lived, has the lowest priority and ends by
- * itself. The monitor never waits for it: what it has to say, and its end, come through a pipe. Whoever reaps children
- * finds one it doesn't know. */
+/* Compresses an old log file, in a process of its own that has the lowest priority. */
 
-#include "base/watch.h"
-
-#include <stdbool.h>
-#include <sys/types.h>
+#include "log/worker.h"
 
 /* `error` is NULL if the compressed file is complete, else what went wrong. */
 typedef void (*LogCompressorFunc)(const char *error, void *data);
@@ -16,10 +11,7 @@ typedef void (*LogCompressorFunc)(const char *error, void *data);
 typedef struct LogCompressor {
         LogCompressorFunc func;
         void *data;
-        bool running;
-        int pipe;
-        int process; /* pidfd; -1: the kernel has none */
-        Watch watch;
+        LogWorker worker;
 } LogCompressor;
 
 /* Starts compressing `in` to `out`, both of which stay the caller's. The result never becomes longer than

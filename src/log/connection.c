@@ -319,7 +319,7 @@ log_connection_ready(LogConnection *c, LogQueue *q)
                 return failure;
         if (c->fd >= 0 && c->connected)
                 return 0;
-        if (c->fd >= 0 || c->resolver.busy)
+        if (c->fd >= 0 || log_resolver_is_busy(&c->resolver))
                 return LOG_SEND_WAIT;
         int r = make(c);
         if (r >= 0 && c->fd >= 0)

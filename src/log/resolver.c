@@ -1,15 +1,10 @@
 #include "log/resolver.h"
 
-#include "base/fd.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Longer than any sensible resolv.conf waits. */
@@ -65,73 +60,50 @@ look_up(const char *host, uint16_t port, LogResolved *ret)
                 ret->error = -EADDRNOTAVAIL;
 }
 
-/* What the monitor has open must not be kept open by a name server that doesn't answer. */
-G_NORETURN static void
-run_child(const char *host, uint16_t port, int fd)
+typedef struct {
+        const char *host;
+        uint16_t port;
+} Question;
+
+static size_t
+answer_question(const void *arg, char *answer)
 {
-        sigset_t none;
+        const Question *question = arg;
         LogResolved resolved = {0};
-        fd_close_range(3, (unsigned)fd - 1);
-        fd_close_range((unsigned)fd + 1, ~0U);
-        sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
         (void)alarm(CHILD_SECONDS);
-        look_up(host, port, &resolved);
-        _exit(fd_write_all(fd, &resolved, sizeof resolved) == 0 ? 0 : 1);
+        look_up(question->host, question->port, &resolved);
+        memcpy(answer, &resolved, sizeof resolved);
+        return sizeof resolved;
 }
 
 static void
-finish(LogResolver *r)
-{
-        watch_done(&r->watch);
-        fd_close(&r->fd);
-        fd_close(&r->pidfd);
-        r->busy = false;
-}
-
-/* The answer is shorter than PIPE_BUF, so it comes in one piece. */
-static void
-on_answer(GIOCondition revents, void *data)
+on_answer(const char *answer, size_t len, void *data)
 {
         LogResolver *r = data;
-        LogResolved resolved;
-        ssize_t n = fd_read(r->fd, &resolved, sizeof resolved);
-        if (n != (ssize_t)sizeof resolved)
-                resolved = (LogResolved){.error = -EADDRNOTAVAIL};
-        finish(r);
+        LogResolved resolved = {.error = -EADDRNOTAVAIL};
+        if (len == sizeof resolved)
+                memcpy(&resolved, answer, len);
         r->func(&resolved, r->data);
 }
 
 int
 log_resolver_start(LogResolver *r, const char *host, uint16_t port)
 {
-        int fds[2];
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        pid_t pid = fork();
-        if (pid == 0)
-                run_child(host, port, fds[1]);
-        int error = errno;
-        (void)close(fds[1]);
-        r->fd = fds[0];
-        if (pid < 0) {
-                fd_close(&r->fd);
-                return -error;
-        }
-        /* Not reaped yet, so the number can't be somebody else's. */
-        r->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-        r->busy = true;
-        watch_init(&r->watch, r->fd, WATCH_PRIORITY_IO, on_answer, r);
-        watch_arm(&r->watch, G_IO_IN);
-        return 0;
+        G_STATIC_ASSERT(sizeof(LogResolved) <= LOG_WORKER_ANSWER_MAX);
+        Question question = {host, port};
+        r->worker.func = on_answer;
+        r->worker.data = r;
+        return log_worker_start(&r->worker, answer_question, &question, -1, -1);
+}
+
+bool
+log_resolver_is_busy(const LogResolver *r)
+{
+        return r->worker.busy;
 }
 
 void
 log_resolver_stop(LogResolver *r)
 {
-        if (!r->busy)
-                return;
-        if (r->pidfd >= 0)
-                (void)syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL, 0);
-        finish(r);
+        log_worker_stop(&r->worker);
 }

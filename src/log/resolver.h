@@ -1,9 +1,9 @@
 #pragma once
 
 /* Host names to addresses, in a process of its own that lives for one question: getaddrinfo(3) waits, and loads
- * libraries that an idle monitor must not carry. The process is a child that somebody else reaps. */
+ * libraries that an idle monitor must not carry. */
 
-#include "base/watch.h"
+#include "log/worker.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,15 +25,15 @@ typedef void (*LogResolverFunc)(const LogResolved *resolved, void *data);
 typedef struct LogResolver {
         LogResolverFunc func;
         void *data;
-        int fd;    /* of the answer; meaningless at rest */
-        int pidfd; /* -1: the kernel has no pidfd_open(2) */
-        bool busy;
-        Watch watch;
+        LogWorker worker;
 } LogResolver;
 
 /* Asks for the addresses of a host, which get this port. The function is called once, unless the resolver is
  * stopped before. Returns 0 or -errno. */
 int log_resolver_start(LogResolver *r, const char *host, uint16_t port);
+
+/* True from log_resolver_start to the call of the function. */
+bool log_resolver_is_busy(const LogResolver *r);
 
 /* Ends the process if it still runs. Harmless at rest. */
 void log_resolver_stop(LogResolver *r);

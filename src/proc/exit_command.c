@@ -17,6 +17,7 @@ run_child(const ExitCommand *c)
                 g_ptr_array_add(argv, *arg);
         g_ptr_array_add(argv, NULL);
         (void)signal(SIGPIPE, SIG_DFL);
+        (void)signal(SIGXFSZ, SIG_DFL);
         (void)sigprocmask(SIG_SETMASK, c->mask, NULL);
         oom_score_restore(c->score);
         (void)execv(c->path, (char **)argv->pdata);

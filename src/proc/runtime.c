@@ -133,6 +133,7 @@ run_child(const RuntimeProcess *p, pid_t monitor, char **env, char *listen_pid)
         if (getppid() != monitor)
                 _exit(1); /* the monitor died before prctl */
         (void)signal(SIGPIPE, SIG_DFL);
+        (void)signal(SIGXFSZ, SIG_DFL);
         (void)sigprocmask(SIG_SETMASK, p->mask, NULL);
         oom_score_restore(p->score);
         check_listen_pid();

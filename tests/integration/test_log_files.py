@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import sys
 import threading
 import time
@@ -300,6 +301,23 @@ def test_full_device(t):
     survives(m, 20000, started)
     sink = status(m)['/dev/full']
     equal((sink['out']['records'], sink['errors']['last']), (0, 'No space left on device'))
+    adds_up(sink)
+
+
+def test_file_size_limit(t):
+    """ulimit -f: the container and its record of the end are not the log's hostages."""
+    places = t.monitor()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, limits[1]))
+    try:
+        m = t.create('fill 1 2000000 100\nexit 3', places=places)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    m.finish(3)
+    sink = status(m)[str(m.log)]
+    equal(sink['errors']['last'], 'File too large')
+    check(99000 < m.log.stat().st_size <= 100000, f'the log has {m.log.stat().st_size} bytes')
+    parse(m.log.read_bytes())
     adds_up(sink)
 
 
