@@ -147,6 +147,36 @@ def test_users_files(t):
     check(status == 1 and f'{home}/conmon.conf.d/1.conf:2: [attach] queue-max: ' in err, err)
 
 
+@needs_root
+def test_rootless_podman(t):
+    """It makes the user root of a user namespace, where root looks like nobody: the user's rules, and root's file."""
+    etc = pathlib.Path('/etc/containers')
+    if not etc.is_dir():
+        skip(f'there is no {etc}')
+    copy = shutil.copy(t.program, t.dir / 'conmon')
+    t.dir.chmod(0o755)
+    file = write(t, 'conmon.conf', '[policy]\non-error = warn\n')
+    script = f'mount -t tmpfs none {etc} && cp -p "$1" {etc}/conmon.conf && shift && exec "$@"'
+    user = ['setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups', 'unshare', '-U', '-r', copy, '--check-config']
+    t.program = shutil.which('unshare')
+    for mode, variables, wanted in (
+            (0o644, {'_CONTAINERS_ROOTLESS_UID': '12345'}, 'all'), (0o644, {}, 'profiles-only'),
+            (0o644, {'_CONTAINERS_ROOTLESS_UID': ''}, 'profiles-only'), (0o600, {'_CONTAINERS_ROOTLESS_UID': '12345'}, 'all')):
+        file.chmod(mode)
+        status, out, err = t.run('-m', 'sh', '-c', script, 'sh', file, *user, env=variables)
+        equal((status, err), (0, ''), f'{mode:o} {variables}')
+        found = in_force(out)
+        equal(found['policy', 'annotations'], (wanted, 'default'), str(variables))
+        readable = mode == 0o644
+        equal(found['policy', 'on-error'], ('warn', f'{etc}/conmon.conf:2') if readable else ('fail', 'default'))
+    file.chmod(0o664)
+    status, _, err = t.run('-m', 'sh', '-c', script, 'sh', file, *user, env={'_CONTAINERS_ROOTLESS_UID': '12345'})
+    check(status == 1 and 'is not trusted: its group may write to it' in err, err)
+    t.program = copy
+    _, out, _ = t.run('--check-config', file, env={'_CONTAINERS_ROOTLESS_UID': '12345'})
+    equal(in_force(out)['policy', 'annotations'], ('profiles-only', 'default'), 'root, whatever the variable says')
+
+
 def keys_of_program(t):
     """Section by section, from the message about a key that is none."""
     found = {}

@@ -123,6 +123,14 @@ def test_option_does_not_reach_the_callers_log(t):
     equal(content(parse((t.dir / 'copy.log').read_bytes())), b'last\n')
 
 
+def test_journal_is_not_written_twice(t):
+    """Its readers would see every line twice."""
+    m = run(t, *config(t, '[defaults]\ndriver=journald; json-file:@/out\nopt.journald.priority-stdout=5\n'), log='journald')
+    equal([sink['driver'] for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']],
+          ['journald', 'json-file'])
+    check_received(t, 'out')
+
+
 # Who counts
 
 def test_order(t):

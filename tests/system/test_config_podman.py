@@ -89,6 +89,7 @@ def inspect(p, name):
         shown['State'].pop(key, None)
     shown['Config'].pop('Hostname', None)
     shown['Config'].pop('CreateCommand', None)
+    shown['Config']['Env'].sort()
     return shape(shown)
 
 
