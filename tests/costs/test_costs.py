@@ -97,6 +97,15 @@ def test_system_calls_of_a_container(t):
           f'not more than {SYSTEM_CALLS_OF_A_CONTAINER} are due')
 
 
+@slow(60)
+def test_no_configuration_costs_a_few_opens(t):
+    """Two places with a file and a directory each, two more places for a user, and the bundle's annotations."""
+    _, text = run_under(t, ('strace', '-qq', '-e', 'trace=open,openat', '-o', 'OUT'), 'exit 0')
+    opens = [line for line in text.splitlines() if re.search(r'conmon\.conf|/config\.json|uid_map', line)]
+    check(all('ENOENT' in line for line in opens), f'opens that succeed: {opens}')
+    equal(len(opens), 5 if os.geteuid() == 0 else 7, 'opens')
+
+
 # Instructions and allocations
 
 # With always-malloc GLib takes its small blocks from malloc, too, where they can be seen.

@@ -3,8 +3,6 @@
 
 import json
 import os
-import re
-import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
@@ -493,31 +491,6 @@ def test_cri_o_hostile_pod(t):
         else:
             m.container = message['pid']
             equal((m.wait(), content(m.records())), (0, b'x\n'))
-
-
-# Costs
-
-def traced(t, *extra, places=None):
-    """The files that the monitor tries to open."""
-    strace = shutil.which('strace')
-    check(strace, 'strace is missing')
-    m = places or t.monitor(str(len(t.monitors) + 1))
-    out = m.root / 'trace'
-    argv = [strace, '-o', str(out), '-e', 'trace=open,openat', t.program, *t.arguments(m, conmon_pidfile=False),
-            '--sync', *extra]
-    m.spawn(argv, t.traced_environment('exit 0'), ('sync', 'start'))
-    m.go().sync.message()
-    equal(m.wait(), 0)
-    return [line for line in out.read_text().splitlines() if 'conmon.conf' in line or 'config.json' in line
-            or 'uid_map' in line]
-
-
-def test_costs_of_no_configuration(t):
-    """A handful of failed opens, and one look at the bundle."""
-    opens = traced(t, places=bundle(t, {}))
-    failed = [line for line in opens if re.search(r'conmon\.conf(\.d)?".* = -1 ENOENT', line)]
-    equal(len(opens) - len(failed), 1, f'opens that succeed: {opens}')
-    equal(len(failed), 4 if os.geteuid() == 0 else 6)
 
 
 if __name__ == '__main__':
