@@ -1,5 +1,6 @@
 #include "log/log_file.h"
 
+#include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "log/rotate.h"
@@ -53,7 +54,7 @@ open_path(LogFile *f)
                 return -errno;
         f->regular = S_ISREG(st.st_mode);
         f->size = f->regular ? st.st_size : 0;
-        return 0;
+        return f->regular ? log_rotate_locate(f->path, &f->dirfd, &f->name) : 0;
 }
 
 int
@@ -68,8 +69,6 @@ log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink
         };
         log_archive_init(&f->archive);
         int r = open_path(f);
-        if (r == 0 && f->regular)
-                r = log_rotate_locate(f->path, &f->dirfd, &f->name);
         if (r < 0)
                 log_file_close(f);
         f->total = f->size;
@@ -152,10 +151,14 @@ renew(LogFile *f, LogQueue *q)
         return 0;
 }
 
-/* A FIFO or device is just opened again. */
+/* A FIFO or device is opened again, unless it is the same one: a reader would see an end that there is not. */
 static int
 open_again(LogFile *f, LogQueue *q)
 {
+        struct stat there, open;
+        if (f->fd >= 0 && stat(f->path, &there) == 0 && fstat(f->fd, &open) == 0 && there.st_dev == open.st_dev &&
+            there.st_ino == open.st_ino)
+                return 0;
         log_queue_rewind(q);
         watch_done(&f->writable);
         fd_close(&f->fd);
@@ -239,16 +242,39 @@ handle_write_error(LogFile *f, LogQueue *q, int error)
         return -error;
 }
 
+/* True if a new file can't be made here and never will: in a directory that belongs to somebody else or is read-only,
+ * or for a file that is mounted by itself. */
+static bool
+is_fixed(int error)
+{
+        return error == -EACCES || error == -EPERM || error == -EROFS || error == -EBUSY || error == -EXDEV;
+}
+
+/* The last resort: what is new is worth more than what is old. */
+static int
+start_over(LogFile *f, int error)
+{
+        if (ftruncate(f->fd, 0) < 0)
+                return error;
+        if (!f->told)
+                diag_warn("The log %s can't be rotated: %s; its old content is thrown away", f->path, g_strerror(-error));
+        f->told = true;
+        f->size = 0;
+        return 0;
+}
+
 /* The file has no room for the next message. */
 static int
 make_room(LogFile *f, LogQueue *q)
 {
         if (was_truncated(f))
                 return 0;
-        if (size_limit(f) == f->limits.size_max)
-                return renew(f, q);
-        log_archive_stop(&f->archive);
-        return 0;
+        if (size_limit(f) < f->limits.size_max) {
+                log_archive_stop(&f->archive);
+                return 0;
+        }
+        int r = renew(f, q);
+        return is_fixed(r) ? start_over(f, r) : r;
 }
 
 static int

@@ -37,6 +37,7 @@ typedef struct LogFile {
         char *name; /* of a regular file, in dirfd, symbolic links resolved */
         bool regular;
         bool wants_new; /* somebody asked for a new file, and that failed so far */
+        bool told;      /* that the file is truncated because it can't be rotated */
         int64_t size;
         int64_t total;
         Watch writable;

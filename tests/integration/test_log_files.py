@@ -19,7 +19,7 @@ from harness import *  # noqa: E402
 GOLDEN = HERE / 'golden'
 STAMP = rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}\+00:00'
 JSON_STAMP = rb'(?<="time":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{0,8}[1-9])?Z'
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 
 
 def both(t, container, *extra, **kwargs):
@@ -389,6 +389,36 @@ def test_disk_without_room_for_a_new_file(t):
     m.finish(0)
     equal(len(parse(old.read_bytes())) + len(parse(log.read_bytes())), 19, 'records')
     equal(status(m)[str(log)]['out']['bytes'], 1900, 'bytes')
+
+
+@needs_root
+def test_file_that_is_mounted(t):
+    """L03: what can't be replaced is emptied: the log goes on, and never takes more than it may."""
+    small_disk(t, '1m')
+    m = t.monitor()
+    m.log.touch()
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.mount(bytes(m.log), bytes(m.log), None, MS_BIND, None) == 0, 'no bind mount')
+    t.stack.callback(libc.umount2, bytes(m.log), 2)
+    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, places=m).finish(0)
+    check(m.log.stat().st_size <= 1500, f'the log has {m.log.stat().st_size} bytes')
+    equal(m.records()[-1].content, b'last')
+    equal(status(m)[str(m.log)]['out']['bytes'], 20005, 'bytes')
+
+
+def test_directory_of_somebody_else(t):
+    """L03: the same where no file can be made. Root is not kept from that."""
+    m = t.monitor()
+    directory = m.root / 'logs'
+    directory.mkdir()
+    log = directory / 'ctr.log'
+    log.touch()
+    directory.chmod(0o555)
+    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, '--log-rotate', places=m,
+             log=f'k8s-file:{log}').finish(0)
+    directory.chmod(0o755)
+    check(log.stat().st_size <= 1500, f'the log has {log.stat().st_size} bytes')
+    equal(parse(log.read_bytes())[-1].content, b'last')
 
 
 def test_a_directory_that_goes_away(t):

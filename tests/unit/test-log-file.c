@@ -371,6 +371,42 @@ test_short_write_and_reopen(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
+/* A reader that is there does not see an end when new files are asked for, and nothing twice. */
+static void
+test_fifo_reopened(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        int fd = open_reader(f), announced = 0;
+        f->paths[0] = (char *)"none";
+        start(f);
+        write_lines(f, 1, 600);
+        log_reopen(f->log);
+        write_lines(f, 601, 602);
+        g_autoptr(GString) text = g_string_new(NULL);
+        read_until(fd, text, "000602 ");
+        g_assert_cmpint(count_lines(text->str, &announced), ==, 602);
+        g_string_truncate(f->sent, 0);
+        (void)close(fd);
+}
+
+/* A file that has taken the place of a FIFO is one that can be rotated. */
+static void
+test_fifo_replaced(Fixture *f, gconstpointer data)
+{
+        g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        f->paths[0] = (char *)"none";
+        f->options[0] = (char *)"max-size=1k";
+        start(f);
+        g_assert_cmpint(g_remove(f->path), ==, 0);
+        tempdir_put(f->dir, "bad", "");
+        log_reopen(f->log);
+        write_lines(f, 1, 8);
+        int announced = 0;
+        g_autofree char *text = tempdir_get(f->dir, "bad");
+        g_assert_cmpint(count_lines(text, &announced), ==, 2);
+        g_string_truncate(f->sent, 0);
+}
+
 static void
 test_device(Fixture *f, gconstpointer data)
 {
@@ -446,6 +482,8 @@ main(int argc, char **argv)
         ADD("short-write", test_short_write);
         ADD("short-write-at-the-end", test_short_write_at_the_end);
         ADD("short-write-and-reopen", test_short_write_and_reopen);
+        ADD("fifo-reopened", test_fifo_reopened);
+        ADD("fifo-replaced", test_fifo_replaced);
         ADD("device", test_device);
         ADD("quiet", test_quiet);
         return g_test_run();
