@@ -200,14 +200,12 @@ class CrioCreate(Caller):
         fd = os.open(self.m.bundle / 'ctl', os.O_WRONLY)
         os.write(fd, b'2 0 0\n')
         os.close(fd)
-        wait_for(lambda: watch.read() or any(event.name == self.log.name and event.kind in ('create', 'moved-to')
-                                             for event in watch.seen), 'the new log file')
-        wait_for(self.log.exists, 'the new log file')
+        watch.until('moved-to', self.log.name)
         watch.close()
 
     def wait(self, code):
         """The exits directory is watched for exactly the id; then the file is read once."""
-        wait_for(lambda: self.watch.read() or any(event.name == CID for event in self.watch.seen), 'the exit file')
+        self.watch.until('moved-to', CID)
         equal((self.m.exits / CID).read_text(), str(code), 'exit file when its name appeared')
         equal(self.m.wait(), code & 255, 'exit status of the monitor')
         if self.has('--persist-dir'):
