@@ -1,0 +1,78 @@
+#include "log/metadata.h"
+
+#include "base/fd.h"
+#include "log/sink.h"
+
+#include "fuzz.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char *bundle, *path;
+
+static void
+remove_bundle(void)
+{
+        (void)unlink(path);
+        (void)rmdir(bundle);
+}
+
+/* A bundle that stays for the whole run. */
+static const char *
+bundle_with(const char *json, size_t len)
+{
+        if (!bundle) {
+                bundle = g_dir_make_tmp("conmon-fuzz-XXXXXX", NULL);
+                path = g_build_filename(bundle, "config.json", NULL);
+                (void)atexit(remove_bundle);
+        }
+        autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        g_assert_cmpint(fd_write_all(fd, json, len), ==, 0);
+        return bundle;
+}
+
+static void
+check_attributes(const LogMetadata *m)
+{
+        for (size_t i = 0; i < m->n_attributes; i++) {
+                g_assert_nonnull(m->attributes[i].key);
+                g_assert_nonnull(m->attributes[i].value);
+                if (i > 0)
+                        g_assert_cmpstr(m->attributes[i - 1].key, <, m->attributes[i].key);
+        }
+}
+
+/* Four lines: the options tag, labels, env and one --log-label; the rest is the config.json of the bundle. */
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        g_autofree char *text = g_strndup((const char *)data, size);
+        g_auto(GStrv) lines = g_strsplit(text, "\n", 5);
+        if (g_strv_length(lines) < 5)
+                return 0;
+        const LogDriver *driver = log_driver_find("gelf", 4);
+        g_autoptr(LogOptions) options = log_sink_options(driver);
+        static const char *const names[] = {"tag", "labels", "env"};
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                if (*lines[i] && !log_options_set(options, names[i], lines[i], NULL))
+                        return 0;
+        char *labels[] = {lines[3], NULL};
+        LogConfig log = {
+                .cid = "0123456789abcdef",
+                .name = "name",
+                .labels = *lines[3] ? labels : NULL,
+                .bundle = bundle_with(lines[4], strlen(lines[4])),
+        };
+        LogDriverConfig config = {.options = options, .log = &log};
+        g_autoptr(GError) error = NULL;
+        g_autoptr(LogMetadata) m = log_metadata_new(&config, "{{.ID}}", &error);
+        g_assert_cmpint(m != NULL, ==, error == NULL);
+        if (m) {
+                g_assert_nonnull(m->tag);
+                if (!strstr(lines[0], "{{") && *lines[0])
+                        g_assert_cmpstr(m->tag, ==, lines[0]);
+                check_attributes(m);
+        }
+        return 0;
+}
