@@ -236,6 +236,94 @@ test_block_after_empty_one(void)
         log_queue_release(&q);
 }
 
+/* The queue as a list: what each message is, and how far sending has come. */
+typedef struct {
+        char text[24];
+        bool sent;
+} ModelMessage;
+
+static size_t
+first_unsent(const GArray *model)
+{
+        size_t i = 0;
+        while (i < model->len && g_array_index(model, ModelMessage, i).sent)
+                i++;
+        return i;
+}
+
+static void
+send_some(LogQueue *q, GArray *model, GRand *rand)
+{
+        const char *bytes;
+        size_t at = first_unsent(model), max = (size_t)g_rand_int_range(rand, 1, 200), len;
+        g_assert_cmpuint(log_queue_next_len(q), ==,
+                         at < model->len ? strlen(g_array_index(model, ModelMessage, at).text) : 0);
+        len = log_queue_next(q, max, &bytes);
+        for (size_t sum = 0; sum < len; at++) {
+                ModelMessage *m = &g_array_index(model, ModelMessage, at);
+                g_assert_cmpmem(bytes + sum, strlen(m->text), m->text, strlen(m->text));
+                m->sent = true;
+                sum += strlen(m->text);
+        }
+        log_queue_sent(q, len);
+}
+
+static void
+confirm_some(LogQueue *q, GArray *model, GRand *rand)
+{
+        size_t n = first_unsent(model);
+        n = n > 0 ? (size_t)g_rand_int_range(rand, 0, (int)n + 1) : 0;
+        log_queue_done(q, n);
+        if (n > 0)
+                g_array_remove_range(model, 0, (guint)n);
+}
+
+static void
+drop_one(LogQueue *q, GArray *model)
+{
+        LogCount dropped = {0};
+        StreamId stream;
+        bool open, can = model->len > 0 && first_unsent(model) == 0;
+        g_assert_cmpint(log_queue_drop_oldest(q, &dropped, &stream, &open), ==, can);
+        if (can)
+                g_array_remove_index(model, 0);
+}
+
+/* What is waiting, sent and done is what a list would say, whatever happens in which order. */
+static void
+test_random(void)
+{
+        LogQueue q = {0};
+        g_autoptr(GRand) rand = g_rand_new_with_seed(42);
+        g_autoptr(GArray) model = g_array_new(FALSE, FALSE, sizeof(ModelMessage));
+        for (int i = 0; i < 300000; i++) {
+                int what = g_rand_int_range(rand, 0, 100);
+                if (what < (i / 50000 % 2 ? 40 : 70)) {
+                        ModelMessage m = {.sent = false};
+                        (void)g_snprintf(m.text, sizeof m.text, "%d:%.*s", i, what % 12, "............");
+                        add(&q, m.text, what % 2 ? STREAM_STDERR : STREAM_STDOUT, 0);
+                        g_array_append_val(model, m);
+                } else if (what < 90) {
+                        send_some(&q, model, rand);
+                } else if (what < 97) {
+                        confirm_some(&q, model, rand);
+                } else if (what < 98) {
+                        log_queue_rewind(&q);
+                        for (guint k = 0; k < model->len; k++)
+                                g_array_index(model, ModelMessage, k).sent = false;
+                } else {
+                        drop_one(&q, model);
+                }
+                if (i % 64 == 0)
+                        g_assert_cmpuint(log_queue_waiting(&q).records, ==, model->len);
+                if (i % 1024 == 0)
+                        log_queue_release(&q);
+        }
+        LogCount rest = {0};
+        log_queue_clear(&q, &rest);
+        g_assert_cmpuint(rest.records, ==, model->len);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -249,5 +337,6 @@ main(int argc, char **argv)
         g_test_add_func("/log/queue/undo", test_undo);
         g_test_add_func("/log/queue/peek", test_peek);
         g_test_add_func("/log/queue/drop-oldest", test_drop_oldest);
+        g_test_add_func("/log/queue/random", test_random);
         return g_test_run();
 }
