@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <glib.h>
+#include <string.h>
 
 #define ZLIB "libz.so.1"
 DLOPEN_NOTE(zlib_note, "gelf", "GELF messages that are compressed", "suggested", ZLIB);
@@ -88,6 +89,9 @@ deflate_message(Deflate *d, const char *bytes, size_t len, char *out, size_t max
         int r = d->state->run(stream, FLUSH_FINISH);
         size_t n = stream->total_out;
         (void)d->state->reset(stream);
+        /* Servers know zlib's format by the head for the largest window, which is as true. */
+        if (!d->gzip && r == RESULT_END)
+                memcpy(out, "\x78\x01", 2);
         return r == RESULT_END ? n : 0;
 }
 

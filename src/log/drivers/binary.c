@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define RESTART_FIRST_USEC (100 * 1000)
@@ -31,7 +32,7 @@ typedef struct {
         unsigned n_starts;
         gint64 started;
         bool finished; /* the end of the output follows what is queued */
-        bool ended;    /* the pipes are closed for good */
+        bool ended;    /* and was written */
 } Binary;
 
 static const LogOption options[] = {
@@ -66,12 +67,23 @@ parse_uri(GPtrArray *argv, const char *arg)
         return true;
 }
 
-static void
-close_pipes(Binary *self)
+/* How much the logger has not read. */
+static int
+count_unread(const Binary *self)
 {
-        log_raw_close(&self->output);
-        for (StreamId i = 0; i < N_STREAMS; i++)
-                fd_close(&self->input[i]);
+        int sum = 0;
+        for (StreamId i = 0; i < N_STREAMS; i++) {
+                int n = 0;
+                if (self->input[i] >= 0 && ioctl(self->input[i], FIONREAD, &n) == 0)
+                        sum += n;
+        }
+        return sum;
+}
+
+static const char *
+binary_target(void *data)
+{
+        return g_ptr_array_index(((Binary *)data)->argv, 0);
 }
 
 static void on_process(LoggerProcess *p, bool ended, void *data);
@@ -81,8 +93,13 @@ static void
 binary_close(void *data)
 {
         Binary *self = data;
+        int unread = count_unread(self);
+        if (unread > 0)
+                diag_warn("The external logger %s has not read the last %d bytes", binary_target(self), unread);
         timer_stop(&self->restart);
-        close_pipes(self);
+        log_raw_close(&self->output);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                fd_close(&self->input[i]);
         logger_process_stop(&self->process);
         g_ptr_array_unref(self->argv);
         g_free(self->environment[0]);
@@ -144,12 +161,6 @@ binary_open(const LogDriverConfig *config, GError **error)
 
 /* ---- the process ---- */
 
-static const char *
-binary_target(void *data)
-{
-        return g_ptr_array_index(((Binary *)data)->argv, 0);
-}
-
 static void
 schedule_restart(Binary *self)
 {
@@ -178,7 +189,7 @@ on_process(LoggerProcess *p, bool ended, void *data)
                 return;
         if (g_get_monotonic_time() - self->started >= GOOD_RUN_USEC)
                 self->attempt = 0;
-        if (self->ended)
+        if (self->ended && count_unread(self) == 0)
                 log_sink_ready(self->sink);
         else
                 schedule_restart(self);
@@ -186,12 +197,12 @@ on_process(LoggerProcess *p, bool ended, void *data)
 
 /* ---- output ---- */
 
+/* The logger sees the end of its input. Its ends of the pipes stay here, too: should it die, the next one reads on. */
 static void
 end_output(Binary *self)
 {
         self->ended = true;
-        timer_stop(&self->restart);
-        close_pipes(self);
+        log_raw_close(&self->output);
 }
 
 static int
@@ -223,7 +234,7 @@ static bool
 binary_is_busy(void *data)
 {
         Binary *self = data;
-        return self->process.pid != 0;
+        return self->process.pid != 0 || count_unread(self) > 0;
 }
 
 static void

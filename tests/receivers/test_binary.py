@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+"""External loggers, one in shell and one in C, by the contract of containerd."""
+
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from receivers import *  # noqa
+from harness import *  # noqa
+
+LOGGER = os.environ.get('LOGGER', '')
+
+
+def script(t, text):
+    path = t.dir / 'logger'
+    path.write_text(f'#!/bin/sh\n{text}\n')
+    path.chmod(0o755)
+    return f'binary://{path}'
+
+
+def test_shell(t):
+    m = launch(t, 'print one\\n  two \\\\t\\n\neprint err\\n', f'binary://{HERE}/logger.sh?dir={t.dir}')
+    finish(m)
+    equal((t.dir / 'out').read_text(), 'out: one\nout:   two \\t\n')
+    equal((t.dir / 'err').read_text(), 'err: err\n')
+    equal((t.dir / 'container').read_text(), f'{CID} in default\n')
+
+
+def test_c(t):
+    """Every byte, in order."""
+    m = launch(t, 'fill 1 20000000 100\neprint err\\0\\n\nprint tail', f'binary://{LOGGER}?out={t.dir}/out&err={t.dir}/err',
+               'mode=blocking')
+    sink = finish(m)
+    out = (t.dir / 'out').read_bytes()
+    equal((len(out), out[-5:], out.count(b'\n')), (20000004, b'\ntail', 200000))
+    equal((t.dir / 'err').read_bytes(), b'err\0\n')
+    equal(sink['out'], sink['in'])
+
+
+def test_crashes(t):
+    """The logger dies again and again; the container does not notice, and no byte is lost or doubled."""
+    lines = 'sh i=0; while [ $i -lt 3000 ]; do echo "line $i of 3000"; i=$((i+1)); done'
+    m = launch(t, lines, f'binary://{LOGGER}?out={t.dir}/out&err={t.dir}/err&crash=20000', 'drain-timeout=10s')
+    sink = finish(m)
+    expected = ''.join(f'line {i} of 3000\n' for i in range(3000))
+    equal((t.dir / 'out').read_text(), expected)
+    check(sink['starts'] > 1, f'{sink["starts"]} starts')
+
+
+def test_missing_program(t):
+    """Refused while it can be."""
+    m = t.launch('exit 0', '--log-driver', 'binary:///nonexistent/logger', log='none')
+    equal(m.wait_launcher(), 1)
+    check('/nonexistent/logger' in m.stderr.read_text(), m.stderr.read_text())
+
+
+def test_program_that_cannot_run(t):
+    """It is tried again and again, with growing delays."""
+    path = t.dir / 'logger'
+    path.write_text('#!/nonexistent/shell\n')
+    path.chmod(0o755)
+    sink = finish(launch(t, 'print x\\n\nsleep 500', f'binary://{path}', 'drain-timeout=100ms'))
+    check(1 < sink['starts'] < 10, f'{sink["starts"]} starts')
+
+
+def test_descriptors(t):
+    """The logger has its three descriptors and /dev/null, and is alone in its process group."""
+    driver = script(t, f'ls -l /proc/self/fd >{t.dir}/list; echo $$ $(cut -d " " -f 5 /proc/$$/stat) >{t.dir}/group; '
+                       'exec 5>&-; exec cat <&3 >/dev/null')
+    m = launch(t, 'sleep 300', driver)
+    finish(m)
+    pid, group = (t.dir / 'group').read_text().split()
+    equal(pid, group, 'process group')
+    found = dict(re.findall(r' (\d+) -> (\S+)', (t.dir / 'list').read_text()))
+    # The shell's own script, and the directory that ls reads, are there too.
+    named = {number: target for number, target in found.items()
+             if not target.startswith(('/proc', str(t.dir)))}
+    equal(set(named), {'0', '2', '3', '4', '5'}, f'descriptors {found}')
+    equal((named['0'], named['2']), ('/dev/null', '/dev/null'))
+
+
+@slow(40)
+def test_logger_that_stays(t):
+    """The exit file does not wait for a logger that ignores the end of its input and SIGTERM; it is killed 12 s later."""
+    driver = script(t, f'trap "echo >>{t.dir}/term" TERM; exec 5>&-; echo $$ >{t.dir}/pid; while :; do sleep 0.1; done')
+    m = launch(t, 'wait @/go\nprint x\\n', driver, 'drain-timeout=100ms')
+    t.exists('pid')
+    pid = int((t.dir / 'pid').read_text())
+    t.touch('go')
+    begin = time.monotonic()
+    wait_for(m.exit_file.exists, 'the exit file')
+    check(time.monotonic() - begin < 1, 'the exit file waited for the logger')
+    m.finish(0)
+    check(time.monotonic() - begin < 3, 'the monitor waited for the logger')
+    t.exists('term')
+    wait_for(lambda: not proc.alive(pid), 'the logger to be killed', 20)
+    check(11 < time.monotonic() - begin < 16, f'it was killed after {time.monotonic() - begin:.1f} s')
+
+
+if __name__ == '__main__':
+    main()

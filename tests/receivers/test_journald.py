@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""The journal: a real systemd-journald in a /run of the test's own, read back with journalctl and with podman logs."""
+
+import os
+import signal
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from receivers import *  # noqa
+from harness import *  # noqa
+
+MATCH = f'CONTAINER_ID_FULL={CID}'
+OPTIONS = ('-l', 'journald')
+
+
+def messages(entries, stream=None):
+    chosen = [e for e in entries if stream is None or e['PRIORITY'] == stream]
+    return ''.join(e['MESSAGE'] for e in chosen)
+
+
+def test_fields(t):
+    hide_run()
+    journal = Journald(t)
+    m = t.create('print one\\n\\n\neprint <4>warned\\n\nprint <9>two', '--log-tag', 'the tag', '--log-label', 'A=b c',
+                 log='journald')
+    m.finish(0)
+    entries = journal.entries(MATCH)
+    equal([(e['MESSAGE'], e['PRIORITY']) for e in entries if e['PRIORITY'] == '6'],
+          [('one\n', '6'), ('\n', '6'), ('<9>two', '6')], 'stdout')
+    equal([e['MESSAGE'] for e in entries if e['PRIORITY'] == '4'], ['warned\n'], 'with a priority of its own')
+    for e in entries:
+        equal({key: e.get(key) for key in ('CONTAINER_ID', 'CONTAINER_NAME', 'CONTAINER_TAG', 'SYSLOG_IDENTIFIER', 'A')},
+              {'CONTAINER_ID': SHORT_CID, 'CONTAINER_NAME': 'name', 'CONTAINER_TAG': 'the tag',
+               'SYSLOG_IDENTIFIER': 'the tag', 'A': 'b c'})
+        equal((int(e['_PID']), e['_COMM'], e['_TRANSPORT']), (m.pid, 'conmon', 'journal'), 'who sent it')
+    equal([e.get('CONTAINER_PARTIAL_MESSAGE') for e in entries if e['MESSAGE'] == '<9>two'], ['true'])
+    equal(sum('CONTAINER_PARTIAL_MESSAGE' in e for e in entries), 1, 'partial entries')
+
+
+def test_everything_arrives(t):
+    """More than fits into any buffer: the container waits for the journal."""
+    hide_run()
+    journal = Journald(t)
+    m = t.create('fill 1 1000000 100\nprint end', log='journald')
+    m.finish(0, 30)
+    text = messages(journal.entries(MATCH))
+    equal((len(text), text[-3:]), (1000003, 'end'), 'length of all messages, and the last one')
+    check_sums(status(m))
+
+
+def test_large_entry(t):
+    """An entry that is too large for a datagram."""
+    hide_run()
+    journal = Journald(t)
+    label = 'x' * 100000
+    m = t.create('print hello\\n', '--log-label', f'LARGE={label}', '--log-label', f'SECOND={label}',
+                 '--log-label', f'THIRD={label}', log='journald')
+    m.finish(0)
+    entry, = journal.entries(MATCH)
+    equal(entry['MESSAGE'], 'hello\n')
+    check(entry['LARGE'] == entry['SECOND'] == entry['THIRD'] == label, 'the labels')
+
+
+def test_late_journal(t):
+    """Without a journal the container starts, and what fits into the queue arrives once there is one."""
+    hide_run()
+    m = t.create('print early\\n\nwait @/go\nprint late\\n', log='journald')
+    check('[conmon:w]: There is no journal' in m.stderr.read_text(), f'no warning: {m.stderr.read_text()}')
+    journal = Journald(t)
+    wait_for(lambda: messages(journal.entries(MATCH)) == 'early\n', 'what was written early')
+    t.touch('go')
+    m.finish(0)
+    equal(messages(journal.entries(MATCH)), 'early\nlate\n')
+
+
+def test_restart(t):
+    hide_run()
+    journal = Journald(t)
+    m = t.create('print one\\n\nwait @/two\nprint two\\n\ntouch @/written\nwait @/three\nprint three\\n', log='journald')
+    wait_for(lambda: journal.entries(MATCH), 'the first entry')
+    journal.stop()
+    t.touch('two')
+    t.exists('written')
+    journal = Journald(t)
+    wait_for(lambda: messages(journal.entries(MATCH)) == 'one\ntwo\n', 'what was written while there was no journal')
+    t.touch('three')
+    m.finish(0)
+    equal(messages(journal.entries(MATCH)), 'one\ntwo\nthree\n')
+    equal(check_sums(status(m)), 0, 'bytes dropped')
+
+
+def test_stopped_journal(t):
+    """It takes nothing and is not gone: in non-blocking mode the container runs to its end, and the exit file is on time."""
+    hide_run()
+    journal = Journald(t)
+    os.kill(journal.process.pid, signal.SIGSTOP)
+    t.stack.callback(os.kill, journal.process.pid, signal.SIGCONT)
+    m = t.create('fill 1 3000000 100\ntouch @/written', '--log-opt', 'journald.mode=non-blocking', log='journald')
+    t.exists('written')
+    begin = time.monotonic()
+    wait_for(m.exit_file.exists, 'the exit file')
+    check(time.monotonic() - begin < 1, f'the exit file came after {time.monotonic() - begin:.2f} s')
+    m.finish(0)
+    sink = status(m)
+    equal(sink['in']['bytes'], 3000000)
+    check(check_sums(sink) > 0, 'nothing was dropped')
+
+
+def test_missing(t):
+    hide_run()
+    bad = t.launch('exit 0', '--log-opt', 'journald.on-missing=fail', log='journald')
+    equal(bad.wait_launcher(), 1)
+    check('there is no journal' in bad.stderr.read_text(), bad.stderr.read_text())
+    m = t.create('print a\\n', '--log-opt', f'journald.on-missing=file:{t.dir}/instead', log='journald')
+    m.finish(0)
+    equal(content(parse((t.dir / 'instead').read_bytes())), b'a\n')
+
+
+def test_cri_o(t):
+    """Two logs, as CRI-O asks for; each has everything."""
+    hide_run()
+    journal = Journald(t)
+    m = t.monitor()
+    t.create('print one\\n\nprint two', '--log-path', 'journald:', log=str(m.log), places=m)
+    m.finish(0)
+    equal(content(m.records()), b'one\ntwo')
+    equal(messages(journal.entries(MATCH)), 'one\ntwo')
+
+
+if __name__ == '__main__':
+    main()
