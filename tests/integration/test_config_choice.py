@@ -4,6 +4,7 @@
 import json
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
@@ -160,6 +161,13 @@ def test_options_from_everywhere(t):
             ('file', [], {}), ('annotation', [], annotated), ('line', ['--log-opt', 'tag=line'], annotated)]):
         run(t, *arguments, *argv, places=bundle(t, annotations), name=str(number))
         equal(json.loads((t.dir / f'tag-{number}').read_text().splitlines()[0])['attrs'], {'tag': tag})
+
+
+def test_repeated_options(t):
+    """Those of the command line do not add to those of the files: they replace them."""
+    run(t, *config(t, '[defaults]\ndriver=json-file:@/out\nopt.include=*last*;*second*\n'), '--log-opt', 'include=*first*',
+        '--log-opt', 'include=*none*')
+    equal([json.loads(line)['log'] for line in (t.dir / 'out').read_text().splitlines()], ['first line\n'])
 
 
 def test_log_none(t):
@@ -407,27 +415,39 @@ def test_limit_of_all_bytes(t):
     check(20000 <= m.log.stat().st_size < 20200, f'{m.log.stat().st_size} bytes')
 
 
+def late_client(t, *extra):
+    """A client that reads nothing until the container has written 4 MB. Returns how much it gets then, and how long the
+    container took."""
+    m = t.create('wait @/go\nprint x\nwait @/more\nfill 1 4000000 100\ntouch @/filled\nwait @/end', *extra)
+    t.touch('go')
+    m.logged(b'x')
+    client = m.attach()
+    started = time.monotonic()
+    t.touch('more')
+    t.exists('filled')
+    took = time.monotonic() - started
+    t.touch('end')
+    got = len(client.to_end())
+    m.finish(0)
+    client.close()
+    for name in ('go', 'more', 'end', 'filled'):
+        (t.dir / name).unlink()
+    return got, took
+
+
 def test_attach_settings(t):
-    """A late client that takes nothing is sent away after the time, of which the command line's counts more."""
-    arguments = config(t, '[attach]\nqueue-max = 8k\nstall-timeout = 100ms\n')
-    for extra, gone in (([], True), (['--attach-stall-timeout', '0'], False)):
-        m = t.create('wait @/go\nprint x\nwait @/more\nfill 1 4000000 100\ntouch @/filled\nwait @/end', *arguments, *extra)
-        t.touch('go')
-        m.logged(b'x')
-        client = m.attach()
-        t.touch('more')
-        if gone:
-            t.exists('filled')
-            check(len(client.to_end()) < 4000000, 'the client got everything')
-        else:
-            while client.packet() and len(client.data[2]) < 4000000:
-                pass
-            t.exists('filled')
-        t.touch('end')
-        m.finish(0)
-        client.close()
-        for name in ('go', 'more', 'end', 'filled'):
-            (t.dir / name).unlink()
+    """All of it waits in a queue that is large enough; else the client is sent away after the time."""
+    large = config(t, '[attach]\nqueue-max = 16m\nstall-timeout = 0\n')
+    equal(late_client(t, *large)[0], 4000000, 'what the client got')
+    got, took = late_client(t, *large, '--attach-queue-max', '8k', '--attach-stall-timeout', '50ms')
+    check(got < 4000000, 'the command line does not count more')
+    small = config(t, '[attach]\nqueue-max = 8k\nstall-timeout = 50ms\n')
+    for _ in range(3):
+        got, took = late_client(t, *small)
+        check(got < 4000000, 'the client got everything')
+        if took < 1.9:
+            break
+    check(took < 1.9, f'{took:.1f} s, as if the time were the default')
 
 
 def test_bad_attach_settings(t):
