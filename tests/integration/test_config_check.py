@@ -202,6 +202,50 @@ def test_manual_page_has_every_key(t):
     equal(keys_of_page(), keys_of_program(t), 'keys of the manual page')
 
 
+def test_command_line_has_every_key(t):
+    """As the manual page says: what files can say, the command line can say too."""
+    _, text, _ = t.run('--help')
+    for section, keys in keys_of_program(t).items():
+        for key in keys:
+            if section == 'policy':
+                _, _, err = t.run('-c', CID, '-u', CID, '-r', t.runtime, '-l', 'none', '--log-profile', 'x',
+                                  '--log-policy', f'{key}=none')
+                check('with a KEY of the section' not in err, f'--log-policy {key}: {err}')
+                continue
+            option = {'attach': f'--attach-{key}', 'limits': f'--log-{key}'}.get(section, f'--log-{key[:3]}')
+            check(option in text, f'--help has no {option} for {key} in [{section}]')
+
+
+@needs_root
+def test_order_of_places(t):
+    """The administrator's sections count more than the vendor's, those of drop-ins more than those of the file."""
+    program = shutil.copy(t.program, t.dir / 'conmon')
+    files = {'usr/share/containers/conmon.conf': '[attach]\nqueue-max=10k\n[policy]\non-error=warn\n[limits]\nrotate=1\n[profile a]\n'
+             'driver=journald\n[profile b]\ndriver=journald\n',
+             'usr/share/containers/conmon.conf.d/50.conf': '[attach]\nqueue-max=20k\n[limits]\nsize-max=5k\n',
+             'etc/containers/conmon.conf': '[attach]\nqueue-max=30k\n[profile a]\n',
+             'etc/containers/conmon.conf.d/10.conf': '[attach]\nstall-timeout=9s\n'}
+    for directory in ('/usr/share/containers', '/etc/containers'):
+        if not os.path.isdir(directory):
+            skip(f'there is no {directory}')
+        (t.dir / 'tree' / directory[1:]).mkdir(parents=True)
+    for name, text in files.items():
+        path = t.dir / 'tree' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    script = ('mount --bind "$1/usr/share/containers" /usr/share/containers && '
+              'mount --bind "$1/etc/containers" /etc/containers && exec "$2" --check-config')
+    t.program = shutil.which('unshare')
+    status, out, err = t.run('-m', 'sh', '-c', script, 'sh', t.dir / 'tree', program)
+    equal((status, err), (0, ''))
+    found = in_force(out)
+    equal(found['attach', 'stall-timeout'], ('9s', '/etc/containers/conmon.conf.d/10.conf:2'))
+    equal(found['attach', 'queue-max'], ('1m', 'default'), 'the whole section is replaced')
+    equal(found['policy', 'on-error'], ('warn', '/usr/share/containers/conmon.conf:4'))
+    equal(found['limits', 'size-max'], ('5k', '/usr/share/containers/conmon.conf.d/50.conf:4'))
+    check(('profile a', 'driver') not in found and ('profile b', 'driver') in found, 'profile a is taken away')
+
+
 def test_manual_page_has_every_default(t):
     text = PAGE.read_text()
     for (section, key), (value, _) in in_force(told(t, write(t, 'e.conf', ''))[1]).items():
