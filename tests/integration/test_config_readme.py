@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import sys
+import tomllib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
@@ -109,7 +110,6 @@ def cri_o(t, annotations=None, env=None):
 
 def handler(name):
     """The table of the runtime handler in an example for CRI-O."""
-    import tomllib
     return tomllib.loads((EXAMPLES / name).read_text())['crio']['runtime']['runtimes']['logged']
 
 
