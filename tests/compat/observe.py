@@ -285,7 +285,7 @@ class Run:
         """Kind and mode of everything below the directory of the run."""
         for path in sorted(self.t.dir.rglob('*')):
             name = self.plain(str(path.relative_to(self.t.dir)))
-            if re.match(r'rootfs|runc|(1/)?(runtime|container|exitcmd|process|bundle/config)\.json|1/monitor\.', name):
+            if re.match(r'rootfs|runc|(monitors/1/)?(runtime|container|exitcmd|process|bundle/config)\.json|monitors/1/monitor\.', name):
                 continue
             info = path.lstat()
             text = f'{KINDS[stat.S_IFMT(info.st_mode)]} {stat.S_IMODE(info.st_mode):o}'

@@ -62,7 +62,7 @@ class Case:
 
     def monitor(self, name='1', cid=CID, bundle=None):
         """The places for a monitor that is not started yet."""
-        monitor = Monitor(self.dir / name, cid, bundle)
+        monitor = Monitor(self.dir / 'monitors' / name, cid, bundle)
         self.monitors.append(monitor)
         return monitor
 

@@ -92,7 +92,7 @@ def test_match(t):
     for name, wanted in (('db', 'db-default'), ('web-2', 'web-2-web'), ('web-1', 'web-1-one'), ('quiet', None)):
         before = set(os.listdir(t.dir))
         run(t, *arguments, name=name, places=t.monitor(f'm-{name}'))
-        equal(set(os.listdir(t.dir)) - before - {f'm-{name}'}, {wanted} - {None}, name)
+        equal(set(os.listdir(t.dir)) - before - {'monitors'}, {wanted} - {None}, name)
         if wanted:
             check_received(t, wanted)
 

@@ -214,7 +214,7 @@ def test_garbage_in_the_pidfile(t):
 
 def test_pidfile_with_newline(t):
     m = start(t, 'create', 1, 'pause', runtime='container\npidfile\nsh echo >>$PIDFILE', env={
-        'PIDFILE': str(t.dir / 'create10/pidfile')})
+        'PIDFILE': str(t.dir / 'monitors/create10/pidfile')})
     m.created()
     check(alive(m.container), 'the reported pid is not the container')
 
