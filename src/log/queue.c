@@ -6,12 +6,15 @@
 #include <sys/mman.h>
 
 /* A chunk of 64 KiB with its prefixes fits if the lines are not too short. Only pages that are used count. */
-#define BLOCK_SIZE ((size_t)256 * 1024)
+#define FIRST_SIZE ((size_t)256 * 1024)
+
+/* Further blocks are there because messages have to wait. What is done of one goes back with the whole block only. */
+#define NEXT_SIZE ((size_t)64 * 1024)
 
 static LogBlock *
-block_new(size_t need)
+block_new(size_t size, size_t need)
 {
-        size_t size = MAX(BLOCK_SIZE, sizeof(LogBlock) + sizeof(LogEntry) + need);
+        size = MAX(size, sizeof(LogBlock) + sizeof(LogEntry) + need);
         size = (size + 4095) & ~(size_t)4095;
         LogBlock *b = pages_take(size);
         b->size = size;
@@ -60,7 +63,7 @@ log_queue_block(LogQueue *q, size_t need)
 {
         if (q->tail && log_block_room(q->tail, need))
                 return q->tail;
-        LogBlock *b = block_new(need);
+        LogBlock *b = block_new(q->tail ? NEXT_SIZE : FIRST_SIZE, need);
         if (q->tail)
                 q->tail->next = b;
         else

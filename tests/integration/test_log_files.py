@@ -342,8 +342,8 @@ def test_disk_full(t):
     m = t.create('fill 1 3000000 100\ntouch @/written\nwait @/go\nprint last\\n', '--log-driver',
                  f'json-file:{json_log}', log=f'k8s-file:{log}')
     t.exists('written')
-    m.control('3 0 0\n')
     path = m.bundle / 'log-status.json'
+    m.control('3 0 0\n')
     wait_for(path.exists, 'the status file')
     for sink in status(m, path).values():
         equal((sink['state'], sink['errors']['last']), ('failing', 'No space left on device'))
@@ -353,6 +353,7 @@ def test_disk_full(t):
     for name in (log, json_log):
         os.truncate(f'{name}.away', 0)
     m.control('2 0 0\n')
+    wait_for(lambda: log.exists() and json_log.exists(), 'the new files')
     t.touch('go')
     m.finish(0)
     for name, old, reader in ((log, before[0], parse), (json_log, before[1], parse_json)):

@@ -337,6 +337,46 @@ test_retry(void)
         case_end(&c);
 }
 
+/* Whatever the reason is: told in the status, nothing lost that fits, the other way round when it works again. */
+static void
+test_failures(void)
+{
+        static const int errors[] = {ENOSPC, EDQUOT, EIO, EROFS, EACCES, EMFILE, ENOENT, ECONNREFUSED, ENXIO};
+        for (size_t i = 0; i < G_N_ELEMENTS(errors); i++) {
+                Case c;
+                case_start(&c, (const char *[]){NULL});
+                write_lines(&c, 1, 1);
+                c.pipe->failure = -errors[i];
+                write_lines(&c, 2, 3);
+                g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+                GString *json = g_string_new(NULL);
+                log_sink_status(c.sink, json);
+                const char *text = errors[i] == ENXIO ? "nobody reads it" : g_strerror(errors[i]);
+                g_autofree char *last = g_strdup_printf("\"last\":\"%s\"", text);
+                g_assert_nonnull(strstr(json->str, "\"state\":\"failing\""));
+                g_assert_nonnull(strstr(json->str, last));
+                g_string_free(json, TRUE);
+                c.pipe->failure = 0;
+                log_sink_finish(c.sink, true);
+                assert_out(&c, "[0000001][0000002][0000003]");
+                case_end(&c);
+        }
+}
+
+/* What fails until the end is dropped then, and nobody waits for it. */
+static void
+test_failure_to_the_end(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){NULL});
+        c.pipe->failure = -EIO;
+        write_lines(&c, 1, 3);
+        log_sink_finish(c.sink, true);
+        g_assert_cmpint(log_sink_drain_time(c.sink), ==, 0);
+        g_assert_cmpint(status_number(&c, "\"at-end\"", "records"), ==, 3);
+        case_end(&c);
+}
+
 static void
 test_rate_limit(void)
 {
@@ -402,6 +442,8 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/resumes-at-a-line", test_resumes_at_a_line);
         g_test_add_func("/log/sink/oversized-record", test_oversized_record);
         g_test_add_func("/log/sink/retry", test_retry);
+        g_test_add_func("/log/sink/failures", test_failures);
+        g_test_add_func("/log/sink/failure-to-the-end", test_failure_to_the_end);
         g_test_add_func("/log/sink/rate-limit", test_rate_limit);
         g_test_add_func("/log/sink/end", test_end);
         g_test_add_func("/log/sink/drain", test_drain);
