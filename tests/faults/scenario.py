@@ -319,6 +319,19 @@ class Create(Life):
             wait_for(lambda: m.log.exists() and (m.bundle / 'log-status.json').exists(), 'the new log', 1)
 
 
+class Watched(Life):
+    """A container whose output is logged and seen by a client."""
+
+    name = 'watched'
+    out = b'hello\n'
+    script = 'wait @/write\nprint hello\\n\nwait @/go\nexit 7'
+
+    def live(self):
+        self.attach()
+        self.t.touch('write')
+        self.client.until(self.out)
+
+
 class Terminal(Life):
     """podman run -it."""
 

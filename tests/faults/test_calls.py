@@ -20,7 +20,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
 from harness.runner import _keep_descriptors_private, _libc, PR_SET_CHILD_SUBREAPER
-from scenario import INTERPOSE, LIVES, Fault, FaultCase, Late
+from scenario import INTERPOSE, LIVES, Fault, FaultCase, Late, Watched
 
 ALL = os.environ.get('CONMON_FAULTS') == 'all'
 
@@ -204,6 +204,14 @@ def make_test(life, fault, results):
     return test
 
 
+def test_log_comes_first(t):
+    """What a client shows is in the log."""
+    t.trace()
+    Watched(t).run()
+    calls = [call[1:] for call in t.calls()]
+    check(calls.index(('write', 'ctr.log')) < calls.index(('sendmmsg', 'socket attach')), 'a client got it first')
+
+
 def test_every_function_is_known(t):
     """A call that the monitor has begun to use must get its errors here, and be in interpose.c."""
     wrapped = symbols('--defined-only', INTERPOSE)
@@ -219,7 +227,8 @@ def symbols(what, program):
 
 
 def main_with_faults():
-    tests, tried = {'every function is known': test_every_function_is_known}, collections.Counter()
+    tests, tried = {'every function is known': test_every_function_is_known,
+                    'the log is written before the clients': test_log_comes_first}, collections.Counter()
     _keep_descriptors_private()
     with tempfile.TemporaryFile() as results:
         for life in LIVES:
