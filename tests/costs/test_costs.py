@@ -23,7 +23,7 @@ INSTRUCTIONS_PER_MIB = {16: 10_500_000, 100: 2_100_000, 16000: 1_600_000}
 SYSTEM_CALLS_OF_A_CONTAINER = 300
 
 # A chunk that was read at another moment may cost one of these more or less.
-SLACK = 8
+SLACK = 4
 
 
 def tool(name):
