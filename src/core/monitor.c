@@ -5,6 +5,7 @@
 #include "ctl/parent_pipe.h"
 #include "io/terminal.h"
 #include "proc/exit_files.h"
+#include "proc/orphans.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,6 +123,7 @@ fail_in_words(Monitor *m, const char *own)
         if (*said)
                 diag_warn("runtime stderr: %s", said);
         monitor_fail(m, *said || log_is_passthrough(m->log) ? said : own);
+        orphans_kill();
 }
 
 static char *

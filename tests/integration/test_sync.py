@@ -188,6 +188,18 @@ def test_no_pidfile(t):
         equal(m.wait(), 1)
 
 
+@differs('the reference leaves it running')
+def test_container_without_a_pidfile_is_ended(t):
+    """Nobody knows of it, so nobody could stop it."""
+    for script in ('exit 0', 'rawpid garbage\nexit 0', 'pidfile\nexit 1'):
+        m = start(t, 'create', 1, 'dump @/container\npause', '--exit-command', '/bin/true',
+                  runtime=f'container\nsh while [ ! -s @/container ]; do sleep 0.01; done\n{script}')
+        equal([message['data'] for message in m.sync.messages()], [-1], script)
+        equal(m.wait(), 1)
+        check(not alive(int(t.dump('container')['pid'])), f'the container is still there: {script}')
+        (t.dir / 'container').unlink()
+
+
 @differs('reported since the main branch of 2026-08 (21)')
 def test_no_pidfile_names_the_file(t):
     m = start(t, 'create', 1, runtime='exit 0')
