@@ -42,6 +42,7 @@
 #include <sys/mman.h>
 #include <sys/param.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -678,6 +679,24 @@ setsid(void)
         if (strcmp(state, "start") == 0)
                 state = "launch";
         return REAL(setsid)();
+}
+
+int
+setpgid(pid_t pid, pid_t group)
+{
+        int how = decide_number("setpgid", "process", 0);
+        if (how > 0)
+                FAIL(-1);
+        return REAL(setpgid)(pid, group);
+}
+
+int
+setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
+{
+        int how = decide_number("setrlimit", "resource", (int)resource);
+        if (how > 0)
+                FAIL(-1);
+        return REAL(setrlimit)(resource, limit);
 }
 
 int

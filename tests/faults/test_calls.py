@@ -87,6 +87,8 @@ ERRORS = {
     'sendmmsg': ('EPIPE', 'EAGAIN', 'short', 'ENOBUFS', 'EINTR', 'ECONNRESET', 'ENOMEM'),
     'scandirat': ('EMFILE', 'ENOENT', 'ENOMEM'),
     'sendmsg': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
+    'setpgid': ('EPERM', 'ESRCH'),
+    'setrlimit': ('EPERM', 'EINVAL'),
     'setsid': ('EPERM',),
     'signalfd': NO_DESCRIPTORS + ('ENODEV',),
     'setsockopt': ('ENOMEM', 'ENOBUFS'),
@@ -104,12 +106,13 @@ ERRORS = {
     'unlinkat': ('EBUSY', 'EACCES', 'EIO', 'EROFS'),
     'vfork': ('EAGAIN', 'ENOMEM'),
     'waitpid': ('EINTR',),
+    'writev': ('EIO', 'ENOSPC', 'EAGAIN', 'EINTR', 'EPIPE', 'short'),
     'write': ('EIO', 'ENOSPC', 'EAGAIN', 'EINTR', 'EPIPE', 'short', 'EDQUOT', 'EFBIG'),
 }
 
 # Calls that can't fail in a way that a program could notice, or whose failure changes nothing.
 HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname', 'alarm', 'signal', 'umask', 'getpid',
-            'getppid', 'getpgid', 'getpgrp', 'geteuid'}
+            'getppid', 'getpgid', 'getsid', 'getpgrp', 'geteuid'}
 
 # What else the monitor takes from the C library: no system calls, or none whose failure is not one of malloc.
 LIBRARY = re.compile(r'_.*|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|f(ree|error|flush|puts|nmatch)|getenv|'
