@@ -20,12 +20,22 @@ struct LogOptions {
         Slot *slots;
 };
 
+static bool
+is_there(const GArray *slots, const char *name)
+{
+        for (guint i = 0; i < slots->len; i++)
+                if (strcmp(g_array_index(slots, Slot, i).option->name, name) == 0)
+                        return true;
+        return false;
+}
+
 static void
 add_table(GArray *slots, const LogOption *table)
 {
         for (; table && table->name; table++) {
                 Slot slot = {.option = table};
-                g_array_append_val(slots, slot);
+                if (!is_there(slots, table->name))
+                        g_array_append_val(slots, slot);
         }
 }
 
@@ -219,9 +229,7 @@ log_options_inherit(LogOptions *o, const LogOptions *from)
 {
         for (size_t i = 0; i < from->n; i++) {
                 Slot *slot = find_slot(o, from->slots[i].option->name);
-                if (!slot || slot->option != from->slots[i].option)
-                        continue;
-                for (size_t k = 0; k < from->slots[i].n; k++)
+                for (size_t k = 0; slot && k < from->slots[i].n; k++)
                         keep_value(slot, from->slots[i].values[k]);
         }
 }

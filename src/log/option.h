@@ -30,8 +30,8 @@ typedef struct LogOption {
 /* The options of one sink: some tables, and the values that were given. */
 typedef struct LogOptions LogOptions;
 
-/* `tables` is a list of option arrays, each of which ends with a name of NULL; the list ends with NULL. `driver` is
- * the name that messages use. Everything but the list itself must outlive the options. */
+/* `tables` is a list of option arrays, each of which ends with a name of NULL; the list ends with NULL. Of several
+ * options of one name the first one counts. `driver` is the name that messages use. Everything but the list itself must outlive the options. */
 LogOptions *log_options_new(const char *driver, const LogOption *const *tables);
 void log_options_free(LogOptions *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogOptions, log_options_free)

@@ -42,7 +42,7 @@ struct LogSink {
         LogQueue queue;
         size_t queue_max;
         OnFull on_full;
-        bool patient; /* blocks also while sending fails */
+        bool patient; /* if it blocks, then also while sending fails: somebody has asked for it */
         bool started;
         bool finished; /* nothing will be written any more */
         bool ended;    /* takes nothing any more */
@@ -108,11 +108,9 @@ read_options(LogSink *s, GError **error)
         if (log_options_has(o, "mode") && log_options_has(o, "on-full") && blocking != (s->on_full == ON_FULL_BLOCK))
                 return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
                                  s->driver->name, mode, on_full);
-        if (blocking)
+        if (blocking && !log_options_has(o, "on-full"))
                 s->on_full = ON_FULL_BLOCK;
         s->patient = log_options_has(o, "mode") || log_options_has(o, "on-full");
-        if (!s->patient && s->driver->flags & LOG_DRIVER_WAITS)
-                s->on_full = ON_FULL_BLOCK;
         return TRUE;
 }
 

@@ -65,6 +65,28 @@ def test_page_has_no_other_option(t):
     equal(unknown, [], 'options of the manual page that do not exist')
 
 
+def drivers():
+    told = subprocess.run([CONMON, '--log-driver', 'help'], capture_output=True, text=True, check=True).stdout
+    return re.findall(r'^  ([a-z0-9-]+)', told, re.M)
+
+
+def options_of_driver(name):
+    told = subprocess.run([CONMON, '--log-driver', f'{name}:help'], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r'^  ([a-z0-9-]+)=', told, re.M))
+
+
+def test_pages_have_every_log_option(t):
+    """conmon-log-drivers(7) and conmon(8) describe each option of each driver, and no others."""
+    text = ''.join((TOP / 'man' / page).read_text() for page in ('conmon-log-drivers.7', 'conmon.8'))
+    items = ' '.join(re.findall(r'^\.It (Li [a-z].*)', text, re.M))
+    described = set(re.findall(r'\b([a-z][a-z0-9-]*)=', items))
+    names = drivers()
+    check(len(names) > 8, f'--log-driver help shows {names}')
+    known = set().union(*(options_of_driver(name) for name in names))
+    equal(sorted(known - described), [], 'options of log drivers that the manual pages lack')
+    equal(sorted(described - known), [], 'options of the manual pages that no log driver has')
+
+
 def test_readme_links(t):
     """Files that the documents name exist."""
     for document in [TOP / 'README.md', *TOP.glob('src/README.md'), *TOP.glob('docs/**/*.md')]:

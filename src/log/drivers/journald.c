@@ -44,6 +44,9 @@ typedef struct {
 } Journald;
 
 static const LogOption options[] = {
+        {"mode", LOG_OPTION_ENUM, "blocking",
+         "whether the container waits while the queue is full; by default not for a journal that is missing",
+         .choices = "blocking|non-blocking"},
         {"priority-stdout", LOG_OPTION_INT, "6", "PRIORITY of what comes from stdout", .max = 7},
         {"priority-stderr", LOG_OPTION_INT, "3", "PRIORITY of what comes from stderr", .max = 7},
         {"parse-prefix", LOG_OPTION_BOOL, "yes", "whether <0> to <7> at the start of a line is its priority"},
@@ -397,7 +400,7 @@ const LogDriver log_driver_journald = {
         .name = "journald",
         .help = "the systemd journal",
         .options = options,
-        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL | LOG_DRIVER_WAITS,
+        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
         .max_record = 8192,
         .instead = journald_instead,
         .open = journald_open,

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 static const LogOption options[] = {
+        {"mode", LOG_OPTION_ENUM, "blocking",
+         "whether the container waits while the queue is full; by default not for a reader that is gone",
+         .choices = "blocking|non-blocking"},
         {"tee", LOG_OPTION_BOOL, "no", "whether output goes through the monitor, so that other logs get it, too"},
         {NULL},
 };
@@ -49,7 +52,6 @@ const LogDriver log_driver_passthrough = {
         .name = "passthrough",
         .help = "the container writes to the monitor's own standard output and error",
         .options = options,
-        .flags = LOG_DRIVER_WAITS,
         .has_sink = passthrough_has_sink,
         .open = passthrough_open,
         .encode = log_raw_encode,
