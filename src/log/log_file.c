@@ -250,6 +250,9 @@ is_fixed(int error)
         return error == -EACCES || error == -EPERM || error == -EROFS || error == -EBUSY || error == -EXDEV;
 }
 
+/* What keeps a file from being renamed or removed may have been a matter of a moment. */
+#define RENEW_TRIES 3
+
 /* The last resort: what is new is worth more than what is old. */
 static int
 start_over(LogFile *f, int error)
@@ -274,6 +277,8 @@ make_room(LogFile *f, LogQueue *q)
                 return 0;
         }
         int r = renew(f, q);
+        for (int i = 1; i < RENEW_TRIES && is_fixed(r); i++)
+                r = renew(f, q);
         return is_fixed(r) ? start_over(f, r) : r;
 }
 
