@@ -236,13 +236,39 @@ use_annotated_option(Builder *b, const AnnotationOption *option, GError **error)
         return TRUE;
 }
 
+static bool
+has_option(const Selection *s, const char *key)
+{
+        size_t len = strlen(key);
+        for (guint i = 0; i < s->options->len; i++) {
+                const char *option = s->options->pdata[i];
+                if (strncmp(option, key, len) == 0 && option[len] == '=')
+                        return true;
+        }
+        return false;
+}
+
+/* Without an address it would be a local socket of the host. */
+static gboolean
+check_annotated_syslog(const Builder *b, GError **error)
+{
+        if (g_strcmp0(b->annotations->driver, "syslog") != 0 || b->annotations->profile || b->policy.sockets ||
+            has_option(b->result, "syslog-address"))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Annotation " ANNOTATION_PREFIX "driver: syslog needs a tcp or udp address in " ANNOTATION_PREFIX
+                         "opt.syslog-address, because the policy lists no sockets");
+}
+
 static gboolean
 use_annotated_options(Builder *b, GError **error)
 {
-        for (guint i = 0; b->annotations && i < b->annotations->options->len; i++)
+        if (!b->annotations)
+                return TRUE;
+        for (guint i = 0; i < b->annotations->options->len; i++)
                 if (!use_annotated_option(b, &g_array_index(b->annotations->options, AnnotationOption, i), error))
                         return FALSE;
-        return TRUE;
+        return check_annotated_syslog(b, error);
 }
 
 /* The first source that names something. */

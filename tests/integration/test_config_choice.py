@@ -240,6 +240,7 @@ def test_refused_annotations(t):
         ({'driver': 'journald', 'opt.redact-file': '/etc/shadow'}, "opt.redact-file: the option redact-file can't be set"),
         ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, 'opt.syslog-address: unix:///run/x is not a tcp or '
          'udp address, and the policy does not list it among sockets'),
+        ({'driver': 'syslog'}, 'driver: syslog needs a tcp or udp address'),
         ({'driver': 'journald', 'opt.mode': 'x'}, "opt.mode: Log driver journald: option mode can't be 'x'; allowed: "),
         ({'driver': 'journald', 'opt.syslog-format': 'x'}, 'opt.syslog-format: no log driver in use has an option'),
         ({'opt.tag': 'x'}, 'opt.tag: no log driver is chosen that it could be for'),
