@@ -87,7 +87,7 @@ def test_logger_that_stays(t):
     driver = script(t, f'trap "echo >>{t.dir}/term" TERM; exec 5>&-; echo $$ >{t.dir}/pid; while :; do sleep 0.1; done')
     m = launch(t, 'wait @/go\nprint x\\n', driver, 'drain-timeout=100ms')
     t.exists('pid')
-    pid = int((t.dir / 'pid').read_text())
+    pid = int(wait_for((t.dir / 'pid').read_text, 'the pid of the logger'))
     t.touch('go')
     begin = time.monotonic()
     wait_for(m.exit_file.exists, 'the exit file')
