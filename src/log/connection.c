@@ -17,9 +17,6 @@
 /* Attempts to reach a host that does not answer: 1 + 2 + 4 + 8 seconds. */
 #define SYN_COUNT 3
 
-/* A peer that acknowledges nothing for so long is gone. */
-#define USER_TIMEOUT_MS 30000
-
 static const char *const schemes[N_LOG_TRANSPORTS] = {
         [LOG_TRANSPORT_UNIX] = "unix",
         [LOG_TRANSPORT_UNIXGRAM] = "unixgram",
@@ -193,12 +190,11 @@ set_events(LogConnection *c)
 static void
 set_options(LogConnection *c)
 {
-        int on = 1, syn = SYN_COUNT, timeout = USER_TIMEOUT_MS;
+        int on = 1, syn = SYN_COUNT;
         if (c->transport != LOG_TRANSPORT_TCP)
                 return;
         (void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         (void)setsockopt(c->fd, IPPROTO_TCP, TCP_SYNCNT, &syn, sizeof syn);
-        (void)setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
 /* Returns 0, LOG_SEND_WAIT or -errno. */

@@ -103,6 +103,9 @@ struct LogDriver {
  * its line. For LogDriver.send. */
 void log_sink_drop_first(LogSink *sink);
 
+/* The destination is not there, and the driver has said so: nothing more is to be said until it is. */
+void log_sink_told(LogSink *sink);
+
 /* The driver can send again after LOG_SEND_WAIT, or has found its connection broken: leads to a call of send. */
 void log_sink_ready(LogSink *sink);
 

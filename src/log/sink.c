@@ -193,6 +193,13 @@ tell_failure(LogSink *s)
         s->told_usec = now;
 }
 
+void
+log_sink_told(LogSink *s)
+{
+        s->told = true;
+        s->told_usec = g_get_monotonic_time();
+}
+
 /* Another try is scheduled each time. */
 static void
 note_failure(LogSink *s, int r)

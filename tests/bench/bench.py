@@ -387,7 +387,7 @@ class Bench:
                 wait_for_end(fd)
         self.alive = []
 
-    def idle(self, measure, count, log, window, monitors=None):
+    def idle(self, measure, count, log, window, monitors=None, container="pause"):
         os.sync()  # pages of a program that was built just now would count as dirty
 
         def run(monitor, path):
@@ -397,8 +397,8 @@ class Bench:
                 for name in ("bundle", "exits", "persist"):
                     (sub / name).mkdir(parents=True)
                 pids.append(self.launch(monitor, sub, [part.format(sub) for part in log],
-                                        {"FAKE_CONTAINER": "pause"})[0])
-            time.sleep(1)
+                                        {"FAKE_CONTAINER": container})[0])
+            time.sleep(1 if container == "pause" else 4)  # memory that output needed goes back after a while
             before = sum(wakeups(pid) for pid in pids)
             time.sleep(window)
             if measure + ".wakeups" in MEASURES:
@@ -428,7 +428,8 @@ class Bench:
             server.bind(directory + "/sink")
             server.listen()
             self.idle("fluentd1", 1, ["-l", "k8s-file:{}/log", "--log-driver", "fluentd", "--log-opt",
-                                      f"fluentd-address=unix://{directory}/sink"], 0, self.monitors[:1])
+                                      f"fluentd-address=unix://{directory}/sink"], 0, self.monitors[:1],
+                      "print connect\\n\npause")
 
     def load(self):
         total = self.amount(256 * MIB, GIB)

@@ -220,6 +220,7 @@ find_journal(Journald *self, const LogDriverConfig *config, GError **error)
                 return error_set_errno(error, r, "Log driver journald: there is no journal at %s", SOCKET_PATH);
         diag_warn("There is no journal at %s: %s; what the container writes is lost unless a journal appears",
                   SOCKET_PATH, g_strerror(-r));
+        log_sink_told(config->sink);
         return TRUE;
 }
 
