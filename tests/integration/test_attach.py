@@ -2,6 +2,7 @@
 """The attach socket: what clients receive, and that none of them can do harm."""
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -113,6 +114,27 @@ def test_connected_late_to_exec(t):
     m.created()
     equal(client.to_end(), b'first\n')
     m.finish(0)
+
+
+def test_connected_while_the_monitor_was_stopped(t):
+    """B37: however late the monitor gets to run, the client that was there first misses nothing."""
+    for extra in ([], ['-t']):
+        name = 'm' + ''.join(extra)
+        m = t.launch(f'print first\\n\ntouch @/printed{name}\nwait @/go{name}', '--exec-attach', *extra, mode='exec',
+                     runtime=f'touch @/running{name}\nwait @/on{name}\nconsole\ncontainer\npidfile',
+                     pipes=('sync', 'start', 'attach'), places=t.monitor(name)).go()
+        equal(m.attach_pipe.message(), {'data': 0})
+        m.start.go()
+        t.exists(f'running{name}')
+        kill(m.pid, signal.SIGSTOP)
+        client = m.attach()
+        t.touch(f'on{name}')
+        t.exists(f'printed{name}')
+        kill(m.pid, signal.SIGCONT)
+        m.created()
+        t.touch(f'go{name}')
+        check(client.to_end().startswith(b'first'), 'the first output is missing')
+        m.finish(0)
 
 
 def test_log_comes_first(t):

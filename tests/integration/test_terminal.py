@@ -175,11 +175,11 @@ def test_two_consoles(t):
 
 @differs('the reference takes anything')
 def test_bad_consoles_leak_nothing(t):
-    m = t.create('wait @/go', '-t', runtime='console twice\ncontainer\npidfile')
-    targets = list(descriptors(m.pid).values())
-    check(len([target for target in targets if 'ptmx' in target]) <= 2, f'{targets}')
+    for how in ('twice', 'pair', ''):
+        m = t.create('wait @/go', '-t', runtime=f'console {how}\ncontainer\npidfile', places=t.monitor(f'm{how}'))
+        targets = list(descriptors(m.pid).values())
+        equal(len([target for target in targets if 'ptmx' in target]), 2, f'{how}: {targets}')
     t.touch('go')
-    m.finish(0)
 
 
 def test_terminal_that_nobody_has_open(t):

@@ -29,23 +29,24 @@ connect_console(const char *path)
         return fd;
 }
 
+/* Sends the first `n` of the descriptors, at most two. */
 static void
-send_descriptor(int socket, const char *name, int fd)
+send_descriptors(int socket, const char *name, const int *fds, size_t n)
 {
         union {
                 struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
+                char space[CMSG_SPACE(2 * sizeof(int))];
         } control = {.space = {0}};
         struct iovec data = {.iov_base = (void *)name, .iov_len = strlen(name)};
         struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-        if (fd >= 0) {
+        if (n > 0) {
                 message.msg_control = &control;
-                message.msg_controllen = sizeof control.space;
+                message.msg_controllen = CMSG_SPACE(n * sizeof *fds);
                 struct cmsghdr *header = CMSG_FIRSTHDR(&message);
                 header->cmsg_level = SOL_SOCKET;
                 header->cmsg_type = SCM_RIGHTS;
-                header->cmsg_len = CMSG_LEN(sizeof fd);
-                memcpy(CMSG_DATA(header), &fd, sizeof fd);
+                header->cmsg_len = CMSG_LEN(n * sizeof *fds);
+                memcpy(CMSG_DATA(header), fds, n * sizeof *fds);
         }
         if (sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
                 script_fail("cannot send the console", strerror(errno));
@@ -76,16 +77,14 @@ runtime_console(struct runtime *self, const char *how)
                 return;
         }
         int master = open_terminal(&self->console, name, sizeof name);
-        if (strcmp(how, "nofd") == 0)
-                send_descriptor(socket, name, -1);
-        else if (strcmp(how, "file") == 0)
-                send_descriptor(socket, name, open("/dev/null", O_RDWR | O_CLOEXEC));
-        else
-                send_descriptor(socket, name, master);
-        if (strcmp(how, "twice") == 0) {
-                int slave;
-                send_descriptor(socket, name, open_terminal(&slave, name, sizeof name));
-        }
+        int fds[2] = {master, -1}, slave;
+        if (strcmp(how, "file") == 0)
+                fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (strcmp(how, "pair") == 0 || strcmp(how, "twice") == 0)
+                fds[1] = open_terminal(&slave, name, sizeof name);
+        send_descriptors(socket, name, fds, strcmp(how, "nofd") == 0 ? 0 : strcmp(how, "pair") == 0 ? 2 : 1);
+        if (strcmp(how, "twice") == 0)
+                send_descriptors(socket, name, &fds[1], 1);
         close(master);
         close(socket);
 }

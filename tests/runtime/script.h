@@ -34,7 +34,7 @@
  * Only in the runtime:
  *
  *   console [HOW]      open a terminal and send its master over --console-socket, if there is one.
- *                      HOW: twice, file (send /dev/null), nofd (data only), connect (send nothing)
+ *                      HOW: twice, pair (two of them in one message), file (send /dev/null), nofd (data only), connect (send nothing)
  *   container [HOW]    start the container. HOW: foster (under a parent that outlives the runtime and
  *                      reaps it), reap (wait for it here), member (in the runtime's session)
  *   pidfile            write the pid of the container to --pid-file
