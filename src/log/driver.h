@@ -103,7 +103,8 @@ struct LogDriver {
  * its line. For LogDriver.send. */
 void log_sink_drop_first(LogSink *sink);
 
-/* The destination is not there, and the driver has said so: nothing more is to be said until it is. */
+/* The destination is not there, and the driver has said so: nothing more is to be said until it is. NULL, for a driver
+ * that is used on its own, is fine. */
 void log_sink_told(LogSink *sink);
 
 /* The driver can send again after LOG_SEND_WAIT, or has found its connection broken: leads to a call of send. */

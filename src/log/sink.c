@@ -196,6 +196,8 @@ tell_failure(LogSink *s)
 void
 log_sink_told(LogSink *s)
 {
+        if (!s)
+                return;
         s->told = true;
         s->told_usec = g_get_monotonic_time();
 }
