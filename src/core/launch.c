@@ -270,9 +270,7 @@ monitor(Monitor *m)
                 monitor_fail(m, error->message);
         }
         monitor_loop(m);
-        int status = monitor_shut_down(m);
-        g_main_loop_unref(m->loop);
-        return status;
+        return monitor_shut_down(m);
 }
 
 /* ---- the process that the caller waits for ---- */
@@ -309,7 +307,8 @@ detach(Monitor *m)
         pid_t pid = m->options->sync ? 0 : fork();
         if (pid < 0) {
                 diag_error("Failed to start the monitor's process: %s", strerror(errno));
-                return 1;
+                m->state = MONITOR_FAILED;
+                return monitor_shut_down(m);
         }
         if (pid > 0)
                 _exit(finish_launcher(m->options, pid));
@@ -346,5 +345,7 @@ monitor_run(const Options *o, InheritedFds *inherited)
         if (!o->exec_attach)
                 fd_close(&m.start_fd);
         init(&m);
-        return detach(&m);
+        int status = detach(&m);
+        g_main_loop_unref(m.loop);
+        return status;
 }

@@ -115,8 +115,8 @@ HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname',
             'getppid', 'getpgid', 'getsid', 'getpgrp', 'geteuid'}
 
 # What else the monitor takes from the C library: no system calls, or none whose failure is not one of malloc.
-LIBRARY = re.compile(r'_.*|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|f(ree|error|flush|puts|nmatch)|getenv|'
-                     r'inet_pton|qsort|setlocale|stdout')
+LIBRARY = re.compile(r'_.*|explicit_bzero|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|'
+                     r'f(ree|error|flush|puts|nmatch)|getenv|inet_pton|\w*printf|qsort|setlocale|stdout|syslog')
 
 # Reading and setting the flags of a descriptor, which the kernel does for every one that is open (F_GETFD to F_SETFL).
 FLAGS = tuple(f'command {command} ' for command in (1, 2, 3, 4))
