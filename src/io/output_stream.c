@@ -290,8 +290,11 @@ output_stream_pause(OutputStream *s, bool paused)
         }
         /* Also after a hangup that came meanwhile: reading tells. */
         leave_hangup(s);
-        watch_arm(&s->watch, G_IO_IN);
-        settle(s);
+        /* Who takes the output may be the one who asks, in the middle of taking: what is kept comes in a later turn. */
+        if (s->fill)
+                timer_start(&s->rest_timer, 0);
+        else
+                watch_arm(&s->watch, G_IO_IN);
 }
 
 static size_t

@@ -13,6 +13,8 @@ typedef struct {
         OutputStream stream;
         GString *got;
         bool keep_tail; /* leave an unfinished line while more is coming */
+        bool pause;     /* is full with what it gets */
+        bool resume;    /* was full, and has room again */
         unsigned int calls;
         unsigned int kept;
 } Reader;
@@ -31,6 +33,8 @@ on_output(StreamId id, const char *bytes, size_t len, bool more, void *data)
                 r->kept += take < len;
         }
         g_string_append_len(r->got, bytes, (gssize)take);
+        if (r->pause || r->resume)
+                output_stream_pause(&r->stream, r->pause);
         return take;
 }
 
@@ -89,6 +93,47 @@ test_kept_tail(void)
         iterate_until(&r, OUTPUT_CHUNK_MAX);
         g_assert_cmpuint(r.got->len, ==, OUTPUT_CHUNK_MAX);
         g_assert_cmpuint(r.kept, ==, 1);
+        fd_close(&fds[1]);
+        reader_done(&r);
+}
+
+/* The rest of a paused stream comes once, also if taking it makes room and ends the pause. */
+static void
+test_pause_ends_in_drain(void)
+{
+        int fds[2];
+        Reader r;
+        g_autofree char *text = g_strnfill(OUTPUT_CHUNK_MAX / 2, 'x');
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        reader_init(&r, fds[0], false);
+        r.keep_tail = r.resume = true;
+        output_stream_pause(&r.stream, true);
+        g_assert_cmpint(fd_write_all(fds[1], text, strlen(text)), ==, 0);
+        output_stream_drain(&r.stream);
+        g_assert_cmpuint(r.got->len, ==, strlen(text));
+        fd_close(&fds[1]);
+        reader_done(&r);
+}
+
+/* A line that is kept when the pause comes is not kept for ever. */
+static void
+test_pause_keeps_tail(void)
+{
+        int fds[2];
+        Reader r;
+        g_autofree char *text = g_strnfill(OUTPUT_CHUNK_MAX, 'x');
+        g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+        text[OUTPUT_CHUNK_MAX - 100] = '\n';
+        reader_init(&r, fds[0], false);
+        r.keep_tail = r.pause = true;
+        g_assert_cmpint(fd_write_all(fds[1], text, OUTPUT_CHUNK_MAX), ==, 0);
+        iterate_until(&r, 1);
+        g_assert_cmpuint(r.got->len, ==, OUTPUT_CHUNK_MAX - 99);
+        r.pause = false;
+        output_stream_pause(&r.stream, false);
+        g_assert_cmpuint(r.got->len, ==, OUTPUT_CHUNK_MAX - 99);
+        iterate_until(&r, OUTPUT_CHUNK_MAX);
+        g_assert_cmpuint(r.got->len, ==, OUTPUT_CHUNK_MAX);
         fd_close(&fds[1]);
         reader_done(&r);
 }
@@ -212,6 +257,8 @@ main(int argc, char **argv)
         g_test_add_func("/output-stream/pipe", test_pipe);
         g_test_add_func("/output-stream/kept-tail", test_kept_tail);
         g_test_add_func("/output-stream/pause", test_pause);
+        g_test_add_func("/output-stream/pause-ends-in-drain", test_pause_ends_in_drain);
+        g_test_add_func("/output-stream/pause-keeps-tail", test_pause_keeps_tail);
         g_test_add_func("/output-stream/drain-ends", test_drain_ends);
         g_test_add_func("/output-stream/small-writes", test_small_writes);
         g_test_add_func("/output-stream/terminal-hangup", test_terminal_hangup);
