@@ -230,6 +230,9 @@ class Bench:
             command = self.command(monitor, path, [part.format(path) for part in log], ["-t"] if terminal else [])
             result, = self.session(monitor, path, command, options, {"BENCH_WRITE": f"{line} {chunk} {total}",
                                                                      "BENCH_GATE": str(path / "gate")}, prefix)
+            exits = [file.read_text() for file in (path / "exits").iterdir()]
+            if exits != ([] if monitor.bare else ["0"]):
+                raise Failure(f"exit files say {exits}")
             if form:
                 self.check(path, line, total, form, "crlf" if terminal else "lf")
             if result["client_wrong"] or result["client_bytes"] != clients * total:
