@@ -274,7 +274,10 @@ test_handshake(Fixture *f, gconstpointer data)
         g_string_free(nothing, TRUE);
         (void)close(fd);
 
+        /* To be connected again is not yet success. */
         fd = net_accept(f->fd);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_nonnull(strstr(status, "\"state\":\"failing\""));
         g_autofree char *other = greet(fd);
         answer(fd, other, "secret");
         EXPECT(fd, "\x93\xac" "0123456789ab");

@@ -215,6 +215,21 @@ test_restart(Fixture *f, gconstpointer data)
         g_string_free(entry, TRUE);
 }
 
+/* One that was started anew since the last entry gets the next one at once. */
+static void
+test_new_journal(Fixture *f, gconstpointer data)
+{
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        (void)close(f->fd);
+        f->fd = bind_journal();
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        GString *entry = receive(f);
+        g_assert_nonnull(entry);
+        g_assert_cmpmem(entry->str + 16, 4, "two\n", 4);
+        g_string_free(entry, TRUE);
+}
+
 /* A journal that does not read stops nobody. */
 static void
 test_full(Fixture *f, gconstpointer data)
@@ -340,6 +355,7 @@ main(int argc, char **argv)
         g_test_add("/log-journald/unfinished-silent", Fixture, "x", set_up, test_unfinished, tear_down);
         g_test_add("/log-journald/large", Fixture, NULL, set_up, test_large, tear_down);
         g_test_add("/log-journald/restart", Fixture, NULL, set_up, test_restart, tear_down);
+        g_test_add("/log-journald/new-journal", Fixture, NULL, set_up, test_new_journal, tear_down);
         g_test_add("/log-journald/full", Fixture, NULL, set_up, test_full, tear_down);
         g_test_add("/log-journald/waits", Fixture, NULL, set_up, test_waits, tear_down);
         g_test_add("/log-journald/long-line", Fixture, NULL, set_up, test_long_line, tear_down);
