@@ -2,6 +2,7 @@
 """The journal: a real systemd-journald in a /run of the test's own, read back with journalctl and with podman logs."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -37,6 +38,31 @@ def test_fields(t):
         equal((int(e['_PID']), e['_COMM'], e['_TRANSPORT']), (m.pid, 'conmon', 'journal'), 'who sent it')
     equal([e.get('CONTAINER_PARTIAL_MESSAGE') for e in entries if e['MESSAGE'] == '<9>two'], ['true'])
     equal(sum('CONTAINER_PARTIAL_MESSAGE' in e for e in entries), 1, 'partial entries')
+
+
+def datagrams(t, program, *extra):
+    """What a monitor sends for a small container, in no order, without the fields about the place in its source."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        path = '/run/systemd/journal/socket'
+        receiver.bind(path)
+        receiver.settimeout(20)
+        t.program = program
+        m = t.create('print one\\n\\n\\r\\x00\\xff\\n\neprint err\\n\nprint tail', *extra, log='journald',
+                     places=t.monitor(os.path.basename(program) + str(len(t.monitors))))
+        sent = [receiver.recv(65536) for _ in range(5)]
+        m.finish(0)
+        os.unlink(path)
+    return sorted(re.sub(rb'CODE_(FILE|LINE|FUNC)=.*\n', b'', data) for data in sent)
+
+
+def test_same_as_before(t):
+    """Byte by byte what the distribution's conmon sends."""
+    reference = '/usr/bin/conmon'
+    check(os.path.exists(reference), f'{reference} is missing')
+    hide_run()
+    own = t.program
+    for extra in ((), ('--log-tag', 'a tag')):
+        equal(datagrams(t, own, *extra), datagrams(t, reference, *extra), f'entries with {extra}')
 
 
 def test_everything_arrives(t):
