@@ -19,7 +19,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
-from harness.runner import _keep_descriptors_private, _libc, PR_SET_CHILD_SUBREAPER
+from harness.runner import PR_SET_CHILD_SUBREAPER, _libc, keep_surroundings_out
 from scenario import INTERPOSE, LIVES, Fault, FaultCase, Late, Watched
 
 ALL = os.environ.get('CONMON_FAULTS') == 'all'
@@ -232,7 +232,7 @@ def symbols(what, program):
 def main_with_faults():
     tests, tried = {'every function is known': test_every_function_is_known,
                     'the log is written before the clients': test_log_comes_first}, collections.Counter()
-    _keep_descriptors_private()
+    keep_surroundings_out()
     with tempfile.TemporaryFile() as results:
         for life in LIVES:
             for fault in faults(record(life), life, tried):

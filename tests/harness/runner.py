@@ -219,12 +219,17 @@ def _parse():
     return options
 
 
-def _keep_descriptors_private():
-    """What the caller of the tests left open must not reach the monitors."""
+def keep_surroundings_out():
+    """What the caller of the tests left open must not reach the monitors, nor the signals that it ignores or blocks, as
+    nohup(1) does, and a shell for what runs in the background."""
     for name in os.listdir('/proc/self/fd'):
         with contextlib.suppress(OSError):
             if int(name) > 2:
                 os.set_inheritable(int(name), False)
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python itself ignores these
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _own_binaries(options):
@@ -241,7 +246,7 @@ def main(tests=None, case=Case):
     if tests is None:
         module = sys.modules['__main__']
         tests = {name: function for name, function in vars(module).items() if name.startswith('test_')}
-    _keep_descriptors_private()
+    keep_surroundings_out()
     options = _parse()
     options.case = case
     if options.list:
