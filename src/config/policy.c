@@ -12,6 +12,9 @@
 /* Drivers that need no path and no program. */
 static const char *const drivers[] = {"fluentd", "forward", "gelf", "journald", "syslog", NULL};
 
+/* Those that use a local socket of their own unless they are given an address. */
+static const char *const local_drivers[] = {"journald", "syslog", NULL};
+
 /* What is not here can't be set: a path, a program, a secret's place, the container's environment, TLS without checks.
  * The addresses come first. */
 static const char *const options[] = {
@@ -162,25 +165,37 @@ policy_allow_profile(const Policy *p, const char *profile, GError **error)
         return error_set(error, CONMON_ERROR_USAGE, "the policy keeps the profile %s from annotations", profile);
 }
 
+static bool
+is_listed_socket(const Policy *p, const char *socket)
+{
+        return p->sockets && g_strv_contains((const char *const *)p->sockets, socket);
+}
+
 gboolean
-policy_allow_driver(const Policy *p, const char *driver, GError **error)
+policy_allow_driver(const Policy *p, const char *driver, bool addressed, GError **error)
 {
         if (!require(p, POLICY_ANNOTATIONS_ALL, error))
                 return FALSE;
         if (strchr(driver, ':'))
                 return error_set(error, CONMON_ERROR_USAGE, "%s: an annotation can't name a path or a program", driver);
-        if (g_strv_contains(drivers, driver))
+        if (!g_strv_contains(drivers, driver)) {
+                g_autofree char *names = g_strjoinv(", ", (char **)drivers);
+                return error_set(error, CONMON_ERROR_USAGE, "the driver %s can't be chosen by an annotation; these can: %s",
+                                 driver, names);
+        }
+        if (addressed || !g_strv_contains(local_drivers, driver) || is_listed_socket(p, driver))
                 return TRUE;
-        g_autofree char *names = g_strjoinv(", ", (char **)drivers);
-        return error_set(error, CONMON_ERROR_USAGE, "the driver %s can't be chosen by an annotation; these can: %s", driver,
-                         names);
+        return error_set(error, CONMON_ERROR_USAGE, "%s uses a local socket, and the policy does not list it among sockets",
+                         driver);
 }
 
-/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. */
+/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. Nothing at all would be a driver's own socket. */
 static bool
 is_network_address(const char *value)
 {
         const char *scheme_end = strstr(value, "://");
+        if (!*value)
+                return false;
         if (scheme_end) {
                 g_autofree char *scheme = g_strndup(value, (size_t)(scheme_end - value));
                 return g_strv_contains(network_schemes, scheme) && !strchr(scheme_end + 3, '/');
@@ -215,8 +230,8 @@ policy_allow_option(const Policy *p, const char *key, const char *value, GError 
         if (is_too_large(key, value))
                 return error_set(error, CONMON_ERROR_USAGE, "%s is more than an annotation can ask for; allowed: up to %dm", value,
                                  SIZE_LIMIT >> 20);
-        if (!is_address(key) || is_network_address(value) || (p->sockets && g_strv_contains((const char *const *)p->sockets, value)))
+        if (!is_address(key) || is_network_address(value) || is_listed_socket(p, value))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
-                         "%s is not a tcp or udp address, and the policy does not list it among sockets", value);
+                         "'%s' is not a tcp or udp address, and the policy does not list it among sockets", value);
 }

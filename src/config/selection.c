@@ -2,6 +2,7 @@
 
 #include "base/diag.h"
 #include "base/error.h"
+#include "base/quantity.h"
 #include "config/annotations.h"
 
 #include <limits.h>
@@ -201,6 +202,17 @@ use_profile(Builder *b, const char *name, const char *origin, GError **error)
         return error_set(error, CONMON_ERROR_USAGE, "%s: no configuration file has a profile %s%s", origin, name, names);
 }
 
+/* Whether an annotation sets the driver's own option for an address. */
+static bool
+has_address(const Annotations *a)
+{
+        g_autofree char *key = g_strconcat(a->driver, "-address", NULL);
+        for (guint i = 0; i < a->options->len; i++)
+                if (strcmp(g_array_index(a->options, AnnotationOption, i).key, key) == 0)
+                        return true;
+        return false;
+}
+
 static gboolean
 use_annotations(Builder *b, GError **error)
 {
@@ -213,7 +225,7 @@ use_annotations(Builder *b, GError **error)
                 return FALSE;
         }
         const char *origin = "Annotation " ANNOTATION_PREFIX "driver";
-        if (policy_allow_driver(&b->policy, a->driver, error)) {
+        if (policy_allow_driver(&b->policy, a->driver, has_address(a), error)) {
                 add_driver(b->result, a->driver, origin);
                 return TRUE;
         }
@@ -236,30 +248,6 @@ use_annotated_option(Builder *b, const AnnotationOption *option, GError **error)
         return TRUE;
 }
 
-static bool
-has_option(const Selection *s, const char *key)
-{
-        size_t len = strlen(key);
-        for (guint i = 0; i < s->options->len; i++) {
-                const char *option = s->options->pdata[i];
-                if (strncmp(option, key, len) == 0 && option[len] == '=')
-                        return true;
-        }
-        return false;
-}
-
-/* Without an address it would be a local socket of the host. */
-static gboolean
-check_annotated_syslog(const Builder *b, GError **error)
-{
-        if (g_strcmp0(b->annotations->driver, "syslog") != 0 || b->annotations->profile || b->policy.sockets ||
-            has_option(b->result, "syslog-address"))
-                return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE,
-                         "Annotation " ANNOTATION_PREFIX "driver: syslog needs a tcp or udp address in " ANNOTATION_PREFIX
-                         "opt.syslog-address, because the policy lists no sockets");
-}
-
 static gboolean
 use_annotated_options(Builder *b, GError **error)
 {
@@ -268,7 +256,7 @@ use_annotated_options(Builder *b, GError **error)
         for (guint i = 0; i < b->annotations->options->len; i++)
                 if (!use_annotated_option(b, &g_array_index(b->annotations->options, AnnotationOption, i), error))
                         return FALSE;
-        return check_annotated_syslog(b, error);
+        return TRUE;
 }
 
 /* The first source that names something. */
@@ -295,33 +283,49 @@ is_word(const char *path, const char *word)
         return g_str_has_prefix(path, word) && (path[strlen(word)] == '\0' || path[strlen(word)] == ':');
 }
 
-/* True if -l lets a log be added: a container that is to have none keeps none, unless the policy says otherwise. */
+/* passthrough.tee lets output go through the monitor. Like -l, it is a matter of the command line. */
 static bool
-may_add(const Builder *b)
+has_tee(const SelectionConfig *asked)
 {
-        bool any = false, none = b->asked->paths && *b->asked->paths;
-        if (b->asked->exec)
-                return b->policy.add_to_exec;
-        for (char **path = b->asked->paths; path && *path; path++) {
-                if (is_word(*path, "passthrough"))
-                        return false;
-                any = true;
-                none &= is_word(*path, "none") || is_word(*path, "off") || is_word(*path, "null");
-        }
-        return any && (!none || b->policy.add_to_none);
+        static const char key[] = "passthrough.tee=";
+        bool tee = false;
+        for (char **option = asked->options; option && *option; option++)
+                if (g_str_has_prefix(*option, key))
+                        (void)quantity_parse_bool(*option + strlen(key), &tee);
+        return tee;
 }
 
-/* With annotations = none, they are only looked for in order to say that they are not followed. */
+/* Why nothing is added to what -l names; NULL: something may be. A container that is to have no log keeps none, unless
+ * the policy says otherwise. */
+static const char *
+find_obstacle(const Builder *b)
+{
+        bool none = true;
+        if (b->asked->exec)
+                return b->policy.add_to_exec ? NULL : "it is an exec run";
+        if (!b->asked->paths || !*b->asked->paths)
+                return "there is no -l";
+        for (char **path = b->asked->paths; *path; path++) {
+                if (is_word(*path, "passthrough") && !has_tee(b->asked))
+                        return "with -l passthrough the output does not come to the monitor";
+                none &= is_word(*path, "none") || is_word(*path, "off") || is_word(*path, "null");
+        }
+        return none && !b->policy.add_to_none ? "with -l none, only add-to-none = true in the policy adds a log" : NULL;
+}
+
+/* Annotations that can't be followed are only looked for in order to say so. */
 static gboolean
-read_annotations(Builder *b, GError **error)
+read_annotations(Builder *b, const char *obstacle, GError **error)
 {
         g_autoptr(GError) unread = NULL;
         if (b->asked->exec || !b->asked->bundle)
                 return TRUE;
-        if (b->policy.annotations != POLICY_ANNOTATIONS_NONE)
+        if (b->policy.annotations == POLICY_ANNOTATIONS_NONE)
+                obstacle = "the policy is annotations = none";
+        if (!obstacle)
                 return annotations_read(b->asked->bundle, &b->annotations, error);
         if (!annotations_read(b->asked->bundle, &b->annotations, &unread) || b->annotations)
-                diag_warn("The annotations " ANNOTATION_PREFIX "… are not followed: the policy is annotations = none");
+                diag_warn("The annotations " ANNOTATION_PREFIX "… are not followed: %s", obstacle);
         g_clear_pointer(&b->annotations, annotations_free);
         return TRUE;
 }
@@ -391,8 +395,9 @@ build(Builder *b, Config **ret_config, GError **error)
         const char *variable = getenv(SELECTION_PROFILE_VARIABLE);
         if (!read_files(b, ret_config, error))
                 return FALSE;
-        bool open = !asked->profile && !asked->drivers && may_add(b);
-        if (open && !read_annotations(b, error))
+        const char *obstacle = find_obstacle(b);
+        bool decided = asked->profile || asked->drivers, open = !decided && !obstacle;
+        if (!decided && !read_annotations(b, obstacle, error))
                 return FALSE;
         if (open && variable && *variable)
                 b->profile = variable;

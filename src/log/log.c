@@ -162,6 +162,8 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
                 return FALSE;
         if (config->no_partial_message && !has_driver(specs, "journald"))
                 diag_warn("--no-container-partial-message has no effect without journald log driver");
+        if (log->passthrough && config->drivers && *config->drivers)
+                diag_warn("No other log driver gets anything with -l passthrough; --log-opt passthrough.tee=yes is for that");
         return TRUE;
 }
 

@@ -178,16 +178,45 @@ def test_log_none(t):
         check_received(t, f'out-{number}', wanted)
 
 
+def test_annotations_with_log_none(t):
+    """Nothing is added, and a sentence says so."""
+    arguments = config(t, '[profile p]\ndriver=json-file:@/out\n')
+    m = run(t, *arguments, log='none', places=bundle(t, {PREFIX + 'profile': 'p'}))
+    check_received(t, 'out', False)
+    equal(m.stderr.read_text(), '[conmon:w]: The annotations org.conmon.log/… are not followed: with -l none, only '
+                                'add-to-none = true in the policy adds a log\n')
+    run(t, *arguments, '--log-policy', 'add-to-none=true', log='none', places=bundle(t, {PREFIX + 'profile': 'p'}))
+    check_received(t, 'out')
+
+
 def test_log_none_with_a_profile_on_the_command_line(t):
     run(t, *config(t, '[profile p]\ndriver=json-file:@/out\n'), '--log-profile', 'p', log='none')
     check_received(t, 'out')
 
 
 def test_passthrough(t):
-    m = t.launch('print x\\n', *config(t, '[defaults]\ndriver=json-file:@/out\n'), log='passthrough')
-    m.go().created().finish(0)
-    equal(m.stdout.read_text(), 'x\n')
-    check(not (t.dir / 'out').exists(), 'something was added to passthrough')
+    """Nothing can be added; a sentence says so to those who asked for it for this container."""
+    arguments = config(t, '[defaults]\ndriver=json-file:@/out\n[profile p]\ndriver=json-file:@/out\n')
+    warning = '[conmon:w]: The annotations org.conmon.log/… are not followed: with -l passthrough the output does not come ' \
+              'to the monitor\n'
+    useless = '[conmon:w]: No other log driver gets anything with -l passthrough; --log-opt passthrough.tee=yes is for that\n'
+    for annotations, extra, told in (({}, [], ''), ({PREFIX + 'profile': 'p'}, [], warning),
+                                     ({PREFIX + 'profile': 'p'}, ['--log-opt', 'passthrough.tee=no'], warning),
+                                     ({}, ['--log-driver', t.expand('json-file:@/other')], useless)):
+        m = t.launch('print x\\n', *arguments, *extra, log='passthrough', places=bundle(t, annotations))
+        m.go().created().finish(0)
+        equal((m.stdout.read_text(), m.stderr.read_text()), ('x\n', told))
+        check(not (t.dir / 'out').exists(), 'something was added to passthrough')
+
+
+def test_passthrough_with_tee(t):
+    """The output goes through the monitor: logs are added as to a file."""
+    arguments = config(t, '[defaults]\ndriver=json-file:@/default\n[profile p]\ndriver=json-file:@/out\n')
+    for name, annotations in (('default', {}), ('out', {PREFIX + 'profile': 'p'})):
+        m = t.launch(SCRIPT, *arguments, '--log-opt', 'passthrough.tee=yes', log='passthrough', places=bundle(t, annotations))
+        m.go().created().finish(0)
+        equal((m.stdout.read_text(), m.stderr.read_text()), ('first line\nlast\n', 'second\n'))
+        check_received(t, name)
 
 
 def test_exec(t):
@@ -210,7 +239,7 @@ def test_profile_by_annotation(t):
 
 def test_default_policy(t):
     """A user's own annotations may choose a driver, those of root's containers may not."""
-    m = t.launch('exit 0', places=bundle(t, {PREFIX + 'driver': 'journald'}))
+    m = t.launch('exit 0', places=bundle(t, {PREFIX + 'driver': 'syslog', PREFIX + 'opt.syslog-address': 'udp://127.0.0.1:1'}))
     m.start.go()
     m.wait_launcher()
     m.find()
@@ -234,15 +263,18 @@ def test_refused_annotations(t):
         ({'driver': 'k8s-file:@/evil'}, "driver: k8s-file:@/evil: an annotation can't name a path or a program"),
         ({'driver': 'none'}, "driver: the driver none can't be chosen by an annotation; these can: fluentd"),
         ({'driver': 'evil'}, "driver: the driver evil can't be chosen by an annotation; these can: fluentd"),
-        ({'driver': 'journald', 'opt.on-missing': 'file:@/evil'}, "opt.on-missing: the option on-missing can't be set"),
-        ({'driver': 'journald', 'opt.env': 'PATH'}, "opt.env: the option env can't be set by an annotation"),
-        ({'driver': 'journald', 'opt.k8s-file.include': 'x'}, "opt.k8s-file.include: the option k8s-file.include can't be"),
-        ({'driver': 'journald', 'opt.redact-file': '/etc/shadow'}, "opt.redact-file: the option redact-file can't be set"),
-        ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, 'opt.syslog-address: unix:///run/x is not a tcp or '
+        ({'driver': 'fluentd', 'opt.on-missing': 'file:@/evil'}, "opt.on-missing: the option on-missing can't be set"),
+        ({'driver': 'fluentd', 'opt.env': 'PATH'}, "opt.env: the option env can't be set by an annotation"),
+        ({'driver': 'fluentd', 'opt.k8s-file.include': 'x'}, "opt.k8s-file.include: the option k8s-file.include can't be"),
+        ({'driver': 'fluentd', 'opt.redact-file': '/etc/shadow'}, "opt.redact-file: the option redact-file can't be set"),
+        ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, "opt.syslog-address: 'unix:///run/x' is not a tcp or "
          'udp address, and the policy does not list it among sockets'),
-        ({'driver': 'syslog'}, 'driver: syslog needs a tcp or udp address'),
-        ({'driver': 'journald', 'opt.mode': 'x'}, "opt.mode: Log driver journald: option mode can't be 'x'; allowed: "),
-        ({'driver': 'journald', 'opt.syslog-format': 'x'}, 'opt.syslog-format: no log driver in use has an option'),
+        ({'driver': 'journald'}, 'driver: journald uses a local socket, and the policy does not list it among sockets'),
+        ({'driver': 'journald', 'opt.syslog-address': 'udp://127.0.0.1:1'}, 'driver: journald uses a local socket'),
+        ({'driver': 'syslog'}, 'driver: syslog uses a local socket, and the policy does not list it among sockets'),
+        ({'driver': 'syslog', 'opt.syslog-address': ''}, "opt.syslog-address: '' is not a tcp or udp address"),
+        ({'driver': 'fluentd', 'opt.mode': 'x'}, "opt.mode: Log driver fluentd: option mode can't be 'x'; allowed: "),
+        ({'driver': 'fluentd', 'opt.syslog-format': 'x'}, 'opt.syslog-format: no log driver in use has an option'),
         ({'opt.tag': 'x'}, 'opt.tag: no log driver is chosen that it could be for'),
         ({'profile': 'q'}, 'profile: no configuration file has a profile q; there are: p'),
         ({'profile': long}, 'profile: its value has 1048576 bytes; 4096 are allowed'),
@@ -260,6 +292,13 @@ def test_refused_annotations(t):
         check(err.startswith(f'[conmon:w]: {sentence}') and
               err.endswith('; the container starts without what the configuration adds\n'), err)
     equal(sorted(t.dir.glob('evil*')) + sorted(t.dir.glob('p')), [], 'files that were written')
+
+
+def test_socket_that_annotations_may_choose(t):
+    m = run(t, '--log-policy', 'annotations=all', '--log-policy', 'sockets=unix:///run/x;journald',
+            places=bundle(t, {PREFIX + 'driver': 'journald'}))
+    equal([sink['driver'] for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']],
+          ['k8s-file', 'journald'])
 
 
 def test_annotations_that_contradict_each_other(t):

@@ -57,21 +57,53 @@ test_drivers(void)
         static const char *const refused[] = {
                 "binary", "binary:///bin/sh", "k8s-file:/etc/passwd", "k8s-file", "json-file", "json-file:/x", "none", "off",
                 "null",   "passthrough",      "syslog:",              "",         "SYSLOG",    "nope",         "syslog;binary",
+                "syslog", "journald",
         };
-        static const char *const allowed[] = {"syslog", "fluentd", "forward", "gelf", "journald"};
+        static const char *const allowed[] = {"fluentd", "forward", "gelf"};
         Policy p;
         policy_init(&p, true);
         for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
                 g_autoptr(GError) error = NULL;
                 g_test_message("%s", refused[i]);
-                g_assert_false(policy_allow_driver(&p, refused[i], &error));
+                g_assert_false(policy_allow_driver(&p, refused[i], false, &error));
                 g_assert_nonnull(error);
         }
         for (size_t i = 0; i < G_N_ELEMENTS(allowed); i++)
-                g_assert_true(policy_allow_driver(&p, allowed[i], NULL));
+                g_assert_true(policy_allow_driver(&p, allowed[i], false, NULL));
         set(&p, "annotations=profiles-only");
         for (size_t i = 0; i < G_N_ELEMENTS(allowed); i++)
-                g_assert_false(policy_allow_driver(&p, allowed[i], NULL));
+                g_assert_false(policy_allow_driver(&p, allowed[i], false, NULL));
+}
+
+/* Drivers that use a local socket without being told an address. */
+static void
+test_own_sockets(void)
+{
+        static const struct {
+                const char *sockets, *driver;
+                bool addressed, allowed;
+        } cases[] = {
+                {NULL, "journald", false, false},
+                {NULL, "syslog", false, false},
+                {NULL, "syslog", true, true},
+                {"sockets=unix:///run/x", "journald", false, false},
+                {"sockets=unix:///run/x", "syslog", false, false},
+                {"sockets=unix:///run/x;journald", "journald", false, true},
+                {"sockets=unix:///run/x;journald", "syslog", false, false},
+                {"sockets=syslog", "syslog", false, true},
+                {"sockets=syslog;binary;json-file", "binary", false, false},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                Policy p;
+                g_autoptr(GError) error = NULL;
+                policy_init(&p, true);
+                if (cases[i].sockets)
+                        set(&p, cases[i].sockets);
+                g_test_message("%s, %s", cases[i].sockets, cases[i].driver);
+                g_assert_cmpint(policy_allow_driver(&p, cases[i].driver, cases[i].addressed, &error), ==, cases[i].allowed);
+                g_assert_cmpint(error == NULL, ==, cases[i].allowed);
+                policy_done(&p);
+        }
 }
 
 static void
@@ -85,7 +117,8 @@ test_options(void)
                 {"fluentd-address", "localhost:24224", true},
                 {"fluentd-address", "tcp://10.0.0.1:24224", true},
                 {"fluentd-address", "[::1]:24224", true},
-                {"fluentd-address", "", true},
+                {"fluentd-address", "", false},
+                {"syslog-address", "", false}, /* the driver would look for a local socket */
                 {"gelf-address", "udp://10.0.0.1:12201", true},
                 {"syslog-address", "tcp+tls://logs:6514", true},
                 {"syslog-address", "unix:///dev/log", false},
@@ -180,6 +213,7 @@ main(int argc, char **argv)
         g_test_add_func("/config/policy/defaults", test_defaults);
         g_test_add_func("/config/policy/profiles", test_profiles);
         g_test_add_func("/config/policy/drivers", test_drivers);
+        g_test_add_func("/config/policy/own-sockets", test_own_sockets);
         g_test_add_func("/config/policy/options", test_options);
         g_test_add_func("/config/policy/set", test_set);
         g_test_add_func("/config/policy/option-names", test_option_names);
