@@ -112,7 +112,7 @@ on_container_started(Monitor *m, pid_t pid)
                 return;
         m->oom = oom_watch_new(pid, on_oom, m);
         if (o->timeout > 0)
-                timer_start(&m->timeout, o->timeout * G_USEC_PER_SEC);
+                timer_start(&m->timeout, (gint64)o->timeout * G_USEC_PER_SEC);
 }
 
 /* The runtime's own words if it had any, else ours. With passthrough they went to the caller's stderr. */

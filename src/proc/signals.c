@@ -70,7 +70,7 @@ signals_sleep(int seconds)
 {
         sigset_t set;
         fill(&set);
-        gint64 end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+        gint64 end = g_get_monotonic_time() + (gint64)seconds * G_USEC_PER_SEC;
         for (;;) {
                 gint64 left = end - g_get_monotonic_time();
                 if (left <= 0)

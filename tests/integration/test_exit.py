@@ -334,6 +334,12 @@ def test_no_timeout(t):
         m.finish(3)
 
 
+def test_long_timeout(t):
+    """More microseconds than 32 bits hold."""
+    for value in ('2148', '3600', '2147483647'):
+        t.create('sleep 100\nexit 3', '-T', value, places=t.monitor(value)).finish(3)
+
+
 @differs('the reference kills the group that it is in itself')
 def test_timeout_of_a_container_in_the_group_of_the_monitor(t):
     """B15: only the container dies."""

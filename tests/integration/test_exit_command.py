@@ -188,6 +188,18 @@ def test_exit_delay_without_a_process(t):
     m.finish(0)
 
 
+@differs('no signal ends the delay of the reference')
+def test_long_delay(t):
+    """More microseconds than 32 bits hold."""
+    m = t.create('exit 0', *command(t, 'touch @/ran'), '--exit-delay', '3600')
+    wait_for(m.exit_file.exists, 'the exit file')
+    time.sleep(0.2)
+    check(not (t.dir / 'ran').exists(), 'it did not wait')
+    kill(m.pid, signal.SIGTERM)
+    m.finish(0)
+    check((t.dir / 'ran').exists(), 'it did not run')
+
+
 def test_no_processor_time_during_the_delay(t):
     """B02"""
     m = t.exec('exit 0', *command(t, 'touch @/ran'), '--exit-delay', '1')
