@@ -45,6 +45,8 @@ static void
 on_container_end(bool known, int status, void *data)
 {
         Monitor *m = data;
+        if (m->timed_out)
+                return; /* the code is settled; this is the end that the timeout brought about */
         if (!known) {
                 diag_warn("The container's process %d has ended, but its parent was another process: its exit code is unknown",
                           m->container.pid);

@@ -323,6 +323,15 @@ def test_timeout_under_output(t):
     m.finish(-1)
 
 
+def test_timeout_with_a_slow_client(t):
+    """The end that the timeout brings about comes while the client is waited for, and changes nothing."""
+    m = t.create('wait @/go\nfill 1 500000 100\npause', '-T', '2')
+    client = m.attach()
+    t.touch('go')
+    m.finish(-1)
+    client.close()
+
+
 def test_exit_before_the_timeout(t):
     """B35"""
     t.create('sleep 100\nexit 3', '-T', '5').finish(3)
