@@ -200,6 +200,42 @@ test_no_acknowledgement(Fixture *f, gconstpointer data)
         (void)close(third);
 }
 
+/* Connects until nobody else can. Returns how many did. */
+static size_t
+fill_backlog(const char *path, int *fds, size_t max)
+{
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        g_strlcpy(a.sun_path, path, sizeof a.sun_path);
+        for (size_t n = 0; n < max; n++) {
+                fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                if (connect(fds[n], (struct sockaddr *)&a, sizeof a) == 0)
+                        continue;
+                g_assert_cmpint(errno, ==, EAGAIN);
+                (void)close(fds[n]);
+                return n;
+        }
+        g_assert_not_reached();
+}
+
+/* A server that accepts nobody for a while is tried again also if the container has fallen silent. */
+static void
+test_busy_server(Fixture *f, gconstpointer data)
+{
+        int fds[64];
+        size_t n = fill_backlog(f->path, fds, G_N_ELEMENTS(fds));
+        add_option(f, "tag=t");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        net_run(10);
+        for (size_t i = 0; i < n; i++) {
+                (void)close(accept(f->fd, NULL, NULL));
+                (void)close(fds[i]);
+        }
+        int fd = net_accept(f->fd);
+        EXPECT(fd, "\x93\xa1" "t");
+        (void)close(fd);
+}
+
 static char *
 sha512(const char *salt, size_t salt_len, const char *rest)
 {
@@ -400,6 +436,7 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, tear_down);
         g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements, tear_down);
         g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, tear_down);
+        g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, tear_down);
         g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, tear_down);
         g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, tear_down);
         g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, tear_down);

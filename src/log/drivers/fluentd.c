@@ -386,22 +386,18 @@ reset(Fluentd *self)
         timer_stop(&self->ack_timer);
 }
 
-/* Returns 0 when everything is written, -EAGAIN when there is no room, in the kernel or in the window. */
+/* Writes until nothing is left, or there is no room, in the kernel or in the window. Returns 0 or -errno. */
 static int
 write_all(Fluentd *self, LogQueue *q)
 {
         int r = write_greeting(self);
-        if (r < 0 || self->state != STATE_READY)
-                return r < 0 ? r : -EAGAIN;
-        while (self->writing || self->n_chunks < WINDOW) {
+        while (r == 0 && self->state == STATE_READY && (self->writing || self->n_chunks < WINDOW)) {
                 if (!self->writing && !start_chunk(self, q))
-                        return 0;
+                        break;
                 r = write_chunk(self);
-                if (r < 0)
-                        return r;
                 finish_chunks(self, q);
         }
-        return -EAGAIN;
+        return r == -EAGAIN ? 0 : r;
 }
 
 static int
@@ -435,7 +431,7 @@ fluentd_send(void *data, LogQueue *q)
 {
         Fluentd *self = data;
         int r = log_queue_is_empty(q) ? be_idle(self) : try_send(self, q);
-        if (r < 0 && r != -EAGAIN) {
+        if (r < 0) {
                 reset(self);
                 log_connection_break(&self->connection, q);
                 return r;
