@@ -54,15 +54,26 @@ container_process_check(ContainerProcess *p)
                 set_ended(p, false, 0); /* not a child of ours, or somebody else took the status */
 }
 
+static bool
+is_child(const ContainerProcess *p)
+{
+        siginfo_t info;
+        return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 static void
 on_pidfd(GIOCondition revents, void *data)
 {
         ContainerProcess *p = data;
         container_process_check(p);
-        if (!p->ended) {
-                /* A zombie of another parent answers signals; the pidfd says that it is over. */
+        if (p->ended)
+                return;
+        /* Who traces a process gets its status first (ptrace(2)); then there will be SIGCHLD for the parent. A zombie of
+         * another parent answers signals; the pidfd says that it is over. */
+        if (is_child(p))
+                watch_disarm(&p->watch);
+        else
                 set_ended(p, false, 0);
-        }
 }
 
 void

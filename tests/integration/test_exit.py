@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """How a container ended: what is recorded, in which order, and when the monitor itself ends."""
 
+import ctypes
 import os
 import sys
 import time
@@ -283,6 +284,19 @@ def test_runtime_that_lingers(t):
     """The pid file may be there and the container gone before the runtime has ended."""
     m = t.create('exit 5', runtime='container\npidfile\nsleep 200')
     m.finish(5)
+
+
+def test_traced_container(t):
+    """A debugger learns of the end first, and then the monitor."""
+    libc, seize = ctypes.CDLL(None, use_errno=True), 0x4206
+    m = t.create('wait @/go\nexit 3')
+    equal(libc.ptrace(seize, m.container, 0, 0), 0, f'error {ctypes.get_errno()} of ptrace')
+    t.touch('go')
+    os.waitid(os.P_PID, m.container, os.WEXITED | os.WNOWAIT)
+    time.sleep(0.1)
+    check(not m.exit_file.exists(), 'an exit code is recorded before it can be known')
+    os.waitpid(m.container, 0)
+    m.finish(3)
 
 
 # Timeout
