@@ -207,6 +207,7 @@ static void
 note_failure(LogSink *s, int r)
 {
         s->n_errors++;
+        s->stalled = true;
         s->failing = s->last_error = r;
         tell_failure(s);
         int64_t wait = (int64_t)RETRY_FIRST_USEC << MIN(s->attempt, 10u);

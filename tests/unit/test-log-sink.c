@@ -12,6 +12,7 @@ typedef struct {
         size_t room; /* bytes it still takes */
         int failure; /* -errno to return */
         int sends;
+        bool breaks; /* at a failure what was taken of a message that is not complete is given back */
 } Pipe;
 
 static Pipe *pipe_opened;
@@ -52,10 +53,20 @@ pipe_bound(void *data, size_t len)
 }
 
 static int
+pipe_reopen(void *data, LogQueue *q)
+{
+        return ((Pipe *)data)->failure;
+}
+
+static int
 pipe_send(void *data, LogQueue *q)
 {
         Pipe *p = data;
         p->sends++;
+        if (p->failure && p->breaks) {
+                g_string_truncate(p->out, p->out->len - q->torn);
+                log_queue_rewind(q);
+        }
         if (p->failure)
                 return p->failure;
         const char *bytes;
@@ -82,6 +93,7 @@ static const LogDriver pipe_driver = {
         .encode = pipe_encode,
         .bound = pipe_bound,
         .send = pipe_send,
+        .reopen = pipe_reopen,
         .close = pipe_close,
 };
 
@@ -430,6 +442,19 @@ test_drain(void)
         case_end(&c);
 }
 
+/* A destination that can't be opened again takes nothing, and what waits for it has its limit. */
+static void
+test_failed_reopening(void)
+{
+        Case c;
+        case_start(&c, (const char *[]){"max-buffer-size=256", NULL});
+        c.pipe->failure = -ENOENT;
+        log_sink_reopen(c.sink);
+        write_lines(&c, 1, 40);
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 25);
+        case_end(&c);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -444,6 +469,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/retry", test_retry);
         g_test_add_func("/log/sink/failures", test_failures);
         g_test_add_func("/log/sink/failure-to-the-end", test_failure_to_the_end);
+        g_test_add_func("/log/sink/failed-reopening", test_failed_reopening);
         g_test_add_func("/log/sink/rate-limit", test_rate_limit);
         g_test_add_func("/log/sink/end", test_end);
         g_test_add_func("/log/sink/drain", test_drain);
