@@ -5,6 +5,7 @@
 #include "ctl/parent_pipe.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The command line counts more than the configuration, and rotation is one setting of two numbers. */
 static LogConfig
@@ -61,6 +62,29 @@ set_up_clients(Monitor *m, const Selection *s)
         };
 }
 
+/* Podman looks for these words in what it is told, and takes them to be about the container's program. */
+static char *
+reword(const char *sentence)
+{
+        static const char *const words[][2] = {
+                {"no such file or directory", "no file or directory of that name"},
+                {"permission denied", "no permission"},
+                {"operation not permitted", "it is not allowed"},
+                {"executable file not found in", "no program of that name in"},
+                {"open executable", "open the program"},
+        };
+        char *text = g_strdup(sentence);
+        for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+                for (char *at; (at = strcasestr(text, words[i][0]));) {
+                        char *whole = text;
+                        *at = '\0';
+                        text = g_strconcat(whole, words[i][1], at + strlen(words[i][0]), NULL);
+                        g_free(whole);
+                }
+        }
+        return text;
+}
+
 /* What the configuration adds can't be had. The policy decides whether the container starts without; an exec run does
  * in any case. A caller with a sync pipe looks there for the reason. */
 static gboolean
@@ -72,7 +96,7 @@ refuse(Monitor *m, bool warn, GError *refused, GError **error)
         else if (warn)
                 diag_warn("%s; the container starts without what the configuration adds", refused->message);
         else if (pipe && *pipe)
-                m->refusal = g_strdup(refused->message);
+                m->refusal = reword(refused->message);
         else
                 return error_set(error, CONMON_ERROR_USAGE, "%s", refused->message);
         return TRUE;

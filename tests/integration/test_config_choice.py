@@ -343,7 +343,7 @@ def test_bad_configuration(t):
         ('[defaults]\ndriver=nope\n', ':{next}: [defaults] driver: No such log driver nope; there are: '),
         ('[defaults]\nprofile=nope\n', ':{next}: [defaults] profile: no configuration file has a profile nope'),
         ('[defaults]\ndriver=json-file:@/no/such/directory\n',
-         ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: No such file or directory'),
+         ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: '),
         ('[defaults]\ndriver=json-file\n', ':{next}: [defaults] driver: json-file requires a filename'),
     ]
     for text, sentence in cases:
@@ -356,6 +356,19 @@ def test_bad_configuration(t):
             else:
                 told = refusal(t, *arguments)
                 check(told.startswith(start), f'{text!r}: {told}')
+
+
+def test_words_that_podman_looks_for(t):
+    """It would say that the container's program is not there, or can't be run."""
+    place = '/sys/kernel' if os.geteuid() == 0 else '/root'
+    for path, why in ((f'{t.dir}/no/x', 'no file or directory of that name'), (f'{place}/x', 'no permission'),
+                      (f'{t.dir}/permission denied/NO SUCH FILE OR DIRECTORY/open executable', '')):
+        told = refusal(t, *config(t, f'[defaults]\ndriver = json-file:{path}\n'))
+        check(f'[defaults] driver: Failed to open log file {t.dir if place not in path else place}/' in told and
+              told.endswith(why), told)
+        for words in ('permission denied', 'operation not permitted', 'executable file not found in',
+                      'no such file or directory', 'open executable'):
+            check(words not in told.lower(), told)
 
 
 def test_file_that_others_may_write(t):

@@ -24,6 +24,7 @@ from harness import check, equal, proc, wait_for  # noqa: E402
 from oci import OCI_RUNTIME, make_root, missing, remove_cgroups  # noqa: E402
 
 IMAGE = 'localhost/busybox'
+TIMEOUT = 150  # seconds for a test: podman is slow where other tests run
 
 template = None  # directory of a storage that holds the image, once it is made
 
@@ -315,18 +316,21 @@ def refusal(podman):
     return None
 
 
-def main():
-    """Runs the tests of the calling file."""
+def main(case=Podman):
+    """Runs the tests of the calling file. `case` is this or another kind of Podman."""
     global template
+    for name, function in vars(sys.modules['__main__']).items():
+        if name.startswith('test_'):
+            function.timeout = max(TIMEOUT, getattr(function, 'timeout', 0))
     reason = missing('podman')
     if not reason:
-        first = Podman('template')
+        first = case('template')
         try:
             made = first.make_template()
             reason = refusal(first)
             if not reason:
                 template = made
-                harness.main(case=Podman)
+                harness.main(case=case)
         finally:
             first.close(strict=False)
     if reason:

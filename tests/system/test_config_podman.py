@@ -143,28 +143,37 @@ def test_podman_run(p):
     p.server.received('b', LINES)
 
 
-def quadlet_command(path):
-    """The command line that podman-systemd.unit(5) says for the keys of the example: [Container] of a quadlet."""
+def quadlet_command(path, cidfile):
+    """What the generator of podman 5.4 makes of the example, as words in front of the image and behind it. Those before
+    differ in the order of the words. Left out is --cgroups=split, which needs a unit of systemd."""
     settings = re.search(r'^\[Container\]\n(.*?)(?=^\[)', path.read_text(), re.S | re.M).group(1)
-    keys = [line.split('=', 1) for line in settings.splitlines() if '=' in line]
+    keys = [line.split('=', 1) for line in settings.splitlines() if line and not line.startswith('#')]
     one = dict(keys)
-    words = ['run', f'--name={one["ContainerName"]}', '--replace', '--rm', '-d', '--sdnotify=conmon']
+    check({key for key, _ in keys} == {'ContainerName', 'Image', 'Exec', 'Annotation'}, 'the example has other keys')
+    words = ['run', '--name', one['ContainerName'], f'--cidfile={cidfile}', '--replace', '--rm', '--sdnotify=conmon', '-d']
     for key, value in keys:
         if key == 'Annotation':
             words += ['--annotation', value]
-    check({key for key, _ in keys} == {'ContainerName', 'Image', 'Exec', 'Annotation'}, 'the example has other keys')
     return words, [one['Image'], *shlex.split(one['Exec'])]
 
 
 def test_quadlet(p):
+    """As the unit runs it; and a second time without --rm, so that podman's own log can be looked at."""
     configure(p)
     path = EXAMPLES / 'web.container'
     annotation, = rows('web.container')
     check(f'\n{annotation}\n' in path.read_text(), f'the example does not have {annotation}')
-    words, rest = quadlet_command(path)
+    cid_file = p.dir / 'web.cid'
+    words, rest = quadlet_command(path, cid_file)
     p.must(*words, *rest)
     p.server.received('web', LINES)
     p.no_monitors()
+    cid_file.unlink()
+    words.remove('--rm')
+    p.must(*words, *rest)
+    p.must('wait', 'web')
+    check_podman_logs(p, 'web')
+    p.server.received('web', {stream: lines * 2 for stream, lines in LINES.items()})
 
 
 # Life with a further driver
@@ -296,6 +305,17 @@ def test_errors_reach_the_user(p):
     check(sentence in warned(p), 'the warning')
     configure(p, '')
     p.must('start', '-a', 'c')
+
+
+def test_status_of_errors(p):
+    """Podman finds words in what it is told, and would say that the container's program is not there, or not allowed."""
+    for path in ('/no/such/directory/x', '/sys/kernel/x'):
+        configure(p, f'[defaults]\ndriver = json-file:{path}\n')
+        told = refused(p)
+        check(told.startswith('Error: OCI runtime error: ') and f'Failed to open log file {path}: ' in told, told)
+    equal(p('run', IMAGE, '/no/such/program').status, 126)
+    configure(p, '')
+    equal(p('run', IMAGE, '/no/such/program').status, 127)
 
 
 def test_bad_configuration(p):
