@@ -120,8 +120,7 @@ log_queue_memory(const LogQueue *q)
 static LogCount
 entry_count(const LogEntry *e)
 {
-        /* Only a marker stands for nothing: an empty line has its newline, and no piece is empty. */
-        return (LogCount){.records = e->payload > 0, .bytes = e->payload};
+        return e->marker ? (LogCount){0} : (LogCount){.records = 1, .bytes = e->payload};
 }
 
 static void
@@ -330,6 +329,13 @@ kill_entry(LogQueue *q, LogBlock *b, LogEntry *e, LogCount *dropped)
         q->n_dead++;
 }
 
+/* True for a message that tells of losses: it belongs to no line. */
+static bool
+is_announcement(const LogEntry *e)
+{
+        return e->marker && !e->continues;
+}
+
 /* Marks the rest of a line as dropped. True if the queue ends before the line does. */
 static bool
 kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
@@ -338,12 +344,13 @@ kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
              c = (LogCursor){.block = c.block->next}) {
                 for (; c.entry < c.block->count; c.entry++) {
                         LogEntry *e = log_block_entry(c.block, c.entry);
-                        if (e->dead || e->stream != stream || e->payload == 0)
+                        if (e->dead || e->stream != stream || is_announcement(e))
                                 continue;
                         if (!e->continues)
                                 return false;
                         kill_entry(q, c.block, e, dropped);
-                        if (!e->partial)
+                        /* Behind a marker that ended the line it may have gone on all the same. */
+                        if (!e->partial && !e->marker)
                                 return false;
                 }
         }
@@ -351,17 +358,23 @@ kill_rest(LogQueue *q, StreamId stream, LogCount *dropped)
 }
 
 bool
-log_queue_drop_oldest(LogQueue *q, LogCount *dropped, StreamId *ret_stream, bool *ret_open)
+log_queue_is_within_line(LogQueue *q)
+{
+        const LogEntry *e = settle(q);
+        return e && e->continues;
+}
+
+bool
+log_queue_drop_oldest(LogQueue *q, LogDropped *ret)
 {
         LogEntry *e = settle(q);
         if (!e || q->torn > 0 || q->next.block != q->head || q->next.entry != q->head->first)
                 return false;
-        *ret_stream = e->stream;
-        *ret_open = false;
-        bool partial = e->partial && e->payload > 0;
-        kill_entry(q, q->head, e, dropped);
+        *ret = (LogDropped){.announced = e->marker ? e->payload : 0, .stream = e->stream};
+        bool partial = e->partial;
+        kill_entry(q, q->head, e, &ret->count);
         if (partial)
-                *ret_open = kill_rest(q, *ret_stream, dropped);
+                ret->open = kill_rest(q, ret->stream, &ret->count);
         forget_dead(q);
         return true;
 }

@@ -21,6 +21,7 @@ typedef struct LogCount {
 typedef struct LogEntry {
         uint32_t len;          /* encoded */
         uint32_t payload : 24; /* of the record */
+        uint32_t marker : 1;
         uint32_t stream : 1;
         uint32_t partial : 1;
         uint32_t continues : 1;
@@ -65,6 +66,7 @@ log_block_add(LogBlock *b, size_t len, const LogRecord *r)
         *log_block_entry(b, b->count++) = (LogEntry){
                 .len = (uint32_t)len,
                 .payload = r->payload & 0xffffff,
+                .marker = (r->flags & LOG_RECORD_MARKER) != 0,
                 .stream = r->stream & 1u,
                 .partial = (r->flags & LOG_RECORD_PARTIAL) != 0,
                 .continues = (r->flags & LOG_RECORD_CONTINUES) != 0,
@@ -143,9 +145,20 @@ void log_queue_wrote(LogQueue *q, size_t len);
 /* What was sent and is not done has to be sent again, a message that was sent in part from its start. */
 void log_queue_rewind(LogQueue *q);
 
-/* Drops the oldest message, if nothing of it was sent, and the rest of its line. Adds what was dropped to *dropped.
- * Sets *ret_open if the line isn't finished in the queue. Returns false if there is nothing that can be dropped. */
-bool log_queue_drop_oldest(LogQueue *q, LogCount *dropped, StreamId *ret_stream, bool *ret_open);
+/* What log_queue_drop_oldest dropped. */
+typedef struct LogDropped {
+        LogCount count;
+        uint32_t announced; /* lost records that nobody will be told of, because it was the marker that did */
+        StreamId stream;
+        bool open; /* the line isn't finished in the queue */
+} LogDropped;
+
+/* True if the first message that is not sent goes on with a line that was begun. */
+bool log_queue_is_within_line(LogQueue *q);
+
+/* Drops the oldest message, if nothing of it was sent, and the rest of its line. Returns false if there is nothing
+ * that can be dropped. */
+bool log_queue_drop_oldest(LogQueue *q, LogDropped *ret);
 
 /* Drops everything that is not done. Adds it to *dropped. */
 void log_queue_clear(LogQueue *q, LogCount *dropped);

@@ -24,7 +24,8 @@ typedef struct LogRecord {
         uint32_t ordinal;    /* of this piece within its line, from 1; 0: a line of one piece */
         int64_t time_ns;     /* when it was read, nanoseconds since 1970 */
         uint64_t partial_id; /* the same for all pieces of a line, no other line has it; 0: a line of one piece */
-        uint32_t payload;    /* how many of the container's bytes it stands for, with the newline; 0: a marker */
+        uint32_t payload;    /* how many of the container's bytes it stands for, with the newline; of a marker: the
+                              * lost records that it tells of */
         uint8_t stream;      /* a StreamId */
         uint8_t flags;
 } LogRecord;

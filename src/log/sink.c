@@ -327,9 +327,11 @@ static void
 announce_cause(LogSink *s, LogDropCause cause)
 {
         char text[LOG_LOSSES_TEXT_SIZE];
+        uint32_t lost = (uint32_t)MIN(s->losses.unannounced[cause], (uint64_t)LOG_PAYLOAD_MAX);
         bool has_stderr = !s->intake || log_intake_has_stream(s->intake, STREAM_STDERR);
         LogRecord marker = {
                 .bytes = text,
+                .payload = lost,
                 .len = (uint32_t)log_losses_announce(&s->losses, cause, text),
                 .time_ns = clock_realtime_ns(),
                 .stream = has_stderr ? STREAM_STDERR : STREAM_STDOUT,
@@ -371,20 +373,28 @@ drop(LogSink *s, const LogRecord *r, LogDropCause cause)
         state->cause = cause;
 }
 
-/* Makes room for what was added last. False if that is not possible. */
+/* Drops the oldest message with the rest of its line. */
+static bool
+drop_line(LogSink *s, LogDropCause cause)
+{
+        LogDropped gone;
+        if (!log_queue_drop_oldest(&s->queue, &gone))
+                return false;
+        log_losses_add(&s->losses, cause, gone.count);
+        s->losses.unannounced[cause] += gone.announced;
+        if (gone.open)
+                s->streams[gone.stream] = (SinkStream){.lost = true, .cut = true, .cause = cause};
+        return true;
+}
+
+/* Makes room for what was added last. False if that can't be done: a line that was begun is to have its end. */
 static bool
 drop_oldest(LogSink *s)
 {
         while (log_queue_memory(&s->queue) > s->queue_max) {
-                StreamId stream;
-                bool open;
-                LogCount gone = {0};
-                if (!log_queue_drop_oldest(&s->queue, &gone, &stream, &open))
+                if (log_queue_is_within_line(&s->queue) || !drop_line(s, LOG_DROP_FULL))
                         return false;
-                log_losses_add(&s->losses, LOG_DROP_FULL, gone);
                 s->full = true;
-                if (open)
-                        s->streams[stream] = (SinkStream){.lost = true, .cut = true, .cause = LOG_DROP_FULL};
         }
         return true;
 }
@@ -457,14 +467,7 @@ is_easy(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 void
 log_sink_drop_first(LogSink *s)
 {
-        LogCount gone = {0};
-        StreamId stream;
-        bool open;
-        if (!log_queue_drop_oldest(&s->queue, &gone, &stream, &open))
-                return;
-        log_losses_add(&s->losses, LOG_DROP_ENCODE, gone);
-        if (open)
-                s->streams[stream] = (SinkStream){.lost = true, .cut = true, .cause = LOG_DROP_ENCODE};
+        (void)drop_line(s, LOG_DROP_ENCODE);
 }
 
 static void

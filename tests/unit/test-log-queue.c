@@ -181,12 +181,10 @@ test_peek(void)
 static LogCount
 drop(LogQueue *q, bool expected, bool expected_open)
 {
-        LogCount dropped = {0};
-        StreamId stream;
-        bool open = false;
-        g_assert_cmpint(log_queue_drop_oldest(q, &dropped, &stream, &open), ==, expected);
-        g_assert_cmpint(open, ==, expected_open);
-        return dropped;
+        LogDropped dropped = {0};
+        g_assert_cmpint(log_queue_drop_oldest(q, &dropped), ==, expected);
+        g_assert_cmpint(dropped.open, ==, expected_open);
+        return dropped.count;
 }
 
 static void
@@ -281,10 +279,9 @@ confirm_some(LogQueue *q, GArray *model, GRand *rand)
 static void
 drop_one(LogQueue *q, GArray *model)
 {
-        LogCount dropped = {0};
-        StreamId stream;
-        bool open, can = model->len > 0 && first_unsent(model) == 0;
-        g_assert_cmpint(log_queue_drop_oldest(q, &dropped, &stream, &open), ==, can);
+        LogDropped dropped;
+        bool can = model->len > 0 && first_unsent(model) == 0;
+        g_assert_cmpint(log_queue_drop_oldest(q, &dropped), ==, can);
         if (can)
                 g_array_remove_index(model, 0);
 }

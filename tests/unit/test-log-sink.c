@@ -97,6 +97,36 @@ static const LogDriver pipe_driver = {
         .close = pipe_close,
 };
 
+/* "<line>" on stdout, "{LINE}" on stderr, in pieces; "#12 records dropped…#" for what was lost. */
+static size_t
+plain_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+{
+        for (size_t i = 0; i < n; i++) {
+                const LogRecord *r = &records[i];
+                bool announces = r->flags & LOG_RECORD_MARKER && r->len > 0;
+                const char *marks = announces ? "##" : r->stream == STREAM_STDOUT ? "<>" : "{}";
+                const char *begin = r->flags & LOG_RECORD_CONTINUES ? "" : marks;
+                const char *end = r->flags & LOG_RECORD_PARTIAL ? "" : marks + 1;
+                g_autofree char *text = g_strdup_printf("%.1s%.*s%s", begin, (int)r->len, r->bytes, end);
+                char *at = log_block_room(block, strlen(text));
+                if (!at)
+                        return i;
+                memcpy(at, text, strlen(text));
+                log_block_add(block, strlen(text), r);
+        }
+        return n;
+}
+
+static const LogDriver plain_driver = {
+        .name = "plain",
+        .open = pipe_open,
+        .encode = plain_encode,
+        .bound = pipe_bound,
+        .send = pipe_send,
+        .reopen = pipe_reopen,
+        .close = pipe_close,
+};
+
 typedef struct {
         LogSink *sink;
         Pipe *pipe;
@@ -111,22 +141,28 @@ on_change(void *data)
 }
 
 static void
-case_start(Case *c, const char *const *options)
+case_start_with(Case *c, const LogDriver *driver, const char *const *options)
 {
         g_autoptr(GError) error = NULL;
         static const LogConfig config = {.cid = "0123456789abcdef"};
-        LogOptions *o = log_sink_options(&pipe_driver);
+        LogOptions *o = log_sink_options(driver);
         for (; *options; options++) {
                 g_auto(GStrv) pair = g_strsplit(*options, "=", 2);
                 (void)log_options_set(o, pair[0], pair[1], &error);
                 g_assert_no_error(error);
         }
-        *c = (Case){.sink = log_sink_new(&pipe_driver, o, NULL, &config, false, &error)};
+        *c = (Case){.sink = log_sink_new(driver, o, NULL, &config, false, &error)};
         g_assert_no_error(error);
         c->pipe = pipe_opened;
         for (StreamId i = 0; i < N_STREAMS; i++)
                 log_splitter_init(&c->splitters[i], i, 1);
         log_sink_start(c->sink, on_change, c);
+}
+
+static void
+case_start(Case *c, const char *const *options)
+{
+        case_start_with(c, &pipe_driver, options);
 }
 
 static void
@@ -455,6 +491,149 @@ test_failed_reopening(void)
         case_end(&c);
 }
 
+/* What was written to a stream, and what may be in the output at most. */
+typedef struct {
+        GPtrArray *lines; /* of GString, the last one may be unfinished */
+        bool open;
+} Written;
+
+static void
+line_free(void *data)
+{
+        g_string_free(data, TRUE);
+}
+
+static void
+write_random(Case *c, Written *written, GRand *rand, int *number)
+{
+        StreamId stream = g_rand_boolean(rand) ? STREAM_STDOUT : STREAM_STDERR;
+        Written *w = &written[stream];
+        g_autoptr(GString) text = g_string_new(NULL);
+        for (int n = g_rand_int_range(rand, 1, 8); n > 0; n--) {
+                int len = g_rand_int_range(rand, 0, 20);
+                g_autofree char *word = g_strdup_printf("%d%.*s", ++*number, len, "....................");
+                for (char *at = word; *at; at++)
+                        *at = (char)(*at == '.' ? (stream ? 'Z' : 'z') : *at - '0' + (stream ? 'A' : 'a'));
+                if (!w->open)
+                        g_ptr_array_add(w->lines, g_string_new(NULL));
+                g_string_append(w->lines->pdata[w->lines->len - 1], word);
+                g_string_append(text, word);
+                w->open = n == 1 && g_rand_int_range(rand, 0, 3) == 0;
+                if (!w->open)
+                        g_string_append_c(text, '\n');
+        }
+        write_text(c, stream, text->str);
+}
+
+/* What belongs to one stream. */
+static GString *
+filter_stream(const char *out, const char *marks)
+{
+        GString *mine = g_string_new(NULL);
+        for (const char *at = out; *at; at++) {
+                if (*at == '#')
+                        at = strchr(at + 1, '#');
+                else if (*at == marks[0] || *at == marks[1] ||
+                         (marks[0] == '{' ? g_ascii_isupper(*at) : g_ascii_islower(*at)))
+                        g_string_append_c(mine, *at);
+        }
+        return mine;
+}
+
+/* Each line of the output is one that was written, in the same order, or the beginning of one. An announcement
+ * may cut a line in two. */
+static void
+check_stream(const char *out, const Written *w, const char *marks)
+{
+        size_t next = 0;
+        const char *rest = NULL;
+        g_autoptr(GString) mine = filter_stream(out, marks);
+        for (const char *at = mine->str; *at;) {
+                bool starts = *at == marks[0];
+                at += starts;
+                size_t len = strcspn(at, marks);
+                if (at[len] && at[len] != marks[1])
+                        g_error("not ended: %s in %s", at, out);
+                for (bool found = !starts; !found && next < w->lines->len; next++) {
+                        rest = ((GString *)w->lines->pdata[next])->str;
+                        found = strncmp(rest, at, len) == 0;
+                }
+                if (!rest || strncmp(rest, at, len) != 0)
+                        g_error("not written: %s in %s", at, out);
+                rest += len;
+                at += len + (at[len] != '\0');
+        }
+}
+
+static int64_t
+sum_of_markers(const char *out)
+{
+        int64_t sum = 0;
+        for (const char *at = out; (at = strchr(at, '#')); at = strchr(at + 1, '#') + 1)
+                sum += g_ascii_strtoll(at + strlen("#conmon: "), NULL, 10);
+        return sum;
+}
+
+static void
+act(Case *c, Written *written, GRand *rand, int *number, size_t limit)
+{
+        static const size_t rooms[] = {0, 1, 7, 30, 100, 300, SIZE_MAX};
+        int what = g_rand_int_range(rand, 0, 100);
+        if (what < 50) {
+                write_random(c, written, rand, number);
+        } else if (what < 75) {
+                open_pipe(c, rooms[g_rand_int_range(rand, 0, G_N_ELEMENTS(rooms))]);
+        } else if (what < 80) {
+                c->pipe->failure = -EIO;
+        } else if (what < 85) {
+                c->pipe->failure = 0;
+        } else if (what < 95) {
+                log_sink_reopen(c->sink);
+        } else {
+                log_sink_release(c->sink);
+        }
+        g_assert_cmpint(status_number(c, "\"queue\"", "bytes"), <=, (int64_t)limit);
+        assert_adds_up(c);
+}
+
+/* Whatever happens in which order: what is not announced as lost arrives, lines stay lines, the limit is kept. */
+static void
+run_random(guint32 seed)
+{
+        static const char *const policies[] = {"on-full=drop-newest", "on-full=drop-oldest", "on-full=block"};
+        g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+        const char *policy = policies[g_rand_int_range(rand, 0, 3)];
+        int number = 0;
+        Written written[N_STREAMS];
+        Case c;
+        case_start_with(&c, &plain_driver, (const char *[]){"max-buffer-size=400", policy, NULL});
+        c.pipe->breaks = g_rand_boolean(rand);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                written[i] = (Written){.lines = g_ptr_array_new_with_free_func(line_free)};
+        for (int i = 0; i < 300; i++)
+                act(&c, written, rand, &number, policy == policies[2] ? SIZE_MAX / 2 : 1000);
+        c.pipe->failure = 0;
+        c.pipe->room = SIZE_MAX;
+        log_sink_reopen(c.sink);
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        log_sink_finish(c.sink, true);
+        int64_t lost = status_number(&c, "\"queue-full\"", "records");
+        g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 0);
+        g_assert_cmpint(sum_of_markers(c.pipe->out->str), ==, lost);
+        check_stream(c.pipe->out->str, &written[STREAM_STDOUT], "<>");
+        check_stream(c.pipe->out->str, &written[STREAM_STDERR], "{}");
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                g_ptr_array_unref(written[i].lines);
+        case_end(&c);
+}
+
+static void
+test_random(void)
+{
+        for (guint32 seed = 1; seed <= 60; seed++)
+                run_random(seed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -473,5 +652,6 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/rate-limit", test_rate_limit);
         g_test_add_func("/log/sink/end", test_end);
         g_test_add_func("/log/sink/drain", test_drain);
+        g_test_add_func("/log/sink/random", test_random);
         return g_test_run();
 }
