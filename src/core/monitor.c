@@ -1,6 +1,7 @@
 #include "core/monitor.h"
 
 #include "base/fd.h"
+#include "base/rights.h"
 #include "ctl/ctl_message.h"
 #include "ctl/parent_pipe.h"
 #include "io/terminal.h"
@@ -95,6 +96,24 @@ find_early_end(const Monitor *m, pid_t pid)
         return NULL;
 }
 
+/* What is left to do with a container that runs: files of any owner, signals to any user's processes, and limits (of
+ * pipes, of OOM scores) that hold for everybody else. */
+#define RIGHTS_TO_RUN                                                                                                  \
+        (RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) | RIGHT(CAP_MAC_OVERRIDE) |          \
+         RIGHT(CAP_KILL) | RIGHT(CAP_SYS_RESOURCE))
+
+/* From here on the monitor deals with what untrusted programs send. Plugins that answer system calls may need everything;
+ * the exit command, what the caller's user may do. */
+static void
+lower_rights(const Monitor *m)
+{
+        if (m->seccomp)
+                return;
+        rights_lower(RIGHTS_TO_RUN);
+        if (!m->options->exit_command)
+                rights_seal();
+}
+
 static void
 on_container_started(Monitor *m, pid_t pid)
 {
@@ -113,6 +132,7 @@ on_container_started(Monitor *m, pid_t pid)
         if (m->state != MONITOR_RUNNING)
                 return;
         m->oom = oom_watch_new(pid, on_oom, m);
+        lower_rights(m);
         if (o->timeout > 0)
                 timer_start(&m->timeout, (gint64)o->timeout * G_USEC_PER_SEC);
 }

@@ -1,6 +1,7 @@
 #include "core/monitor.h"
 
 #include "base/fd.h"
+#include "base/rights.h"
 #include "ctl/parent_pipe.h"
 #include "proc/exit_command.h"
 #include "proc/exit_files.h"
@@ -141,6 +142,7 @@ monitor_shut_down(Monitor *m)
 {
         const Options *o = m->options;
         bool ended = m->state == MONITOR_ENDED;
+        rights_raise();
         if (ended)
                 record_end(m);
         close_everything(m);

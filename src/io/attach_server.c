@@ -3,6 +3,7 @@
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/rights.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
 
@@ -284,6 +285,7 @@ send_rest_in_background(AttachClient *c)
         if (pid == 0) {
                 fd_close_range(0, (unsigned int)fd - 1);
                 fd_close_range((unsigned int)fd + 1, ~0U);
+                rights_give_up(0);
                 attach_client_send_rest(c);
         }
         _exit(0);

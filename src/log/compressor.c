@@ -48,6 +48,13 @@ describe_error(void)
         return errno == EFBIG ? "it does not become small enough" : strerror(errno);
 }
 
+static void
+set_limit(__rlimit_resource_t what, off_t max)
+{
+        struct rlimit limit = {.rlim_cur = (rlim_t)max, .rlim_max = (rlim_t)max};
+        (void)setrlimit(what, &limit);
+}
+
 static const char *
 compress_file(const Zlib *z)
 {
@@ -55,6 +62,7 @@ compress_file(const Zlib *z)
         void *file = z->open(dup(STDOUT_FILENO), "wb");
         if (!file)
                 return "out of memory";
+        set_limit(RLIMIT_NOFILE, 0); /* what comes from the container is read without a way to other files */
         ssize_t n;
         while ((n = fd_read(STDIN_FILENO, buf, sizeof buf)) > 0)
                 if (z->write(file, buf, (unsigned)n) != n)
@@ -62,15 +70,6 @@ compress_file(const Zlib *z)
         if (n < 0)
                 return strerror((int)-n);
         return z->close(file) != 0 || fdatasync(STDOUT_FILENO) < 0 ? describe_error() : NULL;
-}
-
-/* A write beyond that fails with EFBIG. */
-static void
-limit_file_size(off_t max)
-{
-        struct rlimit limit = {.rlim_cur = (rlim_t)max, .rlim_max = (rlim_t)max};
-        (void)signal(SIGXFSZ, SIG_IGN);
-        (void)setrlimit(RLIMIT_FSIZE, &limit);
 }
 
 static size_t
@@ -81,7 +80,8 @@ compress_task(const void *arg, char *answer)
         (void)prctl(PR_SET_NAME, "conmon-compress");
         (void)setpriority(PRIO_PROCESS, 0, 19);
         (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
-        limit_file_size(*max);
+        (void)signal(SIGXFSZ, SIG_IGN);
+        set_limit(RLIMIT_FSIZE, *max); /* a write beyond that fails with EFBIG */
         const char *error = open_zlib(&z);
         if (!error)
                 error = compress_file(&z);

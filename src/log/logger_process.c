@@ -1,6 +1,7 @@
 #include "log/logger_process.h"
 
 #include "base/fd.h"
+#include "base/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,15 @@
 #define READY_FD 5
 
 #define STOP_MS 12000
+
+/* What programs that collect logs do as root: files of any owner, other users for themselves, sockets of any kind,
+ * limits. Not the kernel, devices, file systems, the network's configuration, other processes' memory. */
+#define LOGGER_RIGHTS                                                                                                  \
+        (RIGHT(CAP_CHOWN) | RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) |                 \
+         RIGHT(CAP_FSETID) | RIGHT(CAP_LINUX_IMMUTABLE) | RIGHT(CAP_LEASE) | RIGHT(CAP_MAC_OVERRIDE) |                 \
+         RIGHT(CAP_KILL) | RIGHT(CAP_SETUID) | RIGHT(CAP_SETGID) | RIGHT(CAP_SETPCAP) | RIGHT(CAP_SYS_CHROOT) |        \
+         RIGHT(CAP_NET_BIND_SERVICE) | RIGHT(CAP_NET_BROADCAST) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_IPC_LOCK) |           \
+         RIGHT(CAP_IPC_OWNER) | RIGHT(CAP_AUDIT_WRITE) | RIGHT(CAP_SYS_NICE) | RIGHT(CAP_SYS_RESOURCE))
 
 /* ---- in the child ---- */
 
@@ -60,6 +70,7 @@ run_child(const LoggerProcess *p, int out, int err, int ready)
         (void)signal(SIGTERM, SIG_DFL);
         (void)sigemptyset(&none);
         (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        rights_give_up(LOGGER_RIGHTS);
         if (place_descriptors(out, err, ready))
                 (void)execve(p->argv[0], p->argv, p->environment);
         _exit(127);
@@ -137,6 +148,7 @@ run_reaper(pid_t pid, int pidfd)
         fd_close_range(0, (unsigned)pidfd - 1);
         fd_close_range((unsigned)pidfd + 1, ~0U);
         (void)prctl(PR_SET_NAME, "conmon-logger");
+        rights_give_up(RIGHT(CAP_KILL));
         if (poll(&p, 1, STOP_MS) == 0)
                 (void)kill(-pid, SIGKILL);
         _exit(0);

@@ -1,15 +1,17 @@
 #include "log/worker.h"
 
 #include "base/fd.h"
+#include "base/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 G_NORETURN static void
-run_child(LogWorkerTask task, const void *arg, int in, int out, int pipe)
+run_child(pid_t monitor, LogWorkerTask task, const void *arg, int in, int out, int pipe)
 {
         char answer[LOG_WORKER_ANSWER_MAX];
         sigset_t none;
@@ -19,6 +21,10 @@ run_child(LogWorkerTask task, const void *arg, int in, int out, int pipe)
                 _exit(1);
         fd_close_range(STDERR_FILENO + 1, (unsigned)pipe - 1);
         fd_close_range((unsigned)pipe + 1, ~0U);
+        rights_give_up(0);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != monitor)
+                _exit(1); /* it died before prctl; nobody could use the answer */
         size_t len = task(arg, answer);
         _exit(fd_write_all(pipe, answer, len) == 0 ? 0 : 1);
 }
@@ -48,9 +54,9 @@ log_worker_start(LogWorker *w, LogWorkerTask task, const void *arg, int in, int 
         int ends[2];
         if (pipe2(ends, O_CLOEXEC) < 0)
                 return -errno;
-        pid_t pid = fork();
+        pid_t monitor = getpid(), pid = fork();
         if (pid == 0)
-                run_child(task, arg, in, out, ends[1]);
+                run_child(monitor, task, arg, in, out, ends[1]);
         int error = errno;
         (void)close(ends[1]);
         w->fd = ends[0];

@@ -1,8 +1,8 @@
 #pragma once
 
 /* A process for one task that may take long or needs what the monitor is not to carry. It has none of the monitor's
- * descriptors, and its answer comes through a pipe; the monitor never waits for it. It is a child that somebody else
- * reaps. */
+ * descriptors and no capabilities, and its answer comes through a pipe; the monitor never waits for it. It is a child that
+ * somebody else reaps, and ends with the monitor. */
 
 #include "base/watch.h"
 
