@@ -45,6 +45,7 @@ selection_free(Selection *s)
         g_ptr_array_unref(s->driver_origins);
         g_ptr_array_unref(s->options);
         g_ptr_array_unref(s->option_origins);
+        config_free(s->config);
         g_free(s);
 }
 
@@ -412,7 +413,7 @@ gboolean
 selection_new(const SelectionConfig *config, Selection **ret_selection, GError **error)
 {
         Builder b = {.asked = config};
-        g_autoptr(Config) files = NULL;
+        Config *files = NULL;
         gboolean built = build(&b, &files, error);
         if (!built) {
                 selection_free(b.result);
@@ -420,6 +421,7 @@ selection_new(const SelectionConfig *config, Selection **ret_selection, GError *
         }
         if (b.result) {
                 b.result->warn = b.policy.warn;
+                b.result->config = files;
                 finish(b.result, config);
         }
         policy_done(&b.policy);

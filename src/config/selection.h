@@ -39,6 +39,7 @@ typedef struct Selection {
         int64_t global_size_max;
         int max_files; /* how many old ones are kept */
         bool warn;     /* an error does not keep the container from starting */
+        Config *config; /* what was read from files; NULL: there are none */
 } Selection;
 
 /* Makes *ret_selection, or NULL if no source but the command line says anything. After an error *ret_selection is the

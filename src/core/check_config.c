@@ -37,8 +37,8 @@ check_section(const Config *c, const ConfigSection *section, GError **error)
         return !*log.drivers || log_check(&log, error);
 }
 
-static gboolean
-check_sections(const Config *c, GError **error)
+gboolean
+check_config_sections(const Config *c, GError **error)
 {
         for (guint i = 0; c && i < c->sections->len; i++)
                 if (!check_section(c, c->sections->pdata[i], error))
@@ -112,7 +112,7 @@ check_config(const Options *o)
 {
         g_autoptr(Config) c = NULL;
         g_autoptr(GError) error = NULL;
-        if (!read_config(o, &c, &error) || !check_sections(c, &error)) {
+        if (!read_config(o, &c, &error) || !check_config_sections(c, &error)) {
                 g_printerr("conmon: %s\n", error->message);
                 return 1;
         }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "config/selection.h"
+#include "core/check_config.h"
 #include "ctl/parent_pipe.h"
 
 #include <stdlib.h>
@@ -102,6 +103,15 @@ refuse(Monitor *m, bool warn, GError *refused, GError **error)
         return TRUE;
 }
 
+/* Errors count wherever they are in the files, as they do for --check-config; but exec runs are never affected. */
+static gboolean
+choose_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
+{
+        if (!selection_new(asked, ret_selection, error) || !*ret_selection)
+                return FALSE;
+        return (asked->exec || check_config_sections((*ret_selection)->config, error)) && open_log(m, *ret_selection, error);
+}
+
 gboolean
 monitor_set_up(Monitor *m, GError **error)
 {
@@ -120,7 +130,7 @@ monitor_set_up(Monitor *m, GError **error)
         };
         g_autoptr(Selection) selection = NULL;
         g_autoptr(GError) refused = NULL;
-        if (!selection_new(&asked, &selection, &refused) || !selection || !open_log(m, selection, &refused))
+        if (!choose_log(m, &asked, &selection, &refused))
                 /* What is wrong with the command line alone is the caller's own, and is told as it always was. */
                 if (!open_log(m, NULL, error))
                         return FALSE;

@@ -344,6 +344,8 @@ def test_bad_configuration(t):
         ('[defaults]\nprofile=nope\n', ':{next}: [defaults] profile: no configuration file has a profile nope'),
         ('[defaults]\ndriver=json-file:@/no/such/directory\n',
          ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: '),
+        ('[profile x]\ndriver=nope\n', ':{next}: [profile x] driver: No such log driver nope; there are: '),
+        ('[match nobody]\nprofile=nope\n', ':{next}: [match nobody] profile: no configuration file has a profile nope'),
         ('[defaults]\ndriver=json-file\n', ':{next}: [defaults] driver: json-file requires a filename'),
     ]
     for text, sentence in cases:
@@ -433,6 +435,17 @@ def test_broken_policy_option(t):
     check(refusal(t, '--log-policy', 'on-error=perhaps').startswith(
         "--log-policy on-error=perhaps: it can't be 'perhaps'; allowed: fail|warn"), 'sentence')
     check(refusal(t, '--log-policy', 'foo=1').startswith('--log-policy foo=1: it must be KEY=VALUE with a KEY of'), 'sentence')
+
+
+def test_broken_drivers(t):
+    """Those that can't deliver, or end, take nothing from the log of -l."""
+    drivers = 'binary:///bin/false; json-file:/dev/full; syslog; fluentd'
+    m = run(t, *config(t, f'[defaults]\ndriver = {drivers}\nopt.syslog-address = tcp://127.0.0.1:1\n'
+                          'opt.fluentd-address = tcp://127.0.0.1:1\nopt.drain-timeout = 100ms\n'))
+    sinks = json.loads((m.persist / 'log-status.json').read_text())['sinks']
+    delivered = {sink['driver']: sink['out']['records'] for sink in sinks}
+    del delivered['binary']  # what is in its pipe counts as delivered
+    equal(delivered, {'k8s-file': 3, 'json-file': 0, 'syslog': 0, 'fluentd': 0})
 
 
 # Limits and clients
