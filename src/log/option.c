@@ -187,9 +187,21 @@ describe_allowed(const LogOption *option)
         }
 }
 
+bool
+log_options_hides(const LogOptions *o, const char *key)
+{
+        g_autofree char *file = g_strconcat(key, "-file", NULL), *env = g_strconcat(key, "-env", NULL);
+        return find_slot(o, file) && find_slot(o, env);
+}
+
 static gboolean
 fail_unknown(const LogOptions *o, const char *key, const char *value, GError **error)
 {
+        if (log_options_hides(o, key))
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver %s: option %s can't be given as such, because everybody could read the "
+                                 "secret in the arguments; use %s-file or %s-env",
+                                 o->driver, key, key, key);
         GString *names = g_string_new(NULL);
         for (size_t i = 0; i < o->n; i++)
                 g_string_append_printf(names, "%s%s", i ? ", " : "", o->slots[i].option->name);

@@ -45,6 +45,10 @@ bool log_options_repeats(const LogOptions *o, const char *key);
 /* True if there is an option of this name. */
 bool log_options_knows(const LogOptions *o, const char *key);
 
+/* True if `key` is a secret that options KEY-file and KEY-env are for: it can't be set, and no sentence repeats the
+ * value. */
+bool log_options_hides(const LogOptions *o, const char *key);
+
 /* Checks and keeps a value. The sentence of a failure names driver, key, value and what is allowed. */
 gboolean log_options_set(LogOptions *o, const char *key, const char *value, GError **error);
 

@@ -188,6 +188,13 @@ is_meant(const LogSpec *spec, const char *driver, const char *origin)
         return driver ? log_driver_find(driver, strlen(driver)) == spec->driver : !spec->from_log_path;
 }
 
+/* True if the option can be of no other driver, be it that this one refuses it. */
+static bool
+is_named(const LogOptions *options, const char *key)
+{
+        return log_options_knows(options, key) || log_options_hides(options, key);
+}
+
 /* Takes one option if it is for this sink. `again`: the one before has the same origin, so it is of the same list. */
 static gboolean
 set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again, GError **error)
@@ -196,7 +203,7 @@ set_option(LogOptions *options, const LogSpec *spec, const char *text, const cha
         const char *value;
         if (!parse_option(text, &driver, &key, &value, error))
                 return FALSE;
-        if (!is_meant(spec, driver, origin) || (!driver && !log_options_knows(options, key)))
+        if (!is_meant(spec, driver, origin) || (!driver && !is_named(options, key)))
                 return TRUE;
         if (again && log_options_knows(options, key) && !log_options_repeats(options, key))
                 return error_set(error, CONMON_ERROR_USAGE, "it takes one value; a semicolon in it must be written \\;");
@@ -249,7 +256,7 @@ check_option(const GPtrArray *specs, const char *text, const char *origin, GErro
                         continue;
                 any = true;
                 g_autoptr(LogOptions) options = log_sink_options(spec->driver);
-                if (driver || log_options_knows(options, key))
+                if (driver || is_named(options, key))
                         return TRUE;
         }
         return fail_option(text, driver, key, any, origin, error);

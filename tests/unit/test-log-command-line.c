@@ -138,6 +138,9 @@ static const DriverCase driver_cases[] = {
         {{"k8s-file:ctr.log"}, {"=x"}, "--log-opt =x is not of the form [DRIVER.]KEY=VALUE"},
         {{"k8s-file:ctr.log"}, {"foo.mode=blocking"}, "--log-opt foo.mode=blocking: no such log driver foo"},
         {{"none"}, {"k8s-file.mode=blocking"}, "--log-opt k8s-file.mode=blocking: log driver k8s-file is not in use"},
+        {{"fluentd"}, {"fluentd-shared-key=x"},
+         "Log driver fluentd: option fluentd-shared-key can't be given as such, because everybody could read the secret "
+         "in the arguments; use fluentd-shared-key-file or fluentd-shared-key-env"},
         {{"k8s-file:ctr.log"}, {"colour=red"}, "--log-opt colour=red: no log driver in use has an option colour"},
 };
 

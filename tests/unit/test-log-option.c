@@ -12,6 +12,8 @@ static const LogOption table[] = {
         {"kind", LOG_OPTION_ENUM, "b", "a kind", .choices = "a|b|c"},
         {"word", LOG_OPTION_STRING, NULL, "any"},
         {"pattern", LOG_OPTION_STRING, NULL, "some", .repeats = true},
+        {"key-file", LOG_OPTION_STRING, NULL, "a secret"},
+        {"key-env", LOG_OPTION_STRING, NULL, "a secret"},
         {NULL},
 };
 static const LogOption *const tables[] = {table, NULL};
@@ -79,7 +81,10 @@ test_refusals(void)
         assert_refused(o, "kind", "d", "Log driver d: option kind can't be 'd'; allowed: a, b, c");
         assert_refused(o, "nope", "1",
                        "Log driver d has no option nope (given as nope=1); it has: flag, count, size, wait, kind, "
-                       "word, pattern");
+                       "word, pattern, key-file, key-env");
+        assert_refused(o, "key", "secret",
+                       "Log driver d: option key can't be given as such, because everybody could read the secret in the "
+                       "arguments; use key-file or key-env");
 }
 
 /* Every default is a value that the option itself would take. */
