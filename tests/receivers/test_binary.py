@@ -65,6 +65,48 @@ def test_program_that_cannot_run(t):
     check(1 < sink['starts'] < 10, f'{sink["starts"]} starts')
 
 
+def test_program_that_can_run_later(t):
+    """What it needs comes after the container's output, which was not lost."""
+    path = t.dir / 'logger'
+    path.write_text(f'#!{t.dir}/shell\nexec 5>&-; exec cat <&3 >{t.dir}/out\n')
+    path.chmod(0o755)
+    m = launch(t, 'print early\\n\ntouch @/written\nwait @/go\nprint late\\n', f'binary://{path}', 'drain-timeout=10s')
+    t.exists('written')
+    (t.dir / 'shell').symlink_to('/bin/sh')
+    t.touch('go')
+    sink = finish(m)
+    equal((t.dir / 'out').read_text(), 'early\nlate\n')
+    equal((sink['in'], sink['unread']), ({'records': 2, 'bytes': 11}, 0))
+
+
+def test_deaf(t):
+    """It reads nothing: the container runs to its end, and every byte is counted."""
+    driver = script(t, 'exec 5>&-; exec sleep 1000')
+    sink = finish(launch(t, 'fill 1 5000000 100\neprint err\\n', driver, 'drain-timeout=300ms'))
+    equal(sink['in']['bytes'], 5000004)
+    equal(sink['out']['bytes'], sink['unread'], 'what is in the pipes')
+    check(sink['dropped']['queue-full']['records'] > 0, 'nothing was dropped')
+
+
+def test_reads_a_part(t):
+    """It ends in the middle, and its successors read nothing: what one has read, what is in the pipe and what was dropped
+    is what the container wrote."""
+    driver = script(t, f'exec 5>&-; [ -e {t.dir}/part ] && exec sleep 1000; exec head -c 1000 <&3 >{t.dir}/part')
+    sink = finish(launch(t, 'fill 1 5000000 100', driver, 'drain-timeout=300ms'))
+    dropped = check_sums(sink)
+    # head reads ahead.
+    read = sink['in']['bytes'] - sink['unread'] - dropped
+    check(len((t.dir / 'part').read_bytes()) == 1000 <= read <= 65536, f'read {read} bytes of {sink}')
+    check(sink['starts'] > 1, f'{sink["starts"]} starts')
+
+
+def test_babbler(t):
+    """It writes to the descriptor on which it should only say that it is ready."""
+    driver = script(t, f'(head -c 1000000 /dev/urandom >&5); exec 5>&-; exec cat <&3 >{t.dir}/out')
+    sink = finish(launch(t, 'fill 1 1000000 100', driver, 'mode=blocking', 'drain-timeout=10s'))
+    equal(((t.dir / 'out').stat().st_size, sink['in'], sink['unread']), (1000000, sink['out'], 0))
+
+
 def test_descriptors(t):
     """The logger has its three descriptors and /dev/null, and is alone in its process group."""
     driver = script(t, f'ls -l /proc/self/fd >{t.dir}/list; echo $$ $(cut -d " " -f 5 /proc/$$/stat) >{t.dir}/group; '
@@ -81,22 +123,22 @@ def test_descriptors(t):
     equal((named['0'], named['2']), ('/dev/null', '/dev/null'))
 
 
-@slow(40)
+@slow(60)
 def test_logger_that_stays(t):
     """The exit file does not wait for a logger that ignores the end of its input and SIGTERM; it is killed 12 s later."""
     driver = script(t, f'trap "echo >>{t.dir}/term" TERM; exec 5>&-; echo $$ >{t.dir}/pid; while :; do sleep 0.1; done')
     m = launch(t, 'wait @/go\nprint x\\n', driver, 'drain-timeout=100ms')
     t.exists('pid')
     pid = int(wait_for((t.dir / 'pid').read_text, 'the pid of the logger'))
-    t.touch('go')
     begin = time.monotonic()
-    wait_for(m.exit_file.exists, 'the exit file')
-    check(time.monotonic() - begin < 1, 'the exit file waited for the logger')
+    t.touch('go')
     m.finish(0)
-    check(time.monotonic() - begin < 3, 'the monitor waited for the logger')
     t.exists('term')
-    wait_for(lambda: not proc.alive(pid), 'the logger to be killed', 20)
-    check(11 < time.monotonic() - begin < 16, f'it was killed after {time.monotonic() - begin:.1f} s')
+    check(proc.alive(pid), 'the monitor waited for the logger')
+    waited = (m.persist / 'log-status.json').stat().st_mtime - m.exit_file.stat().st_mtime
+    check(waited > 0.08, 'the exit file waited for the logger')
+    wait_for(lambda: not proc.alive(pid), 'the logger to be killed', 30)
+    check(time.monotonic() - begin > 12, f'it was killed after {time.monotonic() - begin:.1f} s')
 
 
 if __name__ == '__main__':

@@ -175,6 +175,7 @@ static void
 start_process(void *data)
 {
         Binary *self = data;
+        timer_stop(&self->restart);
         self->started = g_get_monotonic_time();
         self->n_starts++;
         if (logger_process_start(&self->process, self->input[STREAM_STDOUT], self->input[STREAM_STDERR]) < 0)
@@ -241,8 +242,9 @@ static void
 binary_status(void *data, GString *json)
 {
         const Binary *self = data;
-        g_string_append_printf(json, ",\"starts\":%u,\"pid\":%d,\"ready\":%s", self->n_starts, self->process.pid,
-                               self->process.pid && self->process.ready_fd < 0 ? "true" : "false");
+        g_string_append_printf(json, ",\"starts\":%u,\"pid\":%d,\"ready\":%s,\"unread\":%d", self->n_starts,
+                               self->process.pid, self->process.pid && self->process.ready_fd < 0 ? "true" : "false",
+                               count_unread(self));
 }
 
 const LogDriver log_driver_binary = {
