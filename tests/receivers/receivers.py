@@ -119,7 +119,9 @@ ForwardToWall=no
 
     @staticmethod
     def entries(*match):
-        """What journalctl shows, oldest first; fields that occur more than once are lists."""
+        """What journalctl shows when the journal has read what was sent, oldest first; fields that occur more than once are
+        lists."""
+        subprocess.run(['journalctl', '--sync'], check=True)
         done = subprocess.run(['journalctl', '--no-pager', '-q', '-o', 'json', '--all', *match], check=True,
                               stdout=subprocess.PIPE)
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -311,22 +313,36 @@ class GelfUdp:
 # ------------------------------------------------------------------------------------------- bad behaviour
 
 class Peer:
-    """A TCP or unix server that does with each connection what a function says; `data` is what all of them read."""
+    """A TCP or unix server that does with each connection what a function says; `data` is what all of them read. A
+    connection stays open when the function returns."""
 
-    def __init__(self, t, handle=None, address=None):
+    kind = socket.SOCK_STREAM
+
+    def __init__(self, t, handle=None, address=('127.0.0.1', 0)):
         self.handle = handle or Peer.read_all
+        self.address = address
         self.data, self.connections, self.lock = [], 0, threading.Lock()
-        self.closed = False
-        family = socket.AF_UNIX if isinstance(address, (str, pathlib.Path)) else socket.AF_INET
-        self.socket = socket.socket(family)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(str(address) if family == socket.AF_UNIX else address or ('127.0.0.1', 0))
-        self.socket.listen(16)
-        self.port = self.socket.getsockname()[1] if family == socket.AF_INET else None
-        self.open = []
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        self.closed, self.open, self.threads = False, [], []
+        self.socket = self._bind()
+        self.port = self.socket.getsockname()[1] if isinstance(address, tuple) else None
+        self._start(self._serve)
         t.stack.callback(self.close)
+
+    def _start(self, function, *arguments):
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _bind(self):
+        local = not isinstance(self.address, tuple)
+        bound = socket.socket(socket.AF_UNIX if local else socket.AF_INET, self.kind)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if local:
+            pathlib.Path(self.address).unlink(missing_ok=True)
+        bound.bind(str(self.address) if local else self.address)
+        if self.kind == socket.SOCK_STREAM:
+            bound.listen(16)
+        return bound
 
     def _serve(self):
         while not self.closed:
@@ -334,12 +350,15 @@ class Peer:
                 connection, _ = self.socket.accept()
             except OSError:
                 return
-            with self.lock:
-                self.connections += 1
-                self.open.append(connection)
-                parts = []
-                self.data.append(parts)
-            threading.Thread(target=self._run, args=(connection, parts), daemon=True).start()
+            self._start(self._run, connection, self._note(connection))
+
+    def _note(self, connection):
+        with self.lock:
+            self.connections += 1
+            self.open.append(connection)
+            parts = []
+            self.data.append(parts)
+        return parts
 
     def _run(self, connection, parts):
         with contextlib.suppress(OSError):
@@ -366,7 +385,31 @@ class Peer:
         for connection in self.open:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
-                connection.close()
+                # Ends a read in another thread, without which there is no close.
+                connection.shutdown(socket.SHUT_RD)
+            connection.close()
+        for thread in self.threads:
+            thread.join(5)
+
+
+class DatagramPeer(Peer):
+    """The same for datagrams; each socket in the server's place is one connection. When the function has closed it, it is
+    followed by another one."""
+
+    kind = socket.SOCK_DGRAM
+
+    def _serve(self):
+        while not self.closed:
+            parts = self._note(self.socket)
+            self._run(self.socket, parts)
+            if self.socket.fileno() >= 0 or self.closed:
+                return
+            with contextlib.suppress(OSError):
+                self.socket = self._bind()
+
+    def read_all(self, connection, parts):
+        while not self.closed:
+            parts.append(connection.recv(1 << 16))
 
 
 # ------------------------------------------------------------------------------------------------- monitors
@@ -392,6 +435,11 @@ def status_now(m):
     m.control('3 0 0\n')
     wait_for(path.exists, 'the status file')
     return status(m, at_end=False)
+
+
+def sockets(m):
+    """How many sockets the monitor has."""
+    return sum(target.startswith('socket:') for target in proc.descriptors(m.pid).values())
 
 
 def check_sums(sink):
