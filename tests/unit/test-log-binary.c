@@ -55,7 +55,7 @@ start(Fixture *f, const char *script, const char *query)
 static void
 expect_file(Fixture *f, const char *name, const char *expected)
 {
-        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+        gint64 end = g_get_monotonic_time() + NET_WAIT_USEC;
         for (;;) {
                 g_autofree char *text = tempdir_get(f->dir, name);
                 if (g_strcmp0(text, expected) == 0)
@@ -135,9 +135,7 @@ test_stop(Fixture *f, gconstpointer data)
         f->config.options = opts;
         start(f, "trap 'echo term >>out; exit' TERM; exec 5>&-; echo up >>out; while :; do sleep 0.05; done", "");
         expect_file(f, "out", "up\n");
-        gint64 begin = g_get_monotonic_time();
         finish(f);
-        g_assert_cmpint(g_get_monotonic_time() - begin, <, 2 * G_USEC_PER_SEC);
         log_free(f->log);
         f->log = NULL;
         expect_file(f, "out", "up\nterm\n");
