@@ -320,6 +320,26 @@ test_handshake(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+/* A server that was not told the key never says HELO: that is a failure, not a wait without end. */
+static void
+test_no_handshake(Fixture *f, gconstpointer data)
+{
+        tempdir_put(f->dir, "key", "secret\n");
+        add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
+        add_option(f, "fluentd-read-timeout=20ms");
+        f->log = log_fixture_start(&f->config);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd), second = net_accept(f->fd);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_nonnull(strstr(status, "\"last\":\"Connection timed out\""));
+        g_assert_cmpuint(net_count(status, "queued", "bytes"), ==, 4);
+        GString *nothing = net_read(fd, 1);
+        g_assert_cmpuint(nothing->len, ==, 0);
+        g_string_free(nothing, TRUE);
+        (void)close(fd);
+        (void)close(second);
+}
+
 /* Everything that is written arrives, however slowly it is read. */
 static void
 test_slow(Fixture *f, gconstpointer data)
@@ -438,6 +458,7 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, tear_down);
         g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, tear_down);
         g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, tear_down);
+        g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, tear_down);
         g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, tear_down);
         g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, tear_down);
         g_test_add_func("/log-fluentd/msgpack", test_msgpack);

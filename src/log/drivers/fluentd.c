@@ -55,8 +55,8 @@ typedef struct {
 
         bool whole_seconds;
         bool request_ack;
-        int64_t ack_timeout;
-        Timer ack_timer;
+        int64_t answer_timeout;
+        Timer answer_timer;
         uint64_t seed;
         uint64_t next_number;
         Chunk window[WINDOW]; /* a ring */
@@ -79,7 +79,7 @@ typedef struct {
 static const LogOption options[] = {
         {"fluentd-address", LOG_OPTION_STRING, "tcp://127.0.0.1:24224", "tcp://HOST[:PORT], HOST[:PORT] or unix://PATH"},
         {"fluentd-request-ack", LOG_OPTION_BOOL, "no", "whether records are kept until the server acknowledges them"},
-        {"fluentd-read-timeout", LOG_OPTION_DURATION, "60s", "how long the server may take to acknowledge",
+        {"fluentd-read-timeout", LOG_OPTION_DURATION, "60s", "how long the server may take to answer",
          .min = 1},
         {"fluentd-sub-second-precision", LOG_OPTION_BOOL, "yes", "whether times have nanoseconds"},
         FORWARD_AUTH_OPTIONS,
@@ -163,7 +163,7 @@ static void
 fluentd_close(void *data)
 {
         Fluentd *self = data;
-        timer_stop(&self->ack_timer);
+        timer_stop(&self->answer_timer);
         if (self->connection.addresses)
                 log_connection_done(&self->connection);
         forward_auth_done(&self->auth);
@@ -177,7 +177,7 @@ fluentd_close(void *data)
 }
 
 static void on_input(LogConnection *c, void *data);
-static void on_ack_timeout(void *data);
+static void on_answer_timeout(void *data);
 
 static gboolean
 set_up(Fluentd *self, const LogDriverConfig *config, GError **error)
@@ -192,11 +192,11 @@ set_up(Fluentd *self, const LogDriverConfig *config, GError **error)
         make_head(self, metadata->tag);
         self->whole_seconds = !log_options_number(o, "fluentd-sub-second-precision");
         self->request_ack = log_options_number(o, "fluentd-request-ack") != 0;
-        self->ack_timeout = log_options_number(o, "fluentd-read-timeout");
+        self->answer_timeout = log_options_number(o, "fluentd-read-timeout");
         self->connection.on_input = on_input;
         self->connection.data = self;
         self->seed = (uint64_t)g_get_real_time();
-        timer_init(&self->ack_timer, on_ack_timeout, self);
+        timer_init(&self->answer_timer, on_answer_timeout, self);
         return TRUE;
 }
 
@@ -317,8 +317,8 @@ finish_chunks(Fluentd *self, LogQueue *q)
                 self->oldest = (self->oldest + 1) % WINDOW;
                 self->n_chunks--;
         }
-        if (self->n_chunks == 0)
-                timer_stop(&self->ack_timer);
+        if (self->n_chunks == 0 && self->state == STATE_READY)
+                timer_stop(&self->answer_timer);
 }
 
 /* What is left of some pieces when the first `done` bytes of them are gone. */
@@ -354,8 +354,8 @@ write_chunk(Fluentd *self)
         self->writing = false;
         Chunk *chunk = &self->window[(self->oldest + self->n_chunks - 1) % WINDOW];
         chunk->acked = !self->request_ack;
-        if (self->request_ack && !timer_is_running(&self->ack_timer))
-                timer_start(&self->ack_timer, self->ack_timeout);
+        if (self->request_ack && !timer_is_running(&self->answer_timer))
+                timer_start(&self->answer_timer, self->answer_timeout);
         return 0;
 }
 
@@ -383,7 +383,7 @@ reset(Fluentd *self)
         self->oldest = self->n_chunks = 0;
         g_clear_pointer(&self->input, string_free);
         g_clear_pointer(&self->greeting, string_free);
-        timer_stop(&self->ack_timer);
+        timer_stop(&self->answer_timer);
 }
 
 /* Writes until nothing is left, or there is no room, in the kernel or in the window. Returns 0 or -errno. */
@@ -411,6 +411,8 @@ try_send(Fluentd *self, LogQueue *q)
         if (self->n_connects != self->connection.n_connects) {
                 reset(self);
                 self->n_connects = self->connection.n_connects;
+                if (self->state != STATE_READY)
+                        timer_start(&self->answer_timer, self->answer_timeout);
         }
         finish_chunks(self, q);
         return write_all(self, q);
@@ -440,7 +442,7 @@ fluentd_send(void *data, LogQueue *q)
 }
 
 static void
-on_ack_timeout(void *data)
+on_answer_timeout(void *data)
 {
         Fluentd *self = data;
         self->failure = -ETIMEDOUT;
@@ -474,7 +476,7 @@ take_ack(Fluentd *self, MsgpackReader *r)
                             memcmp(name.text, expected, CHUNK_NAME_LEN) == 0;
                 if (mine && !(self->writing && i + 1 == self->n_chunks)) {
                         chunk->acked = true;
-                        timer_start(&self->ack_timer, self->ack_timeout);
+                        timer_start(&self->answer_timer, self->answer_timeout);
                         return 0;
                 }
         }
@@ -492,7 +494,10 @@ take_message(Fluentd *self, MsgpackReader *r)
                 return e;
         case STATE_PONG:
                 e = forward_auth_check(&self->auth, r);
-                self->state = e == 0 ? STATE_READY : STATE_PONG;
+                if (e == 0) {
+                        self->state = STATE_READY;
+                        timer_stop(&self->answer_timer);
+                }
                 return e;
         case STATE_READY:
                 break;
