@@ -3,7 +3,12 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <paths.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 static DiagLevel shown_level = DIAG_WARNING;
@@ -58,6 +63,23 @@ diag_use_syslog(const char *cid, const char *tag)
         syslog_id = g_strndup(whole, 20);
 }
 
+/* As syslog(3) has it, which would wait for a daemon that reads nothing: then the message is lost. */
+static void
+send_to_syslog(DiagLevel level, const char *text)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
+        struct tm tm = {0};
+        char when[32] = "";
+        time_t now = time(NULL);
+        (void)strftime(when, sizeof when, "%b %e %T", localtime_r(&now, &tm));
+        g_autofree char *message = g_strdup_printf("<%d>%s %s: conmon %s <%s>: %s", LOG_USER | level_marks[level].priority,
+                                                   when, program_invocation_short_name, syslog_id,
+                                                   level_marks[level].kind, text);
+        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        (void)sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address,
+                     sizeof address);
+}
+
 void
 diag_message(DiagLevel level, const char *format, ...)
 {
@@ -74,7 +96,6 @@ diag_message(DiagLevel level, const char *format, ...)
         g_string_printf(line, "[conmon:%c]: %s\n", level_marks[level].letter, text);
         (void)fd_write_all(STDERR_FILENO, line->str, line->len);
         if (syslog_id)
-                syslog(level_marks[level].priority, "conmon %s <%s>: %s", syslog_id,
-                       level_marks[level].kind, text);
+                send_to_syslog(level, text);
         errno = saved;
 }

@@ -1,7 +1,8 @@
 #pragma once
 
 /* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d, and
- * with diag_use_syslog also to syslog(3). This file holds the only mutable globals of the program. */
+ * with diag_use_syslog also to syslog, where nobody is waited for. This file holds the only mutable globals of the
+ * program. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -22,7 +23,7 @@ bool diag_parse_level(const char *name, DiagLevel *ret_level);
 void diag_set_level(DiagLevel level);
 DiagLevel diag_level(void);
 
-/* From now on messages also go to syslog(3), facility user, marked with the first 20 characters of the
+/* From now on messages also go to the local syslog daemon, facility user, marked with the first 20 characters of the
  * container's id, or of "id: tag" if tag is not NULL. */
 void diag_use_syslog(const char *cid, const char *tag);
 

@@ -30,13 +30,15 @@ class Syslog:
         self.socket.setblocking(False)
         self.dev.mkdir()
 
-    def run(self, t, *extra, container='exit 0', runtime=None, **options):
+    def start(self, t, *extra, container='exit 0', runtime=None, **options):
         m = t.monitor(self.name)
         m.spawn(['/usr/bin/unshare', '-m', '/bin/sh', '-c', PRIVATE_DEV, 'sh', str(self.dev), str(self.path),
                  t.program, *t.arguments(m, **options), '--syslog', '--sync', *extra],
                 t.environment(container, runtime), ('sync', 'start'))
-        m.start.go()
-        m.wait()
+        return m.go()
+
+    def run(self, *args, **kwargs):
+        self.start(*args, **kwargs).wait()
         lines = []
         try:
             while True:
@@ -76,6 +78,18 @@ def test_syslog_of_an_exit(t):
     lines = Syslog(t).run(t, container='exit 3', level='info')
     matches(PREFIX.format(14, 'ninfo') + r'container \d+ exited with status 3', '\n'.join(
         line for line in lines if 'exited' in line))
+
+
+@needs_root
+@differs('the reference waits')
+def test_syslog_that_reads_nothing(t):
+    """The monitor loses messages, and does not wait."""
+    syslog = Syslog(t)
+    m = syslog.start(t, container='wait @/go\nexit 3').created()
+    for _ in range(1000):
+        m.control('nonsense\n')
+    t.touch('go')
+    m.finish(3)
 
 
 def test_nothing_on_a_successful_run(t):
