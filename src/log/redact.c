@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/page_buffer.h"
+#include "log/secret.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ typedef struct {
 
 struct LogRedactor {
         char *file;
+        size_t len;
         GArray *secrets; /* of Secret, which point into the file's text */
         PageBuffer copy;
 };
@@ -42,7 +44,8 @@ log_redactor_new(const char *path, GError **error)
 {
         LogRedactor *r = g_new0(LogRedactor, 1);
         r->secrets = g_array_new(FALSE, FALSE, sizeof(Secret));
-        int failure = fd_read_file(path, FILE_MAX, &r->file, NULL);
+        secret_protect();
+        int failure = fd_read_file(path, FILE_MAX, &r->file, &r->len);
         if (failure < 0) {
                 error_set_errno(error, failure, "Failed to read the secrets of redact-file=%s", path);
                 log_redactor_free(r);
@@ -65,7 +68,7 @@ log_redactor_free(LogRedactor *r)
                 return;
         log_redactor_release(r);
         if (r->file)
-                explicit_bzero(r->file, strlen(r->file));
+                explicit_bzero(r->file, r->len);
         g_free(r->file);
         g_array_unref(r->secrets);
         g_free(r);

@@ -4,8 +4,15 @@
 #include "base/fd.h"
 
 #include <string.h>
+#include <sys/prctl.h>
 
 #define SECRET_MAX 4096
+
+void
+secret_protect(void)
+{
+        (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
 
 gboolean
 secret_read(const char *driver, const LogOptions *o, const char *file_option, const char *env_option, char **ret,
@@ -16,6 +23,8 @@ secret_read(const char *driver, const LogOptions *o, const char *file_option, co
         if (path && name)
                 return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: options %s and %s can't be given both", driver,
                                  file_option, env_option);
+        if (path || name)
+                secret_protect();
         int r = path ? fd_read_file(path, SECRET_MAX, &text, NULL) : 0;
         if (r < 0)
                 return error_set_errno(error, r, "Log driver %s: failed to read %s, the value of option %s", driver, path,

@@ -13,5 +13,9 @@
 gboolean secret_read(const char *driver, const LogOptions *o, const char *file_option, const char *env_option, char **ret,
                      GError **error);
 
+/* To be called before a secret is read: from now on there are no core dumps of this process and its children, and nobody
+ * without CAP_SYS_PTRACE can look into its memory. Programs that it executes are not concerned (PR_SET_DUMPABLE). */
+void secret_protect(void);
+
 /* Overwrites and frees. NULL is fine. */
 void secret_free(char *secret);

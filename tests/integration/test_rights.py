@@ -2,6 +2,8 @@
 """What the monitor and its processes may do, and what those that callers know are started with."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -195,6 +197,39 @@ def test_process_for_a_slow_client(t):
     nothing_left(rest)
     client.close()
     wait_for(lambda: not proc.alive(rest), 'the process to end')
+
+
+SECRETS = (['--log-driver', 'fluentd', '--log-opt', 'fluentd-address=unix:///nonexistent/socket', '--log-opt',
+            'fluentd-shared-key-file=@/secret'],
+           ['--log-driver', 'json-file:@/redacted', '--log-opt', 'redact-file=@/secret'])
+
+
+@needs_no_root
+def test_secrets_are_not_dumped(t):
+    """A monitor that has read a secret has no core dump, and no process of its user can look into it: then its files in
+    /proc are root's. What it executes is as ever."""
+    (t.dir / 'secret').write_text('unutterable\n')
+    for number, extra in enumerate(SECRETS):
+        m = t.create(f'sh {tell(f"@/container{number}")}; touch @/told{number}; exec sleep 1000', *extra,
+                     places=t.monitor(str(number)))
+        equal(os.stat(f'/proc/{m.pid}/mem').st_uid, 0, f'owner with {extra}')
+        t.exists(f'told{number}')
+        equal(os.stat(f'/proc/{m.container}/mem').st_uid, os.getuid(), 'owner of the container')
+        equal(rights((t.dir / f'container{number}').read_text()), callers(t))
+    m = t.create('pause', places=t.monitor('plain'))
+    equal(os.stat(f'/proc/{m.pid}/mem').st_uid, os.getuid(), 'owner without a secret')
+
+
+def test_no_core_file(t):
+    """As far as this system writes core dumps at all."""
+    (t.dir / 'secret').write_text('unutterable\n')
+    m = t.create('pause', *SECRETS[0])
+    resource.prlimit(m.pid, resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+    os.kill(m.pid, signal.SIGABRT)
+    status = os.waitpid(m.pid, 0)[1]
+    m.statuses[m.pid] = -signal.SIGABRT
+    check(os.WIFSIGNALED(status) and not os.WCOREDUMP(status), f'status {status:x}')
+    proc.kill(m.container)
 
 
 if __name__ == '__main__':
