@@ -86,6 +86,7 @@ ERRORS = {
     'send': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM'),
     'sendmmsg': ('EPIPE', 'EAGAIN', 'short', 'ENOBUFS', 'EINTR', 'ECONNRESET', 'ENOMEM'),
     'scandirat': ('EMFILE', 'ENOENT', 'ENOMEM'),
+    'sendto': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
     'sendmsg': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
     'setpgid': ('EPERM', 'ESRCH'),
     'setrlimit': ('EPERM', 'EINVAL'),
@@ -112,11 +113,12 @@ ERRORS = {
 
 # Calls that can't fail in a way that a program could notice, or whose failure changes nothing.
 HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname', 'alarm', 'signal', 'umask', 'getpid',
-            'getppid', 'getpgid', 'getsid', 'getpgrp', 'geteuid'}
+            'getppid', 'getpgid', 'getsid', 'getpgrp', 'geteuid', 'time', 'waitid'}
 
 # What else the monitor takes from the C library: no system calls, or none whose failure is not one of malloc.
 LIBRARY = re.compile(r'_.*|explicit_bzero|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|'
-                     r'f(ree|error|flush|puts|nmatch)|getenv|inet_pton|\w*printf|qsort|setlocale|stdout|syslog')
+                     r'f(ree|error|flush|puts|nmatch)|getenv|inet_pton|\w*printf|program_invocation_short_name|'
+                     r'qsort|setlocale|stdout')
 
 # Reading and setting the flags of a descriptor, which the kernel does for every one that is open (F_GETFD to F_SETFL).
 FLAGS = tuple(f'command {command} ' for command in (1, 2, 3, 4))
