@@ -127,6 +127,28 @@ test_restart(Fixture *f, gconstpointer data)
         finish(f);
 }
 
+/* The end comes while one that died is about to be started again: that happens at once, and once. */
+static void
+test_restart_at_the_end(Fixture *f, gconstpointer data)
+{
+        start(f, "echo up >>out; [ -e died ] || exec touch died; exec 5>&-; cat <&3 >>out; while [ ! -e go ]; do sleep 0.01; done",
+              "");
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        expect_file(f, "died", "");
+        for (bool down = false; !down;) {
+                net_run(1);
+                g_autofree char *status = net_status(f->log, f->dir);
+                down = !strstr(status, "\"starts\":1,") || strstr(status, "\"pid\":0,");
+        }
+        log_finish_local(f->log);
+        net_run(300);
+        tempdir_put(f->dir, "go", "");
+        finish(f);
+        expect_file(f, "out", "up\nup\none\n");
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_nonnull(strstr(status, "\"starts\":2,"));
+}
+
 /* One that does not end is ended; SIGTERM comes first. */
 static void
 test_stop(Fixture *f, gconstpointer data)
@@ -188,6 +210,7 @@ main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add("/log-binary/contract", Fixture, NULL, set_up, test_contract, tear_down);
         g_test_add("/log-binary/restart", Fixture, NULL, set_up, test_restart, tear_down);
+        g_test_add("/log-binary/restart-at-the-end", Fixture, NULL, set_up, test_restart_at_the_end, tear_down);
         g_test_add("/log-binary/stop", Fixture, NULL, set_up, test_stop, tear_down);
         g_test_add("/log-binary/deaf", Fixture, NULL, set_up, test_deaf, tear_down);
         g_test_add("/log-binary/refused", Fixture, NULL, set_up, test_refused, tear_down);
