@@ -1,6 +1,7 @@
 /* Makes one call of a libc function fail in a process that is started with this library in LD_PRELOAD.
  *
- *   FAULT_TRACE=FILE   appends a line "STATE|FUNCTION|OBJECT" for each call
+ *   FAULT_TRACE=FILE   appends a line "STATE|FUNCTION|OBJECT" for each call; those of children, which may limit the size
+ *                      of files that they write, to FILE-child
  *   FAULT=STATE|FUNCTION|OBJECT|N|HOW
  *                      the N-th call with this description (from 1) does not happen, but fails with errno HOW, a
  *                      number; with "short" for HOW it moves only a part of what it was to move
@@ -17,7 +18,7 @@
  *   ended          until there is an exit file
  *   recorded       until it forks for the exit command
  *   exit           afterwards
- *   runtime-child, client-child, exit-child
+ *   runtime-child, exit-child, child
  *                  a child, until it executes something
  *
  * Programs that the process executes are left alone. */
@@ -60,7 +61,7 @@
 #define TEXT_MAX 256
 #define SHORT    (-1)
 
-static char trace_path[TEXT_MAX], hit_path[TEXT_MAX];
+static char trace_path[TEXT_MAX + sizeof "-child"], hit_path[TEXT_MAX];
 static char wanted_state[32], wanted_function[32], wanted_object[TEXT_MAX];
 static int wanted_number, wanted_error, seen;
 static const char *const caller_names[] = {"_OCI_SYNCPIPE", "_OCI_STARTPIPE", "_OCI_ATTACHPIPE"};
@@ -124,10 +125,12 @@ load(void)
 
 /* ---- what a call is about ---- */
 
+/* Of mkstemp(3), or of a test's directory. */
 static bool
-is_random_suffix(const char *dot)
+is_random_suffix(const char *name, const char *dot)
 {
-        return strlen(dot) == 7 && strspn(dot + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == 6;
+        size_t len = strspn(dot + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+        return !dot[1 + len] && len == (strncmp(name, "conmon-test.", 12) == 0 ? 8 : 6);
 }
 
 static void
@@ -137,7 +140,7 @@ path_object(const char *path, char *object)
         name = name && name[1] ? name + 1 : path;
         snprintf(object, TEXT_MAX, "%s", name ? name : "");
         char *dot = strrchr(object, '.');
-        if (dot && is_random_suffix(dot))
+        if (dot && is_random_suffix(object, dot))
                 *dot = '\0';
         for (char *at = object; *at; at++)
                 if (*at == '|' || *at < ' ')
@@ -354,12 +357,12 @@ note_forked(bool parent)
 {
         if (strcmp(state, "start") == 0)
                 state = parent ? "launched" : "launch";
-        else if (strcmp(state, "launch") == 0)
-                state = parent ? "creating" : "runtime-child";
-        else if (strcmp(state, "recorded") == 0 || strcmp(state, "creating") == 0)
+        else if (strcmp(state, "recorded") == 0 || strcmp(state, "creating") == 0 || strcmp(state, "exit") == 0)
                 state = parent ? "exit" : "exit-child";
-        else if (!parent)
-                state = "client-child";
+        else if (!parent) {
+                state = "child";
+                strcat(trace_path, *trace_path ? "-child" : "");
+        }
 }
 
 /* ---- files ---- */
@@ -629,7 +632,7 @@ fork(void)
         return pid;
 }
 
-/* The state is different in the child, so the memory can't be the same. */
+/* Only the runtime is started like this. The state is different in the child, so the memory can't be the same. */
 pid_t
 vfork(void)
 {
@@ -638,7 +641,7 @@ vfork(void)
                 FAIL(-1);
         pid_t pid = REAL(fork)();
         if (pid >= 0)
-                note_forked(pid > 0);
+                state = pid > 0 ? "creating" : "runtime-child";
         return pid;
 }
 
@@ -691,15 +694,6 @@ setpgid(pid_t pid, pid_t group)
 }
 
 int
-setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
-{
-        int how = decide_number("setrlimit", "resource", (int)resource);
-        if (how > 0)
-                FAIL(-1);
-        return REAL(setrlimit)(resource, limit);
-}
-
-int
 getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
 {
         int how = decide_path("getaddrinfo", host);
@@ -723,6 +717,9 @@ WITH_NUMBER(int, sigprocmask, (int what, const sigset_t *set, sigset_t *old), "h
 WITH_NUMBER(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *timeout), "signals", 0, set,
             info, timeout)
 WITH_NUMBER(int, clock_gettime, (clockid_t clock, struct timespec *now), "clock", clock, clock, now)
+WITH_NUMBER(int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), "resource", resource, resource, limit)
+WITH_NUMBER(int, setrlimit64, (__rlimit_resource_t resource, const struct rlimit64 *limit), "resource", resource, resource,
+            limit)
 WITH_NUMBER(ssize_t, getrandom, (void *buf, size_t len, unsigned int flags), "bytes", len, buf, len, flags)
 WITH_NUMBER(int, munmap, (void *pages, size_t len), "bytes", len, pages, len)
 

@@ -11,9 +11,13 @@ is allowed.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import re
+import select
+import socket
+import threading
 import time
 
 from harness import *  # noqa
@@ -28,6 +32,25 @@ INTERPOSE = os.environ.get('CONMON_INTERPOSE', str(ROOT / 'build/tests/faults/in
 ON_TIME = float(os.environ.get('CONMON_FAULTS_SECONDS', '1'))
 
 MARKER = re.compile(rb'conmon: (\d+) records? dropped: .*')
+
+
+# mount(2)
+READ_ONLY, RECURSIVE, PRIVATE, DETACH, NEW_NAMESPACE = 1, 16384, 1 << 18, 2, 0x20000
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source, target, kind, data, flags=0):
+    encoded = [os.fsencode(text) if text else None for text in (source, target, kind)]
+    if libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data) if data else None) < 0:
+        raise OSError(ctypes.get_errno(), f'mount {target}')
+
+
+def become_alone():
+    """From now on mounts are this process's own."""
+    if libc.unshare(NEW_NAMESPACE) < 0:
+        raise OSError(ctypes.get_errno(), 'unshare')
+    mount('none', '/', None, None, RECURSIVE | PRIVATE)
 
 
 class Late(Failure):
@@ -74,12 +97,12 @@ class FaultCase(Case):
 
     def inject(self, fault):
         """A fault for the monitors that are started from now on. What is left of an earlier attempt goes."""
-        for name in ('go', 'exited'):
+        for name in ('go', 'write', 'flood', 'more', 'again', 'exited'):
             (self.dir / name).unlink(missing_ok=True)
         self.interpose = {'FAULT': fault.plan(), 'FAULT_HIT': f'{self.dir}/hit'}
 
     def calls(self):
-        return [tuple(line.split('|')) for line in (self.dir / 'trace').read_text().splitlines()]
+        return [tuple(line.split('|')) for path in sorted(self.dir.glob('trace*')) for line in path.read_text().splitlines()]
 
     def was_hit(self):
         return (self.dir / 'hit').exists()
@@ -89,6 +112,7 @@ class Life:
     """One container from its start to what it leaves. Subclasses say what it is like."""
 
     name = ''
+    needs_root = False
     arguments = ()
     mode, pipes, terminal = 'create', ('sync', 'start'), False
     options = {}
@@ -106,8 +130,10 @@ class Life:
     # The story
 
     def run(self):
-        m = self.m = self.t.launch(self.script, *self.all_arguments(), mode=self.mode, pipes=self.pipes,
-                                   runtime=self.runtime, **self.options)
+        m = self.m = self.t.monitor(str(len(self.t.monitors) + 1))
+        self.prepare()
+        self.t.launch(self.script, *self.all_arguments(), mode=self.mode, pipes=self.pipes, runtime=self.runtime, places=m,
+                      **self.options)
         self.events = Inotify(m.exits)
         try:
             self.begin()
@@ -122,6 +148,14 @@ class Life:
             self.events.close()
             if self.client:
                 self.client.close()
+
+    @staticmethod
+    def wants(state, is_new):
+        """Whether calls in this state are to fail; is_new: no life before this one makes the call."""
+        return True
+
+    def prepare(self):
+        """What has to be there before the monitor starts."""
 
     def all_arguments(self):
         exit_command = ['--exit-command', self.t.runtime]
@@ -411,4 +445,174 @@ class Direct(Life):
             self.refuse_early(m.wait_launcher(20))
 
 
-LIVES = (Create, Terminal, Exec, Rotated, Direct)
+class Flooding(Life):
+    """A container that writes as fast as it can on both streams when something fails, and a client that sees it."""
+
+    name = 'flooding'
+    arguments = ('-i',)
+    out = b'hello\n' + (b'x' * 99 + b'\n') * 4000 + b'over\n'
+    err = (b'x' * 99 + b'\n') * 4000
+    script = ('print hello\\n\nwait @/flood\n' + 'fill 1 40000 100\nfill 2 40000 100\n' * 10 +
+              'print over\\n\nwait @/go\nexit 7')
+
+    @staticmethod
+    def wants(state, is_new):
+        return state in ('creating', 'running', 'ended', 'recorded')
+
+    def live(self):
+        self.logged(b'hello')
+        self.attach()
+        self.control('1 20 30\n3 0 0\n')
+        self.t.touch('flood')
+        with contextlib.suppress(Failure, OSError, AttributeError):
+            self.client.until(b'over', timeout=2)
+        self.logged(b'over')
+
+
+class Servers:
+    """Take whatever is sent to them."""
+
+    def __init__(self, path):
+        self.tcp = socket.create_server(('127.0.0.1', 0))
+        self.port = self.tcp.getsockname()[1]
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(('127.0.0.1', self.port))
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.bind(path)
+        self.taken = 0  # bytes
+        self.ended, self.end = os.pipe()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        peers = [self.ended, self.tcp, self.udp, self.manager]
+        while True:
+            ready = select.select(peers, [], [])[0]
+            if self.ended in ready:
+                return
+            for peer in ready:
+                if peer is self.tcp:
+                    peers.append(peer.accept()[0])
+                elif not self.take(peer):
+                    peers.remove(peer)
+                    peer.close()
+
+    def take(self, peer):
+        with contextlib.suppress(ConnectionError):
+            data = peer.recv(1 << 16)
+            self.taken += len(data)
+            return data
+
+    def close(self):
+        os.write(self.end, b'.')
+        self.thread.join()
+
+
+LOGGER = """#!/bin/sh
+exec 5>&-
+cat <&3 >/dev/null &
+cat <&4 >/dev/null &
+wait
+"""
+
+
+class Sinks(Life):
+    """A log of each kind beside the first one, and a service manager that is told of the container."""
+
+    name = 'sinks'
+    records = 601
+    out = (b'x' * 99 + b'\n') * (records - 1)
+    err = b'error\n'
+    script = 'eprint error\\n\nfill 1 30000 100\nwait @/more\nfill 1 30000 100\nwait @/go\nexit 7'
+
+    @staticmethod
+    def wants(state, is_new):
+        return is_new
+
+    def run(self):
+        address, logger = self.t.dir / 'manager', self.t.dir / 'logger'
+        for path in (address, *self.t.dir.glob('json.log*')):
+            path.unlink(missing_ok=True)
+        logger.write_text(LOGGER)
+        logger.chmod(0o755)
+        self.servers = Servers(str(address))
+        self.arguments = ['--sdnotify-socket', address, *self.sinks(logger, self.servers.port)]
+        try:
+            super().run()
+        finally:
+            self.servers.close()
+
+    @staticmethod
+    def sinks(logger, port):
+        drivers = {f'binary://{logger}': (), 'json-file:@/json.log': ('max-size=8k', 'max-file=3', 'compress=true'),
+                   'fluentd': (f'fluentd-address=tcp://localhost:{port}',),
+                   'syslog': (f'syslog-address=udp://127.0.0.1:{port}',),
+                   'gelf': (f'gelf-address=tcp://127.0.0.1:{port}',)}
+        for driver, options in drivers.items():
+            yield from ('--log-driver', driver)
+            for option in options:
+                yield from ('--log-opt', f'{driver.partition(":")[0]}.{option}')
+
+    def prepare(self):
+        (self.m.bundle / 'notify').mkdir()
+
+    def live(self):
+        self.delivered(self.records // 2)
+        self.control('3 0 0\n')
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(str(self.m.bundle / 'notify/notify.sock'))
+            sender.send(b'READY=1')
+        self.t.touch('more')
+        self.delivered(self.records)
+
+        with contextlib.suppress(Failure):
+            wait_for(lambda: list(self.t.dir.glob('json.log*.gz')), 'an old file to be compressed', 1.5)
+
+    def delivered(self, n):
+        """Waits until the servers have so many records, unless the fault costs one."""
+        with contextlib.suppress(Failure):
+            wait_for(lambda: self.servers.taken >= n * 3 * 99, 'the records at each server', 1.5)
+
+    def check_log(self):
+        super().check_log()
+        for sink in self.status()['sinks'] if not self.fault.is_about('log-status.json') else ():
+            lost = sum(count['records'] for count in sink['dropped'].values())
+            equal(sink['out']['records'] + sink['queued']['records'] + lost, sink['in']['records'],
+                  f'records that were written, wait or were dropped, of {sink}')
+
+
+class Journal(Life):
+    """A line that is too long for a datagram goes to the journal as a file."""
+
+    name = 'journal'
+    needs_root = True
+    arguments = ('--log-driver', 'journald', '--log-opt', 'journald.max-record=1m')
+    out = b'x' * 299999 + b'\n'
+    script = 'fill 1 299999\nprint \\n\nwait @/go\nexit 7'
+    wants = staticmethod(Sinks.wants)
+
+    def run(self):
+        become_alone()
+        mount('tmpfs', '/run', 'tmpfs', None)
+        os.makedirs('/run/systemd/journal')
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+            journal.bind('/run/systemd/journal/socket')
+            super().run()
+
+
+class Hangup(Life):
+    """A container that closes its terminal, opens it again, and ends later; the exit command waits."""
+
+    name = 'hangup'
+    arguments = ('-t', '--exit-delay', '1')
+    terminal = True
+    script = 'sh t=$(tty); exec 0<&- 1>&- 2>&-; while [ ! -e @/again ]; do sleep 0.01; done; echo hello >$t; ' \
+             'while [ ! -e @/go ]; do sleep 0.01; done; exit 7'
+    wants = staticmethod(Sinks.wants)
+
+    def live(self):
+        self.t.touch('again')
+        self.logged(b'hello')
+
+
+LIVES = (Create, Terminal, Exec, Rotated, Direct, Flooding, Sinks, Journal, Hangup)

@@ -7,7 +7,6 @@ them happen to a quiet container and to one that writes as fast as it can on bot
 """
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
-from scenario import NONE, FaultCase, Life
+from scenario import DETACH, NONE, READ_ONLY, FaultCase, Life, become_alone, libc, mount
 
 STORM = 200  # signals
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
@@ -27,9 +26,6 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ROUNDS = 20
 FLOOD = 'fill 1 150000 100\nfill 2 150000 100\n' * ROUNDS
 FLOODED = (b'x' * 99 + b'\n') * 1500 * ROUNDS
-
-# mount(2)
-READ_ONLY, RECURSIVE, PRIVATE, DETACH, NEW_NAMESPACE = 1, 16384, 1 << 18, 2, 0x20000
 
 TESTS = {}
 
@@ -114,24 +110,6 @@ def case(name, *bases, **attributes):
 def both(name, *bases, **attributes):
     case(f'{name}, quiet', *bases, **attributes)
     case(f'{name}, busy', *bases, **attributes, busy=True)
-
-
-# ---- file systems ----
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def mount(source, target, kind, data, flags=0):
-    encoded = [os.fsencode(text) if text else None for text in (source, target, kind)]
-    if libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data) if data else None) < 0:
-        raise OSError(ctypes.get_errno(), f'mount {target}')
-
-
-def become_alone():
-    """From now on mounts are this process's own."""
-    if libc.unshare(NEW_NAMESPACE) < 0:
-        raise OSError(ctypes.get_errno(), 'unshare')
-    mount('none', '/', None, None, RECURSIVE | PRIVATE)
 
 
 # ---- signals ----
