@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* What callers' buffers hold: a stream byte and this. */
@@ -34,6 +35,7 @@ struct AttachClient {
         bool reading;     /* its input is wanted now */
         bool input_ended; /* it has sent its last packet, and that was read */
         bool deaf;        /* it takes no output any more; what it sent may still have to be read */
+        bool hung_up;     /* nothing happens on the connection any more */
         bool gone;
         Watch watch;
         GQueue queue; /* of Queued */
@@ -68,7 +70,7 @@ update_watch(AttachClient *c)
 {
         GIOCondition events = 0; /* poll(2) reports a hangup always */
         bool read = c->reading && !c->input_ended;
-        if (c->gone || (c->deaf && !read)) {
+        if (c->gone || (c->hung_up && !read)) {
                 watch_disarm(&c->watch);
                 return;
         }
@@ -209,8 +211,29 @@ flush_queue(AttachClient *c)
         update_watch(c);
         if (c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR] < before)
                 restart_stall_timer(c);
-        if (was_full)
+        if (was_full || g_queue_is_empty(&c->queue))
                 c->events->on_wants(c, c->events->data);
+}
+
+bool
+attach_client_is_at_end(const AttachClient *c)
+{
+        int left = 0;
+        struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+        return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)) && ioctl(c->fd, FIONREAD, &left) == 0 && left == 0;
+}
+
+/* A container that reads no input may do so for ever: who left none for it does not wait for that. */
+static void
+on_hangup(AttachClient *c)
+{
+        c->hung_up = true;
+        if (c->deaf)
+                update_watch(c);
+        else
+                set_deaf(c);
+        if (!c->gone && !c->reading && !c->input_ended && attach_client_is_at_end(c))
+                c->events->on_input_end(c, c->events->data);
 }
 
 static void
@@ -218,8 +241,8 @@ on_event(GIOCondition revents, void *data)
 {
         AttachClient *c = data;
         const GIOCondition hangup = G_IO_HUP | G_IO_ERR | G_IO_NVAL;
-        if ((revents & hangup) && !c->deaf)
-                set_deaf(c);
+        if ((revents & hangup) && !c->hung_up)
+                on_hangup(c);
         else if (revents & G_IO_OUT)
                 flush_queue(c);
         /* After a hangup there may still be input; its end shows only when it is read. */

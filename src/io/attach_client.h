@@ -24,7 +24,8 @@ typedef struct AttachClientConfig {
 
 typedef struct AttachClientEvents {
         void (*on_input)(AttachClient *c, void *data);     /* a packet, or the end of input, can be read */
-        void (*on_wants)(AttachClient *c, void *data);     /* attach_client_wants changed for some stream */
+        void (*on_input_end)(AttachClient *c, void *data); /* it has left, and no packet of it is waiting to be read */
+        void (*on_wants)(AttachClient *c, void *data);     /* attach_client_wants changed for some stream, or nothing waits any more */
         void (*on_gone)(AttachClient *c, void *data);      /* free it, but not before this function has returned */
         void *data;
 } AttachClientEvents;
@@ -43,8 +44,12 @@ bool attach_client_wants(const AttachClient *c, StreamId stream);
 /* True if something is queued. */
 bool attach_client_is_behind(const AttachClient *c);
 
-/* Whether on_input is wanted. A client is noticed to go away even without. */
+/* Whether on_input is wanted. A client is noticed to go away even without: on_input_end tells if it left no input. */
 void attach_client_read(AttachClient *c, bool wanted);
+
+/* True if the client has sent its last packet and that was read. An empty packet looks like the end to recv(2), but the
+ * end has no bytes behind it. */
+bool attach_client_is_at_end(const AttachClient *c);
 
 /* The client has sent its last packet (shutdown(2) of its write side): on_input will not be called again. A client that
  * has gone away is kept until then, because what it sent before may not have been read yet. */

@@ -8,9 +8,8 @@
 #include "base/watch.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <malloc.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,6 +23,9 @@
 /* After a failed accept(2): no descriptors, no memory. */
 #define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
 
+/* The heap is made small again so long after output has had to wait for clients. */
+#define QUIET_USEC G_USEC_PER_SEC
+
 struct AttachServer {
         char *path;
         int fd; /* -1 when no longer listening */
@@ -35,6 +37,8 @@ struct AttachServer {
         GPtrArray *clients; /* of AttachClient */
         GPtrArray *gone;    /* those of them that are freed in the next round of the main loop */
         Timer gone_timer;
+        Timer quiet_timer;
+        bool queued; /* output had to wait since then */
         AttachClientConfig client_config;
         AttachClientEvents client_events;
         AttachWantsFunc on_wants;
@@ -79,11 +83,30 @@ free_gone(void *data)
 }
 
 static void
+on_quiet(void *data)
+{
+        AttachServer *s = data;
+        if (attach_server_is_behind(s))
+                return;
+        (void)malloc_trim(0);
+        s->queued = false;
+}
+
+/* Called when no more output may be waiting. */
+static void
+expect_quiet(AttachServer *s)
+{
+        if (s->queued && !timer_is_running(&s->quiet_timer))
+                timer_start(&s->quiet_timer, QUIET_USEC);
+}
+
+static void
 on_gone(AttachClient *c, void *data)
 {
         AttachServer *s = data;
         g_ptr_array_add(s->gone, c);
         timer_start(&s->gone_timer, 0);
+        expect_quiet(s);
         s->on_wants(s->data);
 }
 
@@ -91,37 +114,34 @@ static void
 on_wants(AttachClient *c, void *data)
 {
         AttachServer *s = data;
+        expect_quiet(s);
         s->on_wants(s->data);
 }
 
-/* recv(2) returned 0: an empty packet, or the end? The end has no bytes behind it. */
-static bool
-is_input_end(int fd)
+static void
+on_input_end(AttachClient *c, void *data)
 {
-        int left = 0;
-        struct pollfd p = {.fd = fd, .events = POLLRDHUP};
-        return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)) && ioctl(fd, FIONREAD, &left) == 0 && left == 0;
+        AttachServer *s = data;
+        if (s->input_end_closes_stdin)
+                container_stdin_close(s->input);
+        else
+                diag_info("Not closing input");
+        attach_client_input_ended(c);
 }
 
 static void
 on_input(AttachClient *c, void *data)
 {
         AttachServer *s = data;
-        int fd = attach_client_fd(c);
-        ssize_t n = container_stdin_receive(s->input, fd);
+        ssize_t n = container_stdin_receive(s->input, attach_client_fd(c));
         /* A client that left without reading everything is reported as ECONNRESET, in front of what it sent. */
         if (n > 0 || n == -EAGAIN || n == -ECONNRESET)
                 return;
-        if (n == 0 && !is_input_end(fd))
+        if (n == 0 && !attach_client_is_at_end(c))
                 return;
-        if (s->input_end_closes_stdin)
-                container_stdin_close(s->input);
-        else
-                diag_info("Not closing input");
+        on_input_end(c, s);
         if (n < 0)
                 attach_client_disconnect(c);
-        else
-                attach_client_input_ended(c);
 }
 
 AttachServer *
@@ -148,10 +168,11 @@ attach_server_new(const AttachServerConfig *config, GError **error)
         s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
         s->gone = g_ptr_array_new();
         s->client_config = config->client;
-        s->client_events = (AttachClientEvents){on_input, on_wants, on_gone, s};
+        s->client_events = (AttachClientEvents){on_input, on_input_end, on_wants, on_gone, s};
         s->on_wants = config->on_wants;
         s->data = config->data;
         timer_init(&s->gone_timer, free_gone, s);
+        timer_init(&s->quiet_timer, on_quiet, s);
         return s;
 }
 
@@ -228,6 +249,7 @@ attach_server_send(AttachServer *s, StreamId stream, const char *bytes, size_t l
         AttachChunk *chunk = NULL;
         for (guint i = 0; i < s->clients->len; i++)
                 attach_client_send(s->clients->pdata[i], stream, bytes, len, &chunk);
+        s->queued |= chunk != NULL;
         attach_chunk_unref(chunk);
 }
 
@@ -310,6 +332,7 @@ attach_server_free(AttachServer *s)
                 return;
         attach_server_stop_listening(s);
         timer_stop(&s->gone_timer);
+        timer_stop(&s->quiet_timer);
         g_ptr_array_unref(s->clients);
         g_ptr_array_unref(s->gone);
         g_free(s->path);

@@ -116,7 +116,7 @@ HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname',
             'getppid', 'getpgid', 'getsid', 'getpgrp', 'geteuid', 'time', 'waitid'}
 
 # What else the monitor takes from the C library: no system calls, or none whose failure is not one of malloc.
-LIBRARY = re.compile(r'_.*|explicit_bzero|(mem|str|sig.*set|dl)\w*|(gm|local)time_r|alphasort|environ|'
+LIBRARY = re.compile(r'_.*|explicit_bzero|(mem|str|sig.*set|dl|malloc_)\w*|(gm|local)time_r|alphasort|environ|'
                      r'f(ree|error|flush|puts|nmatch)|getenv|inet_pton|\w*printf|program_invocation_short_name|'
                      r'qsort|setlocale|stdout')
 

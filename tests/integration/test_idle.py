@@ -162,6 +162,25 @@ def test_memory_is_given_back(t):
     check(after - before < 200, f'anonymous memory before {before} kB, after {after} kB')
 
 
+def test_memory_of_slow_clients_is_given_back(t):
+    """Output that waited for clients leaves nothing behind, either."""
+    if b'__asan_init' in open(t.program, 'rb').read():
+        skip('a sanitizer keeps freed memory for itself')
+    fills = '\n'.join(f'fill 1 {1 + 37 * i} 100' for i in range(300))
+    m = t.create(f'wait @/go\n{fills}\ntouch @/done\npause', log='none')
+    clients = [m.attach() for _ in range(5)]
+
+    def memory():
+        return int(status_field(m.pid, 'RssAnon').split()[0])
+    before = memory()
+    t.touch('go')
+    wait_for(lambda: memory() - before > 1000, f'output to wait: {before} kB, {memory()} kB')
+    for client in clients:
+        client.close()
+    t.exists('done')
+    wait_for(lambda: memory() - before < 200, f'memory to be given back: {before} kB, {memory()} kB')
+
+
 def test_one_thread(t):
     """B04: no hidden threads."""
     for extra in ([], ['-t'], ['-i'], ['-l', 'journald']):

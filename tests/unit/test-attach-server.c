@@ -258,6 +258,54 @@ test_clients_come_and_go(void)
         bench_done(&b);
 }
 
+static void
+send_to_container(Bench *b, int fd, size_t len)
+{
+        g_autofree char *chunk = g_strnfill(len, 'i');
+        g_assert_cmpint(send(fd, chunk, len, 0), ==, (ssize_t)len);
+        iterate(3);
+}
+
+static unsigned int
+count_descriptors(void)
+{
+        g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
+        unsigned int n = 0;
+        while (g_dir_read_name(dir))
+                n++;
+        return n;
+}
+
+/* The container does not read what one client sent: those that come, send nothing and leave are not kept until it does. */
+static void
+test_leaving_while_input_is_blocked(void)
+{
+        Bench b;
+        bench_init(&b, true);
+        autofd int sender = connect_client(&b);
+        for (int i = 0; i < 4; i++)
+                send_to_container(&b, sender, 32768);
+        g_assert_false(container_stdin_wants(&b.input));
+        unsigned int before = count_descriptors();
+        for (int i = 0; i < 20; i++) {
+                int fd = connect_client(&b);
+                if (i % 4 == 1)
+                        attach_server_send(b.server, STREAM_STDOUT, "unread\n", 7);
+                if (i % 4 == 2)
+                        g_assert_cmpint(shutdown(fd, SHUT_RD), ==, 0);
+                if (i % 4 >= 2)
+                        attach_server_send(b.server, STREAM_STDOUT, "refused\n", 8);
+                if (i % 4 == 3)
+                        g_assert_cmpint(shutdown(fd, SHUT_WR), ==, 0);
+                iterate(2);
+                fd_close(&fd);
+                iterate(3);
+        }
+        g_assert_cmpuint(count_descriptors(), ==, before);
+        g_assert_false(g_main_context_pending(NULL));
+        bench_done(&b);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -269,5 +317,6 @@ main(int argc, char **argv)
         g_test_add_func("/attach-server/closed-stdin", test_closed_stdin);
         g_test_add_func("/attach-server/end-with-unread-input", test_end_with_unread_input);
         g_test_add_func("/attach-server/clients-come-and-go", test_clients_come_and_go);
+        g_test_add_func("/attach-server/leaving-while-input-is-blocked", test_leaving_while_input_is_blocked);
         return g_test_run();
 }
