@@ -58,6 +58,15 @@ log_archive_shift(LogArchive *a)
                 log_archive_stop(a);
 }
 
+/* The last rotation was not finished: the youngest old file is still the current one, too. */
+static bool
+is_current(const LogArchive *a, const struct stat *st)
+{
+        struct stat current;
+        return fstatat(a->dirfd, a->name, &current, AT_SYMLINK_NOFOLLOW) == 0 && current.st_dev == st->st_dev &&
+               current.st_ino == st->st_ino;
+}
+
 /* Opens the youngest old file that is not compressed. One that has a compressed copy has just not been removed yet. */
 static int
 open_next(LogArchive *a, struct stat *ret_st)
@@ -66,7 +75,7 @@ open_next(LogArchive *a, struct stat *ret_st)
                 g_autofree char *plain = log_rotate_name(a->name, a->number, false);
                 g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
                 autofd int fd = openat(a->dirfd, plain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-                if (fd < 0 || fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode))
+                if (fd < 0 || fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode) || is_current(a, ret_st))
                         continue;
                 if (faccessat(a->dirfd, compressed, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
                         return fd_steal(&fd);

@@ -434,6 +434,21 @@ test_compress_resumed(Fixture *f, gconstpointer data)
         g_assert_cmpstr(second, ==, "done");
 }
 
+/* Stopped between the two steps of a rotation: what is still the current file is not compressed yet. */
+static void
+test_compress_second_name(Fixture *f, gconstpointer data)
+{
+        compress_set_up(f);
+        g_autofree char *text = g_strnfill(5000, 'x'), *one = g_build_filename(f->dir, "ctr.log.1", NULL);
+        tempdir_put(f->dir, "ctr.log", text);
+        tempdir_put(f->dir, "ctr.log.2", text);
+        g_assert_cmpint(link(f->path, one), ==, 0);
+        f->log = log_fixture_start(&f->config);
+        wait_until(f, is_gone, "ctr.log.2");
+        g_assert_true(is_there(f, "ctr.log.1"));
+        g_assert_true(is_gone(f, "ctr.log.1.gz"));
+}
+
 static void
 write_noise(Fixture *f, int n)
 {
@@ -536,6 +551,7 @@ main(int argc, char **argv)
         ADD("compress", test_compress);
         ADD("compress-overtaken", test_compress_overtaken);
         ADD("compress-resumed", test_compress_resumed);
+        ADD("compress-second-name", test_compress_second_name);
         ADD("compress-in-vain", test_compress_in_vain);
         ADD("compress-sum", test_compress_sum);
         ADD("compress-stopped", test_compress_stopped);
