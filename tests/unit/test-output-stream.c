@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 typedef struct {
@@ -250,6 +251,122 @@ test_terminal_hangup(void)
         reader_done(&r);
 }
 
+/* A stream of bytes of which each tells its place, taken by somebody who keeps and pauses as it pleases. */
+typedef struct {
+        OutputStream stream;
+        GRand *rand;
+        size_t written, taken;
+} Random;
+
+static char
+byte_at(size_t i)
+{
+        return (char)('a' + (i + i / 26 + i / 4096) % 26);
+}
+
+static size_t
+on_output_random(StreamId id, const char *bytes, size_t len, bool more, void *data)
+{
+        Random *r = data;
+        for (size_t i = 0; i < len; i++)
+                g_assert_cmpint(bytes[i], ==, byte_at(r->taken + i));
+        g_assert_cmpuint(r->taken + len, <=, r->written);
+        size_t kept = more && g_rand_boolean(r->rand) ? (size_t)g_rand_int_range(r->rand, 0, OUTPUT_KEEP_MAX) : 0;
+        len -= MIN(len, kept);
+        r->taken += len;
+        for (int n = g_rand_int_range(r->rand, 0, 3); n > 0; n--)
+                output_stream_pause(&r->stream, g_rand_boolean(r->rand));
+        return len;
+}
+
+static void
+write_random(Random *r, int fd)
+{
+        static const int most[] = {2, 100, 5000, 70000};
+        char text[70000];
+        size_t len = (size_t)g_rand_int_range(r->rand, 1, most[g_rand_int_range(r->rand, 0, 4)]);
+        for (size_t i = 0; i < len; i++)
+                text[i] = byte_at(r->written + i);
+        ssize_t n = write(fd, text, len);
+        r->written += n > 0 ? (size_t)n : 0;
+}
+
+static void
+iterate_random(Random *r)
+{
+        gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (r->taken < r->written && g_get_monotonic_time() < end) {
+                output_stream_pause(&r->stream, false);
+                g_main_context_iteration(NULL, FALSE);
+        }
+        g_assert_cmpuint(r->taken, ==, r->written);
+}
+
+static int
+open_raw_terminal(int *ret_master)
+{
+        struct termios t;
+        int slave = open_terminal(ret_master);
+        g_assert_cmpint(tcgetattr(slave, &t), ==, 0);
+        cfmakeraw(&t);
+        g_assert_cmpint(tcsetattr(slave, TCSANOW, &t), ==, 0);
+        return slave;
+}
+
+/* For a while nobody has the terminal open. */
+static void
+reopen_slave(Random *r, int *slave, int master)
+{
+        fd_close(slave);
+        for (int n = g_rand_int_range(r->rand, 0, 4); n > 0; n--)
+                g_main_context_iteration(NULL, FALSE);
+        *slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(*slave, >=, 0);
+}
+
+static void
+run_random(guint32 seed)
+{
+        int ends[2];
+        bool terminal = seed % 2;
+        Random r = {.rand = g_rand_new_with_seed(seed)};
+        if (terminal)
+                ends[1] = open_raw_terminal(&ends[0]);
+        else
+                g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
+        g_assert_cmpint(fd_set_nonblock(ends[1], true), ==, 0);
+        output_stream_init(&r.stream, STREAM_STDOUT, on_output_random, &r);
+        output_stream_start(&r.stream, ends[0], terminal);
+        for (int i = 0; i < 300; i++) {
+                int what = g_rand_int_range(r.rand, 0, 100);
+                if (what < 50)
+                        write_random(&r, ends[1]);
+                else if (what < 75)
+                        g_main_context_iteration(NULL, FALSE);
+                else if (what < 90)
+                        output_stream_pause(&r.stream, g_rand_boolean(r.rand));
+                else if (what < 95)
+                        output_stream_drain(&r.stream);
+                else if (what < 97)
+                        iterate_random(&r);
+                else if (terminal)
+                        reopen_slave(&r, &ends[1], ends[0]);
+        }
+        output_stream_drain(&r.stream);
+        g_assert_cmpuint(r.taken, ==, r.written);
+        fd_close(&ends[1]);
+        output_stream_done(&r.stream);
+        g_rand_free(r.rand);
+}
+
+/* Each byte comes, once and in its order, whoever pauses, resumes, keeps or drains when. */
+static void
+test_random(void)
+{
+        for (guint32 seed = 1; seed <= 40; seed++)
+                run_random(seed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -262,5 +379,6 @@ main(int argc, char **argv)
         g_test_add_func("/output-stream/drain-ends", test_drain_ends);
         g_test_add_func("/output-stream/small-writes", test_small_writes);
         g_test_add_func("/output-stream/terminal-hangup", test_terminal_hangup);
+        g_test_add_func("/output-stream/random", test_random);
         return g_test_run();
 }
