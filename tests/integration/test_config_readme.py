@@ -28,22 +28,30 @@ exec "$@"
 
 
 def table():
-    """The rows as (where, what): the text of the code in these columns."""
+    """The rows as (where, what, driver); of the first two the text of the code."""
     section = re.search(r'^## Logs to more places\n(.*?)^## ', (TOP / 'README.md').read_text(), re.S | re.M).group(1)
     rows = [line.split('|')[1:-1] for line in section.splitlines() if line.startswith('| ')][1:]
-    return [tuple(re.search(r'`(.*)`', cell).group(1) for cell in row[1:3]) for row in rows]
+    return [(*(re.search(r'`(.*)`', cell).group(1) for cell in row[1:3]), row[4].strip()) for row in rows]
 
 
-def central(server):
-    """The example of a configuration, with the port of the test's server."""
+def central(t):
+    """The example of a configuration, with the port of the test's server and a directory of the test's."""
     text = (EXAMPLES / 'conmon.conf').read_text()
-    check('tcp://127.0.0.1:514' in text, 'the example has another address')
-    return text.replace('tcp://127.0.0.1:514', server.address)
+    for place, own in (('tcp://127.0.0.1:514', t.server.address), ('/var/log/containers', str(t.dir))):
+        check(place in text, f'the example does not have {place}')
+        text = text.replace(place, own)
+    return text
 
 
 def section(what):
     """`[title] key = value` as lines of a file."""
     return re.fullmatch(r'(\[.*?\]) (.*)', what).expand('\\1\n\\2\n')
+
+
+def with_section(t, what):
+    """The example with a section, which it may have already."""
+    text = central(t)
+    return text if section(what) in text else text + section(what)
 
 
 def written(t, text):
@@ -52,35 +60,46 @@ def written(t, text):
     return str(path)
 
 
-def spawned(m, argv, environment, tag, server):
+def check_driver(t, name):
+    """The driver got every line, each stream in its order."""
+    if t.driver == 'syslog':
+        t.server.received(name, LINES)
+        return
+    equal(t.driver, 'json-file')
+    records = [json.loads(line) for line in (t.dir / f'{name}-{SHORT_CID}.json').read_text().splitlines()]
+    for stream, lines in LINES.items():
+        equal([r['log'].encode() for r in records if r['stream'] == stream], [line + b'\n' for line in lines], stream)
+
+
+def spawned(t, m, argv, environment, name):
     """Runs a container to its end and looks at both logs."""
     m.spawn(argv, environment, ('sync', 'start'))
     m.go().created()
     equal(m.wait(), 0, 'exit status')
     records = m.records()
     equal((content(records), content(records, 'stderr')), (b'first line\nlast\n', b'second\n'), 'the log of -l')
-    server.received(tag, LINES)
+    check_driver(t, name)
 
 
 def usual(t, *extra, name='web-1', program=(), env=None):
     """A container with the command line of podman."""
-    server_tag, m = name, t.monitor(str(len(t.monitors) + 1))
+    m = t.monitor(str(len(t.monitors) + 1))
     argv = [*program, t.program, *t.arguments(m, name=name, conmon_pidfile=False), '--sync', *extra]
-    spawned(m, argv, t.environment(SCRIPT, **(env or {})), server_tag, t.server)
+    spawned(t, m, argv, t.environment(SCRIPT, **(env or {})), name)
 
 
 def system_file(t, path, what):
     """Root's own files, in a mount namespace."""
     if not pathlib.Path(path).parent.is_dir():
         skip(f'there is no directory for {path}')
-    file = written(t, central(t.server) + section(what))
-    usual(t, program=[shutil.which('unshare'), '-m', '/bin/sh', '-c', WITH_FILE, 'sh', file, path])
+    file = written(t, with_section(t, what))
+    usual(t, name='batch-1' if 'batch' in what else 'web-1', program=[shutil.which('unshare'), '-m', '/bin/sh', '-c', WITH_FILE, 'sh', file, path])
 
 
 def users_file(t, path, what):
     directory = t.dir / '.config/containers'
     directory.mkdir(parents=True)
-    (directory / 'conmon.conf').write_text(central(t.server) + section(what))
+    (directory / 'conmon.conf').write_text(with_section(t, what))
     if os.geteuid() != 0:
         usual(t)
         return
@@ -92,7 +111,7 @@ def users_file(t, path, what):
     argv = [shutil.which('setpriv'), '--reuid', '12345', '--regid', '12345', '--clear-groups', t.program,
             *t.arguments(m, name='web-1', conmon_pidfile=False), '--sync']
     m.stderr.touch(mode=0o666)
-    spawned(m, argv, t.environment(SCRIPT), 'web-1', t.server)
+    spawned(t, m, argv, t.environment(SCRIPT), 'web-1')
 
 
 def cri_o(t, annotations=None, env=None):
@@ -104,8 +123,8 @@ def cri_o(t, annotations=None, env=None):
     argv = [t.program, '-b', str(m.bundle), '-c', m.cid, '--exit-dir', str(m.exits), '-l', str(m.log), '--log-level',
             'info', '-n', name, '-P', str(m.conmon_pidfile), '-p', str(m.pidfile), '--persist-dir', str(m.persist),
             '-r', t.runtime, '--runtime-arg', '--root=/run/runc', '--socket-dir-path', str(m.sockets), '--syslog',
-            '-u', m.cid, '--config', written(t, central(t.server))]
-    spawned(m, argv, t.environment(SCRIPT, CRI_O_EXTERNAL='1', **(env or {})), name, t.server)
+            '-u', m.cid, '--config', written(t, central(t))]
+    spawned(t, m, argv, t.environment(SCRIPT, CRI_O_EXTERNAL='1', **(env or {})), name)
 
 
 def handler(name):
@@ -131,7 +150,7 @@ def script(t, path, what):
     words = what.replace('tcp://127.0.0.1:514', t.server.address).split()
     if '--log-driver' in words:
         words += ['--log-opt', 'syslog-format=rfc5424', '--log-opt', 'tag={{.Name}}']
-    usual(t, *words, '--config', written(t, central(t.server)))
+    usual(t, *words, '--config', written(t, central(t)))
 
 
 WAYS = {
@@ -150,18 +169,19 @@ def way(where, what):
     return WAYS.get(where) or WAYS.get(f'{where} {what}')
 
 
-def run_row(where, what):
+def run_row(where, what, driver):
     def test(t):
-        t.server = Syslog()
+        t.server, t.driver = Syslog(), driver
         way(where, what)(t, where, what)
     return needs_root(test) if way(where, what) is system_file else test
 
 
 def test_each_row_has_its_test(t):
     rows = table()
-    check(len(rows) >= 14, f'{len(rows)} rows')
-    for where, what in rows:
+    check(len(rows) >= 15, f'{len(rows)} rows')
+    for where, what, driver in rows:
         check(way(where, what) or where in PODMAN, f'nobody runs {where}: {what}')
+        check(driver == 'syslog' or where not in PODMAN, f'{where}: {driver}')
     tests = (TOP / 'tests/system/test_config_podman.py').read_text()
     for where in PODMAN:
         check(f"'{where}'" in tests, f'test_config_podman.py does not run {where}')
