@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -88,6 +89,20 @@ fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len)
                 *ret_len = text->len;
         *ret_text = g_string_free(text, FALSE);
         return 0;
+}
+
+int
+fd_open_beneath(int dirfd, const char *name, int flags)
+{
+        struct open_how how = {
+                .flags = (unsigned)flags | O_CLOEXEC,
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        };
+        int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof how);
+        /* An old kernel, or a filter that does not know the call. */
+        if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+                fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
 }
 
 void

@@ -67,11 +67,11 @@ on_readable(GIOCondition revents, void *data)
 }
 
 static int
-make_fifo(const char *path)
+make_fifo(int dirfd, const char *name)
 {
-        if (mkfifo(path, 0660) == 0)
+        if (mkfifoat(dirfd, name, 0660) == 0)
                 return 0;
-        if (errno != EEXIST || unlink(path) < 0 || mkfifo(path, 0660) < 0)
+        if (errno != EEXIST || unlinkat(dirfd, name, 0) < 0 || mkfifoat(dirfd, name, 0660) < 0)
                 return -errno;
         return 0;
 }
@@ -79,20 +79,20 @@ make_fifo(const char *path)
 LineFifo *
 line_fifo_new(const char *dir, const char *name, LineFunc func, void *data, GError **error)
 {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-        int r = make_fifo(path);
+        autofd int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int r = dirfd < 0 ? -errno : make_fifo(dirfd, name);
         if (r < 0) {
-                error_set_errno(error, r, "Failed to make the FIFO %s", path);
+                error_set_errno(error, r, "Failed to make the FIFO %s/%s", dir, name);
                 return NULL;
         }
-        autofd int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+        autofd int reader = fd_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK);
         if (reader < 0) {
-                error_set_errno(error, errno, "Failed to open the FIFO %s", path);
+                error_set_errno(error, reader, "Failed to open the FIFO %s/%s", dir, name);
                 return NULL;
         }
-        autofd int writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+        autofd int writer = fd_open_beneath(dirfd, name, O_WRONLY | O_NONBLOCK);
         if (writer < 0) {
-                error_set_errno(error, errno, "Failed to open the FIFO %s for writing", path);
+                error_set_errno(error, writer, "Failed to open the FIFO %s/%s for writing", dir, name);
                 return NULL;
         }
         LineFifo *fifo = g_new0(LineFifo, 1);

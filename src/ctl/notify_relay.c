@@ -7,6 +7,7 @@
 #include "base/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -182,15 +183,21 @@ bind_open_to_all(int fd, const SockPath *sp)
         return rc;
 }
 
+/* The container can put whatever it likes into `directory`, which must not be anywhere else. */
 static int
-listen_at(const char *path)
+listen_in(const char *bundle, const char *directory, const char *name)
 {
         autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0)
+        autofd int bundle_fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || bundle_fd < 0)
                 return -errno;
-        if (unlink(path) < 0 && errno != ENOENT)
+        autofd int dirfd = fd_open_beneath(bundle_fd, directory, O_PATH | O_DIRECTORY);
+        if (dirfd < 0)
+                return dirfd;
+        if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
                 return -errno;
         SockPath sp;
+        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d/%s", dirfd, name);
         int rc = sockpath_init(&sp, path);
         if (rc < 0)
                 return rc;
@@ -202,10 +209,9 @@ listen_at(const char *path)
 NotifyRelay *
 notify_relay_new(const char *bundle, const char *host_address, GError **error)
 {
-        g_autofree char *path = g_build_filename(bundle, "notify", "notify.sock", NULL);
-        int fd = listen_at(path);
+        int fd = listen_in(bundle, "notify", "notify.sock");
         if (fd < 0) {
-                error_set_errno(error, fd, "Failed to make the notification socket %s", path);
+                error_set_errno(error, fd, "Failed to make the notification socket %s/notify/notify.sock", bundle);
                 return NULL;
         }
         NotifyRelay *r = g_new0(NotifyRelay, 1);

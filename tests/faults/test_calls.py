@@ -66,7 +66,7 @@ ERRORS = {
     'lstat': ('ENOMEM', 'EACCES', 'EIO'),
     'memfd_create': NO_DESCRIPTORS,
     'mkdir': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT'),
-    'mkfifo': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO'),
+    'mkfifoat': ('ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO'),
     'mkostemp': ('EMFILE', 'ENOSPC', 'EACCES', 'EIO', 'ENFILE', 'ENOMEM', 'EROFS', 'EDQUOT'),
     'mmap': ('ENOMEM', 'EAGAIN'),
     'munmap': ('ENOMEM',),

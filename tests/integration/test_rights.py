@@ -4,6 +4,8 @@
 import os
 import resource
 import signal
+import socket
+import stat
 import subprocess
 import sys
 
@@ -230,6 +232,52 @@ def test_no_core_file(t):
     m.statuses[m.pid] = -signal.SIGABRT
     check(os.WIFSIGNALED(status) and not os.WCOREDUMP(status), f'status {status:x}')
     proc.kill(m.container)
+
+
+def plant(victim, *paths):
+    """Symlinks where the monitor makes its files, to one that it must not touch."""
+    victim.write_text('untouched')
+    victim.chmod(0o600)
+    for path in paths:
+        path.symlink_to(victim)
+
+
+def kind(path):
+    return stat.S_IFMT(path.lstat().st_mode)
+
+
+def test_planted_symlinks(t):
+    """What is made in bundle, exit and persist directories takes the place of a symlink, and never goes through it."""
+    m = t.monitor()
+    (m.bundle / 'notify').mkdir()
+    host = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    host.bind(str(t.dir / 'host'))
+    victim = t.dir / 'victim'
+    bundle = [m.bundle / name for name in ('attach', 'ctl', 'winsz', 'log-status.json', 'notify/notify.sock')]
+    plant(victim, *bundle, m.exit_file, m.persist_exit, m.persist / 'log-status.json', m.conmon_pidfile)
+    t.create('wait @/go\nexit 3', '--sdnotify-socket', t.dir / 'host', places=m)
+    m.control('9 9 9\n2 0 0\n')
+    m.attach().close()
+    equal([kind(path) for path in bundle[:3] + bundle[4:]],
+          [stat.S_IFSOCK, stat.S_IFIFO, stat.S_IFIFO, stat.S_IFSOCK])
+    t.touch('go')
+    m.finish(3)
+    equal([kind(path) for path in (m.exit_file, m.persist_exit, m.conmon_pidfile)], [stat.S_IFREG] * 3)
+    equal((victim.read_text(), victim.stat().st_mode & 0o777), ('untouched', 0o600))
+    host.close()
+
+
+def test_directory_that_is_a_symlink(t):
+    """The notification socket is open to everybody: the directory that the container shares must be the bundle's."""
+    m = t.monitor()
+    other = t.dir / 'other'
+    other.mkdir()
+    (other / 'notify.sock').write_text('untouched')
+    (m.bundle / 'notify').symlink_to(other)
+    t.launch('exit 0', '--sdnotify-socket', t.dir / 'host', places=m).go()
+    check(m.sync.message()['data'] < 0, 'it was started')
+    equal(m.wait(), 1)
+    equal(((other / 'notify.sock').read_text(), os.listdir(other)), ('untouched', ['notify.sock']))
 
 
 if __name__ == '__main__':

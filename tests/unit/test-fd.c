@@ -5,6 +5,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -173,6 +174,33 @@ test_read_file(void)
         (void)g_rmdir(dir);
 }
 
+static int
+try_open(int dirfd, const char *name, int flags)
+{
+        autofd int fd = fd_open_beneath(dirfd, name, flags);
+        g_assert_true(fd < 0 || (fcntl(fd, F_GETFD) & FD_CLOEXEC));
+        return MIN(fd, 0);
+}
+
+static void
+test_open_beneath(void)
+{
+        g_autofree char *dir = g_dir_make_tmp("conmon-test-XXXXXX", NULL);
+        g_assert_nonnull(dir);
+        autofd int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(mkdirat(dirfd, "directory", 0700), ==, 0);
+        g_assert_cmpint(symlinkat("directory", dirfd, "link"), ==, 0);
+        g_assert_cmpint(symlinkat("/etc/passwd", dirfd, "file"), ==, 0);
+        g_assert_cmpint(try_open(dirfd, "directory", O_PATH | O_DIRECTORY), ==, 0);
+        g_assert_cmpint(try_open(dirfd, "link", O_PATH | O_DIRECTORY), <, 0);
+        g_assert_cmpint(try_open(dirfd, "file", O_RDONLY), ==, -ELOOP);
+        g_assert_cmpint(try_open(dirfd, "missing", O_RDONLY), ==, -ENOENT);
+        for (const char *const *name = (const char *const[]){"file", "link", NULL}; *name; name++)
+                g_assert_cmpint(unlinkat(dirfd, *name, 0), ==, 0);
+        g_assert_cmpint(unlinkat(dirfd, "directory", AT_REMOVEDIR), ==, 0);
+        g_assert_cmpint(rmdir(dir), ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -184,5 +212,6 @@ main(int argc, char **argv)
         g_test_add_func("/fd/write-error", test_write_error);
         g_test_add_func("/fd/read-error", test_read_error);
         g_test_add_func("/fd/read-file", test_read_file);
+        g_test_add_func("/fd/open-beneath", test_open_beneath);
         return g_test_run();
 }
