@@ -528,6 +528,108 @@ test_compress_killed(Fixture *f, gconstpointer data)
         g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
 }
 
+static void
+limit_file_size(rlim_t max)
+{
+        struct rlimit limit = {.rlim_cur = max, .rlim_max = RLIM_INFINITY};
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+}
+
+static void
+move_away(Fixture *f, int number)
+{
+        g_autofree char *other = g_strdup_printf("%s/moved.%d", f->dir, number);
+        (void)g_rename(f->path, other);
+}
+
+static void
+write_random(Fixture *f, GRand *rand)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+        for (int n = g_rand_int_range(rand, 1, 12); n > 0; n--)
+                g_string_append_printf(text, "%06d%.*s\n", f->next++, g_rand_int_range(rand, 0, 40),
+                                       "........................................");
+        log_fixture_write(f->log, STREAM_STDOUT, text->str);
+}
+
+/* Counts the records of a file, which are whole. */
+static void
+count_records(const Fixture *f, const char *name, int *counts)
+{
+        g_autofree char *content = tempdir_get(f->dir, name);
+        g_auto(GStrv) lines = g_strsplit(content, "\n", -1);
+        for (char **line = lines; *line; line++) {
+                size_t head = strlen(TEST_CRI("stdout", "F"));
+                if (!**line && !line[1])
+                        break;
+                if (strncmp(*line, TEST_CRI("stdout", "F"), head) != 0 || strspn(*line + head, "0123456789") != 6 ||
+                    (*line)[head + 6 + strspn(*line + head + 6, ".")] != '\0')
+                        g_error("%s: not a record: %s", name, *line);
+                int number = atoi(*line + head);
+                g_assert_cmpint(number, <, f->next);
+                counts[number]++;
+        }
+}
+
+static void
+run_random(Fixture *f, guint32 seed)
+{
+        static const rlim_t limits[] = {RLIM_INFINITY, RLIM_INFINITY, 100, 300, 500, 650};
+        g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+        /* Of two kinds: by -l, where each reopening makes a new file, and by --log-driver. */
+        f->config.paths = seed % 4 < 2 ? f->drivers : NULL;
+        f->config.drivers = seed % 4 < 2 ? NULL : f->drivers;
+        f->config.options = seed % 4 < 2 ? NULL : f->options;
+        f->next = 0;
+        f->log = log_fixture_start(&f->config);
+        for (int i = 0; i < 150; i++) {
+                int what = g_rand_int_range(rand, 0, 100);
+                if (what < 50)
+                        write_random(f, rand);
+                else if (what < 70)
+                        limit_file_size(limits[g_rand_int_range(rand, 0, G_N_ELEMENTS(limits))]);
+                else if (what < 80)
+                        log_reopen(f->log);
+                else if (what < 90)
+                        move_away(f, i);
+                else
+                        (void)g_main_context_iteration(NULL, FALSE);
+        }
+        limit_file_size(RLIM_INFINITY);
+        if (seed % 2) {
+                move_away(f, 1000);
+                log_reopen(f->log);
+        }
+        log_finish_local(f->log);
+        g_clear_pointer(&f->log, log_free);
+        g_autofree int *counts = g_new0(int, f->next);
+        GDir *dir = g_dir_open(f->dir, 0, NULL);
+        for (const char *name; (name = g_dir_read_name(dir));)
+                count_records(f, name, counts);
+        g_dir_close(dir);
+        for (int i = 0; i < f->next; i++)
+                if (counts[i] != 1)
+                        g_error("record %d of %d is there %d times", i, f->next, counts[i]);
+}
+
+/* Each record is in one of the files, once and whole, whatever is renamed, reopened or does not fit when. */
+static void
+test_random(Fixture *f, gconstpointer data)
+{
+        f->options[0] = (char *)"max-size=700";
+        f->options[1] = (char *)"max-file=10000";
+        f->config.size_max = 700;
+        f->config.max_files = 9999;
+        f->config.rotate = true;
+        f->config.sync_at_end = false;
+        (void)signal(SIGXFSZ, SIG_IGN);
+        for (guint32 seed = 1; seed <= 20; seed++) {
+                run_random(f, seed);
+                tempdir_remove_tree(f->dir);
+                g_assert_cmpint(g_mkdir(f->dir, 0700), ==, 0);
+        }
+}
+
 #define ADD(name, func) g_test_add("/log/rotate/" name, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -556,5 +658,6 @@ main(int argc, char **argv)
         ADD("compress-sum", test_compress_sum);
         ADD("compress-stopped", test_compress_stopped);
         ADD("compress-killed", test_compress_killed);
+        ADD("random", test_random);
         return g_test_run();
 }
