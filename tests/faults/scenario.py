@@ -17,6 +17,7 @@ import os
 import re
 import select
 import socket
+import tempfile
 import threading
 import time
 
@@ -53,8 +54,41 @@ def become_alone():
     mount('none', '/', None, None, RECURSIVE | PRIVATE)
 
 
+class Tally:
+    """How many cases ran and how many of them held, counted by the processes of the tests."""
+
+    def __init__(self):
+        self.file = tempfile.TemporaryFile()
+
+    def count(self, what):
+        os.write(self.file.fileno(), what)
+
+    def ran(self):
+        self.count(b'+')
+
+    def held(self):
+        self.count(b'=')
+
+    def did_not_run(self):
+        self.count(b'-')
+
+    def report(self):
+        self.file.seek(0)
+        told = self.file.read()
+        print(f'# {told.count(b"+") - told.count(b"-")} cases of a state and a fault ran, {told.count(b"=")} held')
+
+
 class Late(Failure):
     """The exit code came too late, which may be the machine's fault, but not twice."""
+
+
+def starved(*pids):
+    """Seconds for which these processes could run, but had no processor (sched-stats.txt of the kernel)."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f'/proc/{pid}/schedstat') as file:
+            total += int(file.read().split()[1])
+    return total / 1e9
 
 
 class Fault:
@@ -132,8 +166,7 @@ class Life:
     def run(self):
         m = self.m = self.t.monitor(str(len(self.t.monitors) + 1))
         self.prepare()
-        self.t.launch(self.script, *self.all_arguments(), mode=self.mode, pipes=self.pipes, runtime=self.runtime, places=m,
-                      **self.options)
+        self.launch()
         self.events = Inotify(m.exits)
         try:
             self.begin()
@@ -156,6 +189,10 @@ class Life:
 
     def prepare(self):
         """What has to be there before the monitor starts."""
+
+    def launch(self):
+        self.t.launch(self.script, *self.all_arguments(), mode=self.mode, pipes=self.pipes, runtime=self.runtime,
+                      places=self.m, **self.options)
 
     def all_arguments(self):
         exit_command = ['--exit-command', self.t.runtime]
@@ -244,9 +281,9 @@ class Life:
         self.check_descriptors()
         self.release()
         wait_for(lambda: not alive(self.pid), 'the end of the container')
-        gone = time.monotonic()
+        gone, before = time.monotonic(), starved(m.pid, os.getpid())
         wait_for(m.exit_file.exists, 'the exit file')
-        took = time.monotonic() - gone
+        took = time.monotonic() - gone - (starved(m.pid, os.getpid()) - before)
         if took >= ON_TIME:
             raise Late(f'the exit code was recorded after {took:.2f} s')
 
@@ -256,7 +293,7 @@ class Life:
             first = self.count_descriptors()
             time.sleep(0.005)
             return first == self.count_descriptors() and (not self.usual or first <= self.usual + 1)
-        wait_for(settled, f'at most {self.usual} descriptors (now {self.count_descriptors()})', 2)
+        wait_for(settled, f'at most {self.usual} descriptors (now {self.count_descriptors()})', 10)
         self.descriptors = self.count_descriptors()
 
     def count_descriptors(self):

@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
-from scenario import DETACH, NONE, READ_ONLY, FaultCase, Life, become_alone, libc, mount
+from scenario import DETACH, NONE, READ_ONLY, FaultCase, Life, Tally, become_alone, libc, mount
 
 STORM = 200  # signals
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
@@ -27,7 +27,7 @@ ROUNDS = 20
 FLOOD = 'fill 1 150000 100\nfill 2 150000 100\n' * ROUNDS
 FLOODED = (b'x' * 99 + b'\n') * 1500 * ROUNDS
 
-TESTS = {}
+TESTS, TALLY = {}, Tally()
 
 
 class Story(Life):
@@ -35,6 +35,7 @@ class Story(Life):
     delay (before the exit command). `busy` containers write without a pause."""
 
     moment, busy, refusal = 'run', False, None
+    clients = 0  # whose connections are still there when the container ends
     first = ''  # lines of the container's script before anything else
     before_end = 'wait @/go\n'
     arguments = ('-i',)
@@ -79,7 +80,14 @@ class Story(Life):
             self.t.touch('create')
 
     def live(self):
+        self.note_descriptors()
         self.happen('run')
+
+    def note_descriptors(self):
+        """What the monitor has open before the incident, and not much more after it."""
+        if self.moment == 'run':
+            self.check_descriptors()
+            self.usual = self.descriptors + self.clients
 
     def end(self):
         super().end()
@@ -100,7 +108,9 @@ def case(name, *bases, **attributes):
     assert name not in TESTS, name
 
     def test(t):
+        TALLY.ran()
         story(t).run()
+        TALLY.held()
     test.timeout = 60
     if attributes.get('needs_root'):
         test.needs_root = True
@@ -247,6 +257,69 @@ for kind in ('seqpacket', 'stream', 'pipe'):
     both(f'caller with a {kind} gone after the message', incident=hang_up('sync', 'start'), options={'kind': kind})
 
 
+class Killed:
+    """The caller is a process, which is killed when it has done `steps`."""
+
+    runtime_script = 'touch @/creating\nwait @/create\n' + Story.runtime_script
+
+    def launch(self):
+        reader, writer = os.pipe()
+        caller = os.fork()
+        if caller == 0:
+            with contextlib.suppress(BaseException):
+                super().launch()
+                for step in self.steps:
+                    step(self)
+                os.write(writer, b'x')
+                signal.pause()
+            os._exit(1)
+        os.close(writer)
+        check(os.read(reader, 1), 'the caller failed')
+        os.close(reader)
+        kill(caller)
+        os.waitpid(caller, 0)
+
+    def begin(self):
+        m = self.m
+        wait_for(lambda: m.conmon_pidfile.exists() and m.conmon_pidfile.read_text(), 'the pid file of the monitor')
+        m.find()
+        self.t.exists('creating')
+        self.t.touch('create')
+        wait_for(lambda: m.pidfile.exists() and m.pidfile.read_text(), 'the pid file')
+        self.pid = m.container = int(m.pidfile.read_text())
+
+
+def launcher_ends(self):
+    equal(self.m.wait_launcher(), 0, 'status of the launcher')
+
+
+def start_byte(self):
+    self.m.start.go()
+
+
+def runtime_works(self):
+    self.t.exists('creating')
+
+
+def message(self):
+    self.t.touch('create')
+    self.m.created()
+
+
+def attach_message(self):
+    equal(self.m.attach_pipe.message(), {'data': 0}, 'attach message')
+
+
+STEPS = {'create': (start_byte, launcher_ends, runtime_works, message),
+         'exec': (start_byte, launcher_ends, attach_message, start_byte, runtime_works, message)}
+for mode, steps in STEPS.items():
+    for n in range(len(steps) + 1):
+        options = {'mode': 'exec', 'pipes': ('sync', 'start', 'attach'), 'options': {'log': 'none'},
+                   'arguments': ('-i', '--exec-attach')} if mode == 'exec' else {}
+        after = f'{n} after {steps[n - 1].__name__.replace("_", " ")}' if n else 'at once'
+        both(f'caller of {mode} killed, {after}', Killed, steps=steps[:n], **options)
+
+
 # ---- the runtime ----
 
 def runtime_pid(self):
@@ -353,8 +426,9 @@ def killed(work, n, after):
 for work in (read_for_ever, write_for_ever, nothing):
     for n in (1, 20):
         for after in (0, 0.02):
+            # What they sent is still for the container, should it ever read, and so are their connections.
             both(f'{n} clients that {work.__name__.replace("_", " ")} killed after {after} s', WithClients,
-                 incident=killed(work, n, after), first='nonblock 0\n')
+                 incident=killed(work, n, after), first='nonblock 0\n', clients=n if work is write_for_ever else 0)
 
 
 def stopped(work, n):
@@ -378,7 +452,7 @@ class Stopped(WithClients):
 
     def live(self):
         self.logged(b'early')
-        self.happen('run')
+        super().live()
         self.t.touch('stopped')
 
     def check_rest(self):
@@ -388,7 +462,7 @@ class Stopped(WithClients):
 
 for work in (read_for_ever, write_for_ever):
     for n in (1, 20):
-        both(f'{n} clients that {work.__name__.replace("_", " ")} stopped', Stopped, incident=stopped(work, n))
+        both(f'{n} clients that {work.__name__.replace("_", " ")} stopped', Stopped, incident=stopped(work, n), clients=n)
 
 
 def first_client_stopped(self):
@@ -412,6 +486,25 @@ class HeldUp(WithClients):
 
 case('first client takes nothing, container ended by a signal', HeldUp, busy=True, code=143,
      incident=first_client_stopped)
+
+
+class HalfTaken(WithClients):
+    """The container has read a part of a packet when its sender is killed; the rest is not lost."""
+
+    first = 'discard 10000\ntouch @/half\nwait @/killed\ncat\n'
+
+    def __init__(self, t):
+        super().__init__(t)
+        self.out = b'z' * 22768 + self.out
+
+    def live(self):
+        pids = self.connect(lambda client: (client.send(b'z' * 32768), client.poll(60)))
+        self.t.exists('half')
+        self.kill_all(pids)
+        self.t.touch('killed')
+
+
+both('client killed when the half of its packet is taken', HalfTaken)
 
 
 def odd_packets(self):
@@ -516,6 +609,21 @@ both('container makes a daemon in its own session that keeps its output',
      first='fork sh exec setsid sh -c "while [ ! -e @/go ]; do sleep 0.01; done; sleep 0.2"\n')
 
 
+class Held:
+    """Somebody who is no child of the container has its output open."""
+
+    def incident(self):
+        self.held = [os.open(f'/proc/{self.pid}/fd/{number}', os.O_WRONLY) for number in (1, 2)]
+
+    def check_rest(self):
+        for fd in self.held:
+            os.close(fd)
+        super().check_rest()
+
+
+both('container passes on its output to a stranger', Held)
+
+
 class Passed:
     """A daemon goes on writing after the container's end: what comes later is nobody's."""
 
@@ -547,7 +655,7 @@ class NeverReads:
         super().check_rest()
 
 
-case('container never reads what is sent', NeverReads, incident=flood_stdin)
+case('container never reads what is sent', NeverReads, incident=flood_stdin, clients=1)
 
 
 # ---- the log's place ----
@@ -741,4 +849,7 @@ class NoBundle:
 both('bundle removed', NoBundle, incident=bundle_gone)
 
 
-main(TESTS, FaultCase)
+try:
+    main(TESTS, FaultCase)
+finally:
+    TALLY.report()
