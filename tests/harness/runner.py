@@ -21,7 +21,7 @@ from . import case as case_module
 from .case import Case
 from .check import Failure, Skip
 
-TIMEOUT = 30  # seconds for a test
+TIMEOUT = 60  # seconds for a test; it is there for those that hang
 PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 36, 4
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -249,7 +249,7 @@ def test_late_stuck_client_is_disconnected(t):
     while reader.packet() is not None:
         reader.data[STDOUT] = b''
     m.finish(3)
-    check(time.monotonic() - before < 8, 'it was not disconnected in time')
+    check(time.monotonic() - before < 25, 'it was not disconnected in time')
     stuck.to_end()
     check(len(stuck.data[STDOUT]) < 20000000, 'it was not disconnected')
     equal(len(content(m.records())), 20000000 + len(b'early\n'), 'what was logged')

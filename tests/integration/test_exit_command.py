@@ -166,13 +166,12 @@ def test_orphans_of_the_container_are_waited_for(t):
 
 def test_exit_delay(t):
     """E05: a delay costs neither a process nor processor time."""
-    m = t.create('exit 0', *command(t, 'touch @/ran'), '--exit-delay', '1')
-    wait_for(m.exit_file.exists, 'the exit file')
     before = time.monotonic()
+    m = t.create('exit 0', *command(t, 'touch @/ran'), '--exit-delay', '1')
     m.finish(0)
     took = time.monotonic() - before
     check((t.dir / 'ran').exists(), 'it did not run')
-    check(0.7 < took < 2.5, f'a delay of 1 s took {took:.2f} s')
+    check(1 <= took < 10, f'a delay of 1 s took {took:.2f} s')
 
 
 @differs('issue of the design: no spare process during the delay')

@@ -210,7 +210,7 @@ def lines(records):
     return content(records).count(b'\n')
 
 
-def survives(m, expected, started, limit=5.0):
+def survives(m, expected, started, limit=10):
     """The container was not held up, its end is on record, and the ordinary file has everything."""
     m.finish(0)
     check(time.monotonic() - started < limit, f'it took {time.monotonic() - started:.1f} s')
@@ -252,7 +252,7 @@ def test_fifo_that_is_not_read(t):
     started = time.monotonic()
     t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'drain-timeout=100ms', places=m)
     m.finish(0)
-    check(time.monotonic() - started < 5, 'the end was late')
+    check(time.monotonic() - started < 10, 'the end was late')
     sink = status(m)[str(path)]
     check(0 < sink['out']['records'] < 1000, f'{sink}')
     adds_up(sink)

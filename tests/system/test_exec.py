@@ -19,18 +19,17 @@ def test_output(p):
     equal((result.status, result.out, result.err), (3, b'out\n', b'err\n'), 'status, stdout, stderr')
 
 
-@slow(120)
-def test_every_exit_status(p):
+def test_exit_statuses(p):
     """In several containers, as podman serves one at a time in each."""
+    statuses = sorted({*range(0, 256, 6), 1, 2, 125, 127, 128, 129, 137, 143, 254, 255})
     for worker in range(4):
         container(p, f'c{worker}')
 
-    def statuses(worker):
-        return [(status, p('exec', f'c{worker}', 'sh', '-c', f'exit {status}').status)
-                for status in range(worker, 256, 4)]
+    def seen_by(worker):
+        return [(status, p('exec', f'c{worker}', 'sh', '-c', f'exit {status}').status) for status in statuses[worker::4]]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        seen = [pair for pairs in pool.map(statuses, range(4)) for pair in pairs]
-    equal(len(seen), 256, 'number of sessions')
+        seen = [pair for pairs in pool.map(seen_by, range(4)) for pair in pairs]
+    equal(len(seen), len(statuses), 'number of sessions')
     equal([pair for pair in seen if pair[0] != pair[1]], [], 'wrong statuses (expected, seen)')
 
 
