@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""Log drivers chosen under podman without root. Podman makes the user root of a user namespace; there the files below the
+user's own configuration directory count, and the user's annotations may choose drivers."""
+
+import os
+import shutil
+import subprocess
+
+from podman import IMAGE, Podman, main
+from harness import check, equal, proc
+from harness.syslog import Syslog
+from test_config_podman import (EXAMPLES, LINES, add_to_containers_conf, check_podman_logs, configure, refused, run, rows,
+                                warned)
+
+USER = 12345
+BECOME = ['setpriv', f'--reuid={USER}', f'--regid={USER}', '--clear-groups']
+
+
+class Rootless(Podman):
+    """Podman of an ordinary user, who owns its directory."""
+
+    def __init__(self, name, reference=False):
+        super().__init__(name, reference)
+        self.conmon = shutil.copy(self.conmon, self.dir / 'conmon')
+        (self.dir / 'runtime').mkdir(mode=0o700)
+        self.environment['XDG_RUNTIME_DIR'] = f'{self.dir}/runtime'
+        self.own()
+        # What podman complains of when it makes the namespace is no matter of the tests.
+        self('unshare', 'true')
+
+    def own(self):
+        """What root put into the directory becomes the user's."""
+        for directory, _, names in os.walk(self.dir):
+            for path in [directory, *(os.path.join(directory, name) for name in names)]:
+                os.chown(path, USER, USER, follow_symlinks=False)
+
+    def argv(self, *args):
+        argv = super().argv(*args)
+        if '--cgroup-parent' in argv:
+            at = argv.index('--cgroup-parent')
+            del argv[at:at + 2]
+        return [*BECOME, *argv]
+
+    def leave_namespace(self):
+        """Ends the process with which podman keeps the namespaces: the next command makes new ones."""
+        for path in self.dir.glob('**/pause.pid'):
+            pid = int(path.read_text())
+            path.unlink()
+            if (proc.status_field(pid, 'Uid') or '0').split()[0] == str(USER):
+                proc.kill(pid)
+
+    def _sweep(self):
+        self.leave_namespace()
+        super()._sweep()
+
+
+def users_file(p, text, directory='.config'):
+    """Gives the user a configuration, and the test a server."""
+    if not hasattr(p, 'server'):
+        p.server = Syslog()
+    path = p.dir / directory / 'containers/conmon.conf'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for made in (path, *path.relative_to(p.dir).parents):
+        os.chown(p.dir / made, USER, USER)
+    return path
+
+
+def central(p):
+    """The example, with the port of the test's server."""
+    if not hasattr(p, 'server'):
+        p.server = Syslog()
+    return (EXAMPLES / 'conmon.conf').read_text().replace('tcp://127.0.0.1:514', p.server.address)
+
+
+def test_users_file(p):
+    what, = rows('~/.config/containers/conmon.conf')
+    users_file(p, central(p) + what.replace('] ', ']\n') + '\n')
+    run(p, 'c')
+    p.server.received('c', LINES)
+    equal(p('unshare', 'cat', '/proc/self/uid_map').text.split()[:2], ['0', str(USER)], 'this is no namespace of the user')
+
+
+def test_xdg_config_home(p):
+    """Podman hands the variable over since 4.8; before, it takes conmon_env_vars."""
+    users_file(p, central(p) + '[defaults]\nprofile = central\n', 'elsewhere')
+    add_to_containers_conf(p, '[engine]\nconmon_env_vars = ["XDG_CONFIG_HOME=%s/elsewhere"]\n' % p.dir)
+    run(p, 'c')
+    p.server.received('c', LINES)
+
+
+def test_annotations(p):
+    """A user's own may choose a driver without any file; a profile of the user's by name; kept over a restart."""
+    users_file(p, central(p))
+    run(p, 'a', '--annotation', 'org.conmon.log/profile=central')
+    p.must('restart', 'a')
+    p.wait_status('a', 'exited')
+    check_podman_logs(p, 'a', times=2)
+    p.server.received('a', {stream: lines * 2 for stream, lines in LINES.items()})
+    (p.dir / '.config/containers/conmon.conf').unlink()
+    options = {'driver': 'syslog', 'opt.syslog-address': f'udp://127.0.0.1:{p.server.port}', 'opt.syslog-format': 'rfc5424',
+               'opt.tag': '{{.Name}}'}
+    run(p, 'b', *(word for key, value in options.items() for word in ('--annotation', f'org.conmon.log/{key}={value}')))
+    p.server.received('b', LINES)
+
+
+def test_what_annotations_can_never_choose(p):
+    """For a user neither: paths, programs, local sockets. On the command line as in an image."""
+    users_file(p, '')
+    evil = p.dir / 'evil'
+    cases = {
+        'file': ({'driver': f'k8s-file:{evil}'}, "an annotation can't name a path or a program"),
+        'program': ({'driver': f'binary:///bin/touch?{evil}='}, "an annotation can't name a path or a program"),
+        'journal': ({'driver': 'journald'}, 'journald uses a local socket, and the policy does not list it among sockets'),
+        'socket': ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'},
+                   "'unix:///run/x' is not a tcp or udp address, and the policy does not list it among sockets"),
+    }
+    (p.dir / 'Containerfile').write_text(f'FROM {IMAGE}\n')
+    for name, (annotations, sentence) in cases.items():
+        words = [word for key, value in annotations.items() for word in ('--annotation', f'org.conmon.log/{key}={value}')]
+        told = refused(p, *words)
+        check(sentence in told and told.count('\n') == 1, told)
+        p.must('build', '--quiet', *words, '-t', f'localhost/{name}', '-f', p.dir / 'Containerfile', p.dir)
+        told = refused(p, image=f'localhost/{name}')
+        check(sentence in told and told.count('\n') == 1, told)
+    users_file(p, '[policy]\non-error = warn\n')
+    check('[conmon:w]: Annotation org.conmon.log/driver: ' in warned(p, image='localhost/program'), 'the warning')
+    check(not evil.exists(), 'a file was made')
+
+
+def test_policy(p):
+    """The user's own, and the file that nobody else may write to."""
+    path = users_file(p, '[policy]\nannotations = profiles-only\n')
+    check('the policy is annotations = profiles-only' in refused(p, '--annotation', 'org.conmon.log/driver=gelf'), 'policy')
+    path.chmod(0o666)
+    check(f'The configuration {path} is not trusted: everybody may write to it' in refused(p), 'mode')
+
+
+def test_files_of_root(p):
+    """They count, though root looks like nobody there; the user's sections replace them."""
+    p.leave_namespace()
+    configure(p)
+    with open(p.etc / 'conmon.conf', 'a') as file:
+        file.write('[defaults]\nprofile = central\n')
+    run(p, 'a')
+    p.server.received('a', LINES)
+    users_file(p, '[defaults]\ndriver =\n')
+    run(p, 'b')
+    equal(p.server.lines('b'), [], 'what the server got')
+
+
+def obstacle():
+    """Why there is no podman without root here, or None."""
+    if os.geteuid() != 0:
+        return None
+    told = subprocess.run([*BECOME, 'unshare', '-U', '-r', '-m', 'true'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    return f'no user namespaces: {told.stdout.decode().strip()}' if told.returncode != 0 else None
+
+
+if __name__ == '__main__':
+    reason = obstacle()
+    if reason:
+        print(f'1..0 # SKIP {reason}')
+    else:
+        main(Rootless)
