@@ -37,8 +37,7 @@ container_stdin_open(ContainerStdin *s, int fd)
         watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_writable, s);
         if (s->close_when_written)
                 container_stdin_close(s);
-        else
-                s->on_wants(true, s->data);
+        s->on_wants(true, s->data);
 }
 
 bool

@@ -50,6 +50,30 @@ def test_early_input(t):
     m.finish(0)
 
 
+def test_client_that_leaves_before_the_terminal_is_there(t):
+    """It ends the input; what others send from then on is thrown away, and does not make them wait."""
+    m = t.launch('pause', '--exec-attach', '-t', '-i', mode='exec', pipes=('sync', 'start', 'attach'),
+                 runtime='wait @/go\nconsole\ncontainer\npidfile').go()
+    equal(m.attach_pipe.message(), {'data': 0})
+    m.start.go()
+
+    def sockets():
+        return sum(target.startswith('socket') for target in descriptors(m.pid).values())
+
+    before = sockets()
+    client = m.attach()
+    wait_for(lambda: sockets() == before + 1, 'the client to be accepted')
+    client.close()
+    wait_for(lambda: sockets() == before, 'the client to be forgotten')
+    client = m.attach()
+    client.socket.settimeout(10)
+    t.touch('go')
+    m.created()
+    client.send(b'x' * (4 << 20))
+    kill(m.container)
+    m.finish(137)
+
+
 def test_client_that_leaves_does_not_end_the_input(t):
     """-t without -i: the terminal stays usable for the next client."""
     m = t.create('raw\ntouch @/ready\ncat', '-t')
