@@ -19,6 +19,10 @@ typedef struct {
         int status;
 } EarlyEnd;
 
+/* Of more than that nobody looks for the container's. It takes a runtime that is held up while processes end by the
+ * thousand. */
+#define EARLY_ENDS_MAX 65536
+
 const char *
 monitor_sync_key(const Monitor *m)
 {
@@ -192,7 +196,7 @@ on_child_end(Monitor *m, pid_t pid, int status)
         EarlyEnd end = {pid, status};
         if (pid == m->runtime_pid)
                 on_runtime_end(m, status);
-        else if (m->early_ends)
+        else if (m->early_ends && m->early_ends->len < EARLY_ENDS_MAX)
                 g_array_append_val(m->early_ends, end);
         else if (pid == m->container.pid)
                 container_process_reaped(&m->container, status);

@@ -11,13 +11,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PID_TEXT_MAX 4096
+
 pid_t
 pid_file_read(const char *path, GError **error)
 {
         g_autofree char *text = NULL;
         guint64 pid = 0;
-        if (!g_file_get_contents(path, &text, NULL, error))
+        int r = fd_read_file(path, PID_TEXT_MAX, &text, NULL);
+        if (r < 0) {
+                error_set_errno(error, r, "Failed to open file %s", path);
                 return 0;
+        }
         g_strstrip(text);
         if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
                 return (pid_t)pid;

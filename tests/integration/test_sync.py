@@ -214,6 +214,14 @@ def test_no_pidfile_but_text(t):
         failure(start(t, mode, api, runtime='eprint odd\nexit 0'), key, 'odd')
 
 
+@differs('the reference reads on until there is no memory')
+def test_pidfile_without_end(t):
+    places = t.monitor()
+    m = t.launch('exit 0', runtime=f'sh ln -sf /dev/zero {places.pidfile}', places=places).go()
+    check('no process id' in m.sync.message().get('message', ''), 'another message')
+    equal(m.wait(), 1)
+
+
 @differs('pid files are read strictly (3.3, 20)')
 def test_garbage_in_the_pidfile(t):
     for number, garbage in enumerate(('', 'garbage', '-5', '-1', '0', '12x', '99999999999999', ' ', '0x10')):
