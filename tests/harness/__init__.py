@@ -5,6 +5,8 @@ ways to start the monitor, and a check at the end that nothing is left behind. E
 
     CONMON              the monitor under test; default build/src/conmon of this tree
     CONMON_TEST_RUNTIME the stand-in runtime; default build/tests/runtime/fake-runtime
+    CONMON_TEST_PATIENCE
+                        how many times longer than usual anything may take; default 1
     CONMON_TEST_USER    if the tests run as root: the number of an ordinary user to run them as
 """
 

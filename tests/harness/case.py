@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from . import proc
-from .check import check, wait_for
+from .check import check, patient, wait_for
 from .monitor import Monitor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -159,7 +159,7 @@ class Case:
         def remaining():
             self._reap()
             return proc.descendants(os.getpid())
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + patient(2)
         while remaining() and time.monotonic() < deadline:
             time.sleep(0.005)
         check(not remaining(), 'processes left behind: ' + self.processes())

@@ -1,7 +1,10 @@
 """Statements about what must hold, which say what they saw when it does not."""
 
+import os
 import re
 import time
+
+PATIENCE = float(os.environ.get('CONMON_TEST_PATIENCE', '1'))
 
 
 class Failure(AssertionError):
@@ -14,6 +17,11 @@ class Skip(Exception):
 
 def skip(reason):
     raise Skip(reason)
+
+
+def patient(seconds):
+    """How long a wait may take that is to take at most so long: slow machines and builds need more."""
+    return seconds * PATIENCE
 
 
 def show(value):
@@ -41,11 +49,11 @@ def matches(pattern, text, what='text'):
 
 def wait_for(condition, what, timeout=10):
     """Polls until `condition()` is true and returns what it returned."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patient(timeout)
     while True:
         result = condition()
         if result:
             return result
         if time.monotonic() > deadline:
-            raise Failure(f'waited {timeout} s in vain for: {what}')
-        time.sleep(0.002)
+            raise Failure(f'waited {patient(timeout)} s in vain for: {what}')
+        time.sleep(patient(0.002))

@@ -9,7 +9,7 @@ import time
 
 from . import proc
 from .attach import Attach
-from .check import check, equal, wait_for
+from .check import check, equal, patient, wait_for
 from .logs import parse
 from .pipes import Channel, StartPipe, pair
 
@@ -144,7 +144,7 @@ class Monitor:
             try:
                 poller = select.poll()
                 poller.register(descriptor, select.POLLIN)
-                check(poller.poll(timeout * 1000), f'{who} ({pid}) did not end within {timeout} s')
+                check(poller.poll(patient(timeout) * 1000), f'{who} ({pid}) did not end within {patient(timeout)} s')
             finally:
                 os.close(descriptor)
             self.statuses[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

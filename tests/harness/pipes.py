@@ -5,7 +5,7 @@ import os
 import select
 import socket
 
-from .check import Failure, check
+from .check import Failure, check, patient
 
 READ_SIZE = 4096  # what podman reads at most for one message
 
@@ -33,7 +33,7 @@ class Channel:
 
     def read(self, timeout=10):
         """One read as podman does it: a record, or b'' at the end."""
-        if not self.poll(timeout):
+        if not self.poll(patient(timeout)):
             raise Failure(f'nothing on the {self.name} pipe for {timeout} s; before: {self.records}')
         try:
             data = os.read(self.fd, READ_SIZE)

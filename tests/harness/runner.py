@@ -110,7 +110,7 @@ def _run(name, function, options):
     return result
 
 
-class _Job:
+class Job:
     """A test that runs in a child; what it prints is kept until it ends."""
 
     def __init__(self, name, function, options):
@@ -145,21 +145,25 @@ class _Job:
         self.output += data
         return bool(data)
 
-    def report(self, number):
+    def end(self):
+        """The result, and what was printed, as lines."""
         os.close(self.reader)
         os.waitpid(self.pid, 0)
-        lines = self.output.decode(errors='replace').splitlines()
+        lines = [line for line in self.output.decode(errors='replace').splitlines() if line]
         result = 'not ok'
         if lines and lines[-1].startswith('result: '):
             result = lines.pop()[len('result: '):]
+        return result, lines
+
+    def report(self, number):
+        result, lines = self.end()
         took = f'{time.monotonic() - self.started:.2f} s'
         if result.startswith('skip'):
             print(f'ok {number} - {self.name} # SKIP {result[5:]}')
         else:
             print(f'{result} {number} - {self.name} ({took})')
         for line in lines:
-            if line:
-                print(f'# {line}')
+            print(f'# {line}')
         sys.stdout.flush()
         return result != 'not ok'
 
@@ -192,7 +196,7 @@ def _work(chosen, options):
     waiting, running, done, failed = list(chosen), [], 0, 0
     while waiting or running:
         while waiting and len(running) < options.jobs and not (running and hasattr(waiting[0][1], 'last')):
-            running.append(_Job(*waiting.pop(0), options))
+            running.append(Job(*waiting.pop(0), options))
         ready, _, _ = select.select([job.reader for job in running], [], [], 1)
         for job in list(running):
             if time.monotonic() > job.limit:

@@ -126,6 +126,30 @@ do_fill(const char *arg, struct runtime *runtime)
         }
 }
 
+static void
+do_copy(const char *arg, struct runtime *runtime)
+{
+        static char buf[CHUNK];
+        char path[4096];
+        int fd = 1;
+        long at = 0, left = 0, ms = 0;
+        size_t chunk = CHUNK;
+        if (sscanf(arg, "%d %4095s %ld %ld %zu %ld", &fd, path, &at, &left, &chunk, &ms) < 4 || chunk > CHUNK)
+                script_fail("bad argument of copy:", arg);
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        while (left > 0) {
+                ssize_t n = pread(file, buf, left < (long)chunk ? (size_t)left : chunk, at);
+                if (n <= 0)
+                        script_fail("cannot read", path);
+                write_all(fd, buf, (size_t)n);
+                at += n;
+                left -= n;
+                if (ms > 0 && left > 0)
+                        sleep_ms(ms);
+        }
+        close(file);
+}
+
 static ssize_t
 read_some(char *buf, size_t size)
 {
@@ -317,6 +341,23 @@ do_raw(const char *arg, struct runtime *runtime)
 }
 
 static void
+do_obey(const char *arg, struct runtime *runtime)
+{
+        FILE *lines = fopen(arg, "re");
+        char *line = NULL;
+        size_t size = 0;
+        ssize_t n;
+        if (lines == NULL)
+                script_fail("cannot open", arg);
+        while ((n = getline(&line, &size, lines)) > 0) {
+                line[n - 1] = '\0';
+                script_command(line, runtime);
+        }
+        free(line);
+        (void)fclose(lines);
+}
+
+static void
 do_sh(const char *arg, struct runtime *runtime)
 {
         execl("/bin/sh", "sh", "-c", arg, NULL);
@@ -354,11 +395,12 @@ static const struct {
 } verbs[] = {
         {"append", do_append, 0},       {"cat", do_cat, 0},
         {"close", do_close, 0},         {"console", do_console, 1},
-        {"container", do_container, 1}, {"die", do_die, 0},
-        {"discard", do_discard, 0},     {"dump", do_dump, 0},
-        {"eprint", do_eprint, 0},       {"exit", do_exit, 0},
-        {"fill", do_fill, 0},           {"fork", do_fork, 0},
-        {"ignore", do_ignore, 0},       {"nonblock", do_nonblock, 0},
+        {"container", do_container, 1}, {"copy", do_copy, 0},
+        {"die", do_die, 0},             {"discard", do_discard, 0},
+        {"dump", do_dump, 0},           {"eprint", do_eprint, 0},
+        {"exit", do_exit, 0},           {"fill", do_fill, 0},
+        {"fork", do_fork, 0},           {"ignore", do_ignore, 0},
+        {"nonblock", do_nonblock, 0},   {"obey", do_obey, 0},
         {"pause", do_pause, 0},         {"pidfile", do_pidfile, 1},
         {"print", do_print, 0},         {"raw", do_raw, 0},
         {"rawpid", do_rawpid, 1},       {"reopen", do_reopen, 0},

@@ -9,6 +9,9 @@
  *   print TEXT         write TEXT to standard output
  *   eprint TEXT        write TEXT to standard error
  *   fill FD N [L]      write N bytes to FD as fast as possible, in lines of L bytes with their newline
+ *   copy FD PATH AT N [CHUNK [MS]]
+ *                      write N bytes of a file from AT on to FD, CHUNK at a time and with a pause between them
+ *   obey PATH          run the lines that come through a FIFO until nobody has it open for writing
  *   cat                copy standard input to standard output until it ends
  *   discard [N]        read standard input until it ends, or N bytes of it
  *   dump PATH          write what this process was given (see dump.h) as JSON
