@@ -113,7 +113,8 @@ def run_failed_again(build, results):
     if not 0 < len(failed) <= AGAIN_MAX:
         return results
     subprocess.run(['meson', 'test', '-C', build, '--no-rebuild', '-t', '2', '--num-processes', '1',
-                    '--logbase', 'again', *failed], check=False)
+                    '--logbase', 'again', *failed], check=False,
+                   env={**os.environ, 'CONMON_SOAK_SECONDS': '120'})
     again = {result['name']: result for result in read_log(build, 'again')}
     for name, result in again.items():
         print('unsteady: %s failed, then, alone: %s' % (name, result['result']))
