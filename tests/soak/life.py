@@ -341,9 +341,12 @@ class Life:
         for fd in choice.choice([(1,), (1,), (2,), (1, 2)]):
             if self.terminal and fd == 2:
                 continue
+            flood = choice.random() < 0.15
             most = choice.choice([100, 4000, 50000, 50000, 400000])
-            at, length = self.tapes[fd].piece(choice, choice.choice(self.regions), most)
+            at, length = self.tapes[fd].piece(choice, choice.choice(self.regions), most, flood)
             chunk, pause = choice.choice([(65536, 0), (65536, 0), (8192, 0), (4096, 5), (100, 0), (1, 0), (7, 20)])
+            if flood:
+                chunk, pause = 65536, 0
             if pause or chunk < 1000:
                 length = min(length, chunk * 300 if not pause else chunk * 40)
             self.told = True

@@ -32,7 +32,7 @@ class Tape:
         self.data += choice.randbytes(REGION)
         self.path.write_bytes(self.data)
 
-    def piece(self, choice, region, most):
-        """A piece of a region as (offset, length)."""
-        length = int(most ** choice.random())
+    def piece(self, choice, region, most, long=False):
+        """A piece of a region as (offset, length), short ones more often, or a long one."""
+        length = choice.randrange(REGION // 2) if long else int(most ** choice.random())
         return region * REGION + choice.randrange(REGION - length), length
