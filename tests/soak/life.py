@@ -336,12 +336,12 @@ class Life:
             self.note(f'{name}: {did}')
             time.sleep(min(self.choice.expovariate(1 / self.pace), 10 * self.pace))
 
-    def write(self):
+    def write(self, flood=False):
         choice = self.choice
         for fd in choice.choice([(1,), (1,), (2,), (1, 2)]):
             if self.terminal and fd == 2:
                 continue
-            flood = choice.random() < 0.15
+            flood = flood or choice.random() < 0.15
             most = choice.choice([100, 4000, 50000, 50000, 400000])
             at, length = self.tapes[fd].piece(choice, choice.choice(self.regions), most, flood)
             chunk, pause = choice.choice([(65536, 0), (65536, 0), (8192, 0), (4096, 5), (100, 0), (1, 0), (7, 20)])
@@ -600,7 +600,8 @@ class Life:
 
     def end(self):
         choice, m = self.choice, self.m
-        how = choice.choice(['exit', 'exit', 'exit', 'exit in a hurry', 'kill', 'die', 'signal']) if not self.long else 'exit'
+        how = choice.choice(['exit', 'exit', 'exit in a hurry', 'exit in a flood', 'exit in a flood', 'kill', 'die',
+                             'signal']) if not self.long else 'exit'
         code = choice.randrange(256)
         if self.timeout:
             how = choice.choice([how, 'timeout', 'timeout'])
@@ -608,6 +609,8 @@ class Life:
             how = 'exit'
         if how == 'exit':
             self.settle()
+        elif how.endswith('flood') and self.alive():
+            self.write(flood=True)
         self.note(f'end: {how}, {code}')
         self.early_end = how != 'exit' and self.streams['stderr'].pending > 0
         possible = {code}
