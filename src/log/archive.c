@@ -71,7 +71,7 @@ is_current(const LogArchive *a, const struct stat *st)
 static int
 open_next(LogArchive *a, struct stat *ret_st)
 {
-        for (a->number = 1; a->number <= a->backups; a->number++) {
+        for (a->number = 1; a->number <= a->backups && log_rotate_is_taken(a->dirfd, a->name, a->number); a->number++) {
                 g_autofree char *plain = log_rotate_name(a->name, a->number, false);
                 g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
                 autofd int fd = openat(a->dirfd, plain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

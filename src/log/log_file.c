@@ -106,7 +106,7 @@ log_file_start(LogFile *f)
         const LogFileLimits *l = &f->limits;
         if (!f->regular || !l->compress)
                 return;
-        int64_t files = l->backups + 1;
+        int64_t files = (int64_t)l->backups + 1;
         int64_t budget = l->size_max < INT64_MAX / files ? l->size_max * files : INT64_MAX;
         log_archive_start(&f->archive, f->dirfd, f->name, l->backups, budget);
 }

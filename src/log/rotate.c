@@ -57,8 +57,8 @@ remove_file(int dirfd, const char *name)
         return unlinkat(dirfd, name, 0) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-static bool
-is_taken(int dirfd, const char *name, int number)
+bool
+log_rotate_is_taken(int dirfd, const char *name, int number)
 {
         g_autofree char *plain = log_rotate_name(name, number, false);
         g_autofree char *compressed = log_rotate_name(name, number, true);
@@ -70,7 +70,7 @@ static int
 find_gap(int dirfd, const char *name, int backups)
 {
         int i = 1;
-        while (i < backups && is_taken(dirfd, name, i))
+        while (i < backups && log_rotate_is_taken(dirfd, name, i))
                 i++;
         return i;
 }
@@ -134,7 +134,7 @@ int64_t
 log_rotate_sum(int dirfd, const char *name, int backups)
 {
         int64_t sum = 0;
-        for (int i = 1; i <= backups; i++) {
+        for (int i = 1; i <= backups && log_rotate_is_taken(dirfd, name, i); i++) {
                 g_autofree char *plain = log_rotate_name(name, i, false);
                 g_autofree char *compressed = log_rotate_name(name, i, true);
                 sum += file_size(dirfd, plain) + file_size(dirfd, compressed);

@@ -434,6 +434,25 @@ test_compress_resumed(Fixture *f, gconstpointer data)
         g_assert_cmpstr(second, ==, "done");
 }
 
+/* As many old files as there may ever be: nobody looks for all of them. */
+static void
+test_compress_without_end(Fixture *f, gconstpointer data)
+{
+        compress_set_up(f);
+        f->options[0] = (char *)"k8s-file.compress=true";
+        f->options[1] = NULL;
+        f->config.paths = f->drivers;
+        f->config.drivers = NULL;
+        f->config.size_max = 5200;
+        f->config.rotate = true;
+        f->config.max_files = G_MAXINT;
+        write_records(f, 201);
+        wait_until(f, is_gone, "ctr.log.2");
+        wait_until(f, is_gone, "ctr.log.1");
+        assert_unzipped(f, "ctr.log.2.gz", 0, 99);
+        assert_unzipped(f, "ctr.log.1.gz", 100, 199);
+}
+
 /* Stopped between the two steps of a rotation: what is still the current file is not compressed yet. */
 static void
 test_compress_second_name(Fixture *f, gconstpointer data)
@@ -653,6 +672,7 @@ main(int argc, char **argv)
         ADD("compress", test_compress);
         ADD("compress-overtaken", test_compress_overtaken);
         ADD("compress-resumed", test_compress_resumed);
+        ADD("compress-without-end", test_compress_without_end);
         ADD("compress-second-name", test_compress_second_name);
         ADD("compress-in-vain", test_compress_in_vain);
         ADD("compress-sum", test_compress_sum);
