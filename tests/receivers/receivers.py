@@ -3,12 +3,14 @@
 import collections
 import contextlib
 import ctypes
+import fcntl
 import gzip
 import json
 import os
 import pathlib
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -58,7 +60,8 @@ class Server:
 # ------------------------------------------------------------------------------------------------ own mounts
 
 _libc = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWNET = 0x20000, 0x4000000, 0x40000000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
 def _mount(source, target, kind=None, flags=0):
@@ -66,13 +69,41 @@ def _mount(source, target, kind=None, flags=0):
         raise OSError(ctypes.get_errno(), f'mounting {target}: {os.strerror(ctypes.get_errno())}')
 
 
-def hide_run():
-    """Gives this test its own empty /run, which no other process of the machine sees."""
+def _unshare(flags):
     if os.geteuid() != 0:
-        skip('mounting needs root')
-    if _libc.unshare(CLONE_NEWNS) != 0:
+        skip('namespaces need root')
+    if _libc.unshare(flags) != 0:
         raise OSError(ctypes.get_errno(), 'unshare')
+
+
+def own_mounts():
+    """What this test mounts from now on no other process of the machine sees."""
+    _unshare(CLONE_NEWNS)
     _mount('none', '/', flags=MS_REC | MS_PRIVATE)
+
+
+def own_host_name(name):
+    """This test is on a host of this name."""
+    _unshare(CLONE_NEWUTS)
+    socket.sethostname(name)
+
+
+def own_network():
+    """All ports are free for this test."""
+    _unshare(CLONE_NEWNET)
+    set_flags, up = 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        fcntl.ioctl(s, set_flags, struct.pack('16sH14x', b'lo', up))
+
+
+def cover(path, other):
+    """Puts a file in the place of another (own_mounts comes first)."""
+    _mount(other, path, flags=MS_BIND)
+
+
+def hide_run():
+    """Gives this test its own empty /run."""
+    own_mounts()
     _mount('none', '/run', 'tmpfs')
     os.makedirs('/run/systemd/journal')
     os.makedirs('/run/log/journal')
@@ -109,7 +140,7 @@ ForwardToWall=no
         configuration = pathlib.Path('/run/journald.conf')
         if not configuration.exists():
             configuration.write_text(self.CONFIGURATION)
-            _mount(configuration, '/etc/systemd/journald.conf', flags=MS_BIND)
+            cover('/etc/systemd/journald.conf', configuration)
         super().__init__(t, [JOURNALD])
         self.wait(lambda: os.path.exists('/run/systemd/journal/socket') and self._answers(), 'the journal to be there')
 
@@ -412,14 +443,38 @@ class DatagramPeer(Peer):
             parts.append(connection.recv(1 << 16))
 
 
+class NameServer:
+    """The only name server of this test: every name is 127.0.0.1, but nobody is told before `answer` is set."""
+
+    def __init__(self, t):
+        own_network()
+        own_mounts()
+        configuration = t.dir / 'resolv.conf'
+        configuration.write_text('nameserver 127.0.0.1\noptions timeout:30\n')
+        cover('/etc/resolv.conf', configuration)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(('127.0.0.1', 53))
+        self.answer = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            query, sender = self.socket.recvfrom(512)
+            self.answer.wait()
+            question = query[12:query.index(b'\0', 12) + 5]
+            found = question[-4:] == b'\0\1\0\1'
+            head = query[:2] + struct.pack('>5H', 0x8180, 1, found, 0, 0)
+            record = b'\xc0\x0c\0\1\0\1' + struct.pack('>IH4B', 60, 4, 127, 0, 0, 1)
+            self.socket.sendto(head + question + record * found, sender)
+
+
 # ------------------------------------------------------------------------------------------------- monitors
 
-def launch(t, script, driver, *options, log='none', **kwargs):
-    """A container with one more log driver; `options` are of --log-opt."""
-    words = ['--log-driver', driver]
+def launch(t, script, driver, *options, log='none', words=(), **kwargs):
+    """A container with one more log driver; `options` are of --log-opt, `words` are further arguments."""
     for option in options:
-        words += ['--log-opt', option]
-    return t.create(script, *words, log=log, **kwargs)
+        words = (*words, '--log-opt', option)
+    return t.create(script, '--log-driver', driver, *words, log=log, **kwargs)
 
 
 def status(m, at_end=True):

@@ -61,8 +61,12 @@ def test_program_that_cannot_run(t):
     path = t.dir / 'logger'
     path.write_text('#!/nonexistent/shell\n')
     path.chmod(0o755)
-    sink = finish(launch(t, 'print x\\n\nsleep 500', f'binary://{path}', 'drain-timeout=100ms'))
-    check(1 < sink['starts'] < 10, f'{sink["starts"]} starts')
+    begin = time.monotonic()
+    m = launch(t, 'print x\\n\nwait @/go', f'binary://{path}', 'drain-timeout=100ms')
+    wait_for(lambda: status_now(m)['starts'] >= 4, 'four starts')
+    check(time.monotonic() - begin > 0.1 + 0.2 + 0.4, 'the delays do not grow')
+    t.touch('go')
+    equal(finish(m)['unread'], 2)
 
 
 def test_program_that_can_run_later(t):

@@ -106,6 +106,16 @@ def got(peer):
     return numbers(*peer.received())
 
 
+def read_one(peer, connection, parts):
+    """Hangs up after a piece."""
+    parts.append(connection.recv(200))
+    connection.close()
+
+
+UNTIL_ENOUGH = shell('i=0', 'while [ ! -e @/enough ]; do echo "line $i of the container"; i=$((i+1)); sleep 0.005; done',
+                     'echo $i >@/count')
+
+
 def check_order(m, drain):
     """The exit file was there before the monitor began to wait for the server."""
     waited = (m.persist / 'log-status.json').stat().st_mtime - m.exit_file.stat().st_mtime
@@ -168,18 +178,12 @@ def test_deaf(t, target):
 @for_drivers()
 def test_hangs_up(t, target):
     """It closes after each piece that it has read. The container writes until this has been seen often enough."""
-    def read_one(peer, connection, parts):
-        parts.append(connection.recv(200))
-        connection.close()
     peer = target.serve(read_one)
-    script = shell('i=0', 'while [ ! -e @/enough ]; do echo "line $i of the container"; i=$((i+1)); sleep 0.005; done',
-                   'echo $i >@/count')
-    m = target.launch(script, 'drain-timeout=300ms')
+    m = target.launch(UNTIL_ENOUGH, 'drain-timeout=300ms')
     wait_for(lambda: peer.connections > 3, 'the fourth connection', 20)
     t.touch('enough')
     sink = finish(m)
     equal(sink['in'], size(int((t.dir / 'count').read_text())), 'what the container wrote')
-    check(m.stderr.read_text().count('\n') < 5, f'too many messages: {m.stderr.read_text()}')
 
 
 @for_drivers()
@@ -243,6 +247,69 @@ def test_unresolvable(t):
     equal((sink['in'], sink['out']['bytes']), (size(500), 0))
 
 
+def test_messages(t):
+    """However often a server fails, it is told once a minute at most."""
+    hide_run()
+    said = DatagramPeer(t, address='/run/messages')
+    bind_dev_log('/run/messages')
+    peer = Peer(t, read_one)
+    m = launch(t, UNTIL_ENOUGH, 'gelf', f'gelf-address=tcp://127.0.0.1:{peer.port}', words=('--syslog',))
+    wait_for(lambda: peer.connections > 5, 'the sixth connection', 20)
+    peer.close()
+    wait_for(lambda: status_now(m)['state'] == 'failing', 'the failure')
+    t.touch('enough')
+    lost = finish(m)['dropped']['at-end']['records']
+    last = f'Logging to tcp://127.0.0.1:{peer.port}: {lost} records could not be delivered before the end'.encode()
+    wait_for(lambda: last in said.received()[0], f'the last message in {said.received()[0]}')
+    equal(said.received()[0].count(b' failed: '), 1, f'messages of failure in {said.received()[0]}')
+
+
+def test_slow_name_server(t):
+    """The container does not wait for a host's name to be known; when it is, what fits into the queue arrives."""
+    names = NameServer(t)
+    peer = Peer(t)
+    m = launch(t, shell(lines(0, 500), 'touch @/written', wait_in_shell('go')), 'syslog',
+               f'syslog-address=tcp://the-server.test:{peer.port}', 'max-buffer-size=4m', 'drain-timeout=10s')
+    t.exists('written')
+    wait_for(lambda: status_now(m)['queued'] == size(500), 'all lines in the queue')
+    asks, = (pid for pid in proc.children(m.pid) if pid != m.container)
+    names.answer.set()
+    wait_for(lambda: got(peer) == list(range(500)), 'all lines')
+    wait_for(lambda: not proc.alive(asks), 'the end of the process that asked')
+    t.touch('go')
+    equal(finish(m)['out'], size(500))
+
+
+def test_name_server_that_never_answers(t):
+    """The process that asked is ended with the monitor."""
+    NameServer(t)
+    m = launch(t, shell(lines(0, 500)), 'syslog', 'syslog-address=tcp://the-server.test', 'drain-timeout=300ms')
+    sink = finish(m)
+    check_order(m, 0.3)
+    equal(sink['dropped']['at-end'], size(500))
+
+
+def test_drain_timeout(t):
+    """It is 2 s if nobody says otherwise, and at most 12 s."""
+    m = launch(t, shell(lines(0, 10)), 'syslog', f'syslog-address=tcp://127.0.0.1:{free_port()}')
+    finish(m)
+    check_order(m, 2)
+    m = t.launch('exit 0', '--log-driver', 'syslog', '--log-opt', 'drain-timeout=13s', log='none')
+    equal(m.wait_launcher(), 1)
+    check("option drain-timeout can't be '13s'" in m.stderr.read_text(), m.stderr.read_text())
+
+
+def test_default_ports(t):
+    own_network()
+    for n, (driver, option, port) in enumerate((('syslog', 'syslog-address=tcp://127.0.0.1', 514),
+                                                ('fluentd', 'fluentd-address=127.0.0.1', 24224),
+                                                ('fluentd', 'tag=x', 24224))):
+        peer = Peer(t, address=('127.0.0.1', port))
+        finish(launch(t, shell(lines(0, 10)), driver, option, 'drain-timeout=10s', places=t.monitor(str(n))))
+        wait_for(lambda: got(peer) == list(range(10)), f'lines at port {port}')
+        peer.close()
+
+
 def test_blocking(t):
     """With mode=blocking the container waits, and everything arrives."""
     go = threading.Event()
@@ -263,5 +330,6 @@ def test_blocking(t):
 
 
 if __name__ == '__main__':
-    tests.update({function.__name__: function for function in (test_unresolvable, test_blocking)})
+    tests.update({name: function for name, function in list(globals().items())
+                  if name.startswith('test_') and function.__code__.co_varnames[:2] != ('t', 'target')})
     main(tests)

@@ -3,6 +3,7 @@
 
 import datetime
 import os
+import re
 import socket
 import sys
 
@@ -116,6 +117,31 @@ def test_local_socket(t):
     m = launch(t, SCRIPT, 'syslog', 'tag={{.Name}}')
     finish(m)
     equal([x['msg'].lstrip() for x in server.received(3)], [line.lstrip() for line in LINES])
+
+
+def test_search_order(t):
+    """Datagrams first, wherever the socket is; then a stream."""
+    hide_run()
+    stream = Peer(t, address=t.dir / 'stream')
+    bind_dev_log(t.dir / 'stream')
+    datagrams = DatagramPeer(t, address='/run/syslog')
+    finish(launch(t, 'print one\\n', 'syslog'))
+    wait_for(lambda: datagrams.received()[0].endswith(b': one\n'), 'a datagram')
+    datagrams.close()
+    os.unlink('/run/syslog')
+    finish(launch(t, 'print two\\n', 'syslog'))
+    wait_for(lambda: stream.received() and stream.received()[-1].endswith(b': two\n'), 'a line')
+
+
+def test_host_name(t):
+    """One that is none does not break messages apart."""
+    own_host_name('a b\n<1>c')
+    for form, expected in (('rfc3164', rb'<30>\w{3} [ \d]\d [\d:]{8} a_b_<1>c name\[\d+\]: one\n'),
+                           ('rfc5424', rb'\d+ <30>1 \S+ a_b_<1>c name \d+ name - one')):
+        peer = Peer(t)
+        finish(launch(t, 'print one\\n', 'syslog', f'syslog-address=tcp://127.0.0.1:{peer.port}', f'syslog-format={form}',
+                      'tag={{.Name}}', places=t.monitor(form)))
+        wait_for(lambda: re.fullmatch(expected, b''.join(peer.received())), f'a message, {peer.received()}')
 
 
 def test_many(t):
