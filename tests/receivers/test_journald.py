@@ -76,6 +76,21 @@ def test_everything_arrives(t):
     check_sums(status(m))
 
 
+def test_several_in_a_call(t):
+    """Entries go to the journal by the dozen, not one system call each."""
+    hide_run()
+    journal = Journald(t)
+    wrapper = t.dir / 'traced'
+    wrapper.write_text(f'#!/bin/sh\nexec strace -qq -o {t.dir}/trace -e trace=sendmmsg,sendmsg,sendto {t.program} "$@"\n')
+    wrapper.chmod(0o755)
+    t.program = str(wrapper)
+    m = t.create('fill 1 100000 100', '--sync', log='journald', conmon_pidfile=False, env={'ASAN_OPTIONS': 'detect_leaks=0'})
+    m.finish(0, 20)
+    equal(len(messages(journal.entries(MATCH))), 100000)
+    sent = [int(n) for n in re.findall(r'^sendmmsg\(.*= (\d+)$', (t.dir / 'trace').read_text(), re.M)]
+    check(sum(sent) == 1000 and max(sent) > 5, f'entries in a call: {sent}')
+
+
 def test_large_entry(t):
     """An entry that is too large for a datagram."""
     hide_run()
