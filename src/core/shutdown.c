@@ -142,7 +142,7 @@ monitor_shut_down(Monitor *m)
 {
         const Options *o = m->options;
         bool ended = m->state == MONITOR_ENDED;
-        rights_raise();
+        rights_raise(); /* what the kernel reserves for root (memory, open files) is for the record */
         if (ended)
                 record_end(m);
         close_everything(m);

@@ -82,12 +82,15 @@ def test_runtime_and_container(t):
 
 
 def test_exit_command(t):
-    """It gets what the caller has, also after the monitor has given up its own."""
-    m = t.create('wait @/go', '--exit-command', program(t, 'command', tell(t.dir / 'exit')))
+    """It gets what the caller has, also after the monitor has given up its own, which it has again by then."""
+    m = t.create('wait @/go', '--exit-command',
+                 program(t, 'command', f'grep CapEff /proc/$PPID/status >{t.dir}/parent; {tell(t.dir / "exit")}'))
     limited(m)
     t.touch('go')
     m.finish(0)
-    equal(rights((t.dir / 'exit').read_text()), callers(t))
+    wanted = callers(t)
+    equal(rights((t.dir / 'exit').read_text()), wanted)
+    equal((t.dir / 'parent').read_text().split()[1], dict(wanted[:len(FIELDS)])['CapEff'], 'the monitor at the end')
 
 
 def test_monitor(t):
