@@ -13,6 +13,12 @@ typedef struct {
         int failure; /* -errno to return */
         int sends;
         bool breaks; /* at a failure what was taken of a message that is not complete is given back */
+
+        /* Messages are only done when that is said, some time later; a failure gives back what is not done. */
+        bool acknowledges;
+        GRand *rand;
+        GQueue sent; /* of sizes: how many messages, how many bytes, in turns */
+        size_t unsure; /* the bytes in all of these */
 } Pipe;
 
 static Pipe *pipe_opened;
@@ -52,6 +58,39 @@ pipe_bound(void *data, size_t len)
         return len + 5;
 }
 
+static void
+acknowledge_some(Pipe *p, LogQueue *q)
+{
+        while (!g_queue_is_empty(&p->sent) && (p->room == SIZE_MAX || g_rand_boolean(p->rand))) {
+                log_queue_done(q, GPOINTER_TO_SIZE(g_queue_pop_head(&p->sent)));
+                p->unsure -= GPOINTER_TO_SIZE(g_queue_pop_head(&p->sent));
+        }
+}
+
+static int
+send_acknowledged(Pipe *p, LogQueue *q)
+{
+        const char *bytes;
+        if (p->failure) {
+                g_string_truncate(p->out, p->out->len - p->unsure);
+                g_queue_clear(&p->sent);
+                p->unsure = 0;
+                log_queue_rewind(q);
+                return p->failure;
+        }
+        acknowledge_some(p, q);
+        for (size_t len; p->room > 0 && (len = log_queue_next(q, p->room, &bytes)) > 0;) {
+                g_queue_push_tail(&p->sent, GSIZE_TO_POINTER(log_queue_count(q, len)));
+                g_queue_push_tail(&p->sent, GSIZE_TO_POINTER(len));
+                g_string_append_len(p->out, bytes, (gssize)len);
+                log_queue_sent(q, len);
+                p->unsure += len;
+                p->room -= p->room == SIZE_MAX ? 0 : len;
+        }
+        acknowledge_some(p, q);
+        return log_queue_is_empty(q) ? 0 : LOG_SEND_WAIT;
+}
+
 static int
 pipe_reopen(void *data, LogQueue *q)
 {
@@ -63,6 +102,8 @@ pipe_send(void *data, LogQueue *q)
 {
         Pipe *p = data;
         p->sends++;
+        if (p->acknowledges)
+                return send_acknowledged(p, q);
         if (p->failure && p->breaks) {
                 g_string_truncate(p->out, p->out->len - q->torn);
                 log_queue_rewind(q);
@@ -84,6 +125,7 @@ pipe_close(void *data)
 {
         Pipe *p = data;
         g_string_free(p->out, TRUE);
+        g_queue_clear(&p->sent);
         g_free(p);
 }
 
@@ -608,6 +650,8 @@ run_random(guint32 seed)
         Case c;
         case_start_with(&c, &plain_driver, (const char *[]){"max-buffer-size=400", policy, NULL});
         c.pipe->breaks = g_rand_boolean(rand);
+        c.pipe->acknowledges = g_rand_boolean(rand);
+        c.pipe->rand = rand;
         for (StreamId i = 0; i < N_STREAMS; i++)
                 written[i] = (Written){.lines = g_ptr_array_new_with_free_func(line_free)};
         for (int i = 0; i < 300; i++)
