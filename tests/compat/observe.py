@@ -264,8 +264,8 @@ class Run:
         for key, path in (('exit.file', m.exit_file), ('exit.persist', m.persist_exit)):
             self.note(key, path.read_text() if path.exists() else None)
         for name, client in self.clients.items():
-            self.note(f'client.{name}.stdout', client.data[2])
-            self.note(f'client.{name}.stderr', client.data[3])
+            self.note(f'client.{name}.stdout', bytes(client.data[2]))
+            self.note(f'client.{name}.stderr', bytes(client.data[3]))
             if self.s.packets:
                 self.note(f'client.{name}.packets', client.sizes)
         for name, dump in dumps.items():

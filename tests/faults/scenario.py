@@ -603,7 +603,8 @@ class Sinks(Life):
         self.delivered(self.records)
 
         with contextlib.suppress(Failure):
-            wait_for(lambda: list(self.t.dir.glob('json.log*.gz')), 'an old file to be compressed', 1.5)
+            wait_for(lambda: list(self.t.dir.glob('json.log*.gz')), 'an old file to be compressed',
+                     1.5 if self.fault.state in ('', 'child') else 0.3)
 
     def delivered(self, n):
         """Waits until the servers have so many records, unless the fault costs one."""

@@ -396,7 +396,8 @@ class WithClients:
 
 def read_for_ever(client):
     while client.packet(60):
-        client.data[2] = client.data[3] = b''
+        client.data[2].clear()
+        client.data[3].clear()
 
 
 def write_for_ever(client):

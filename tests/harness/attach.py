@@ -17,7 +17,7 @@ class Attach:
     def __init__(self, path, connect=True):
         self.path = str(path)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sizes, self.data, self.ended = [], {STDOUT: b'', STDERR: b''}, False
+        self.sizes, self.data, self.ended = [], {STDOUT: bytearray(), STDERR: bytearray()}, False
         if connect:
             self.connect()
 
@@ -63,10 +63,10 @@ class Attach:
         deadline = time.monotonic() + timeout
         while self.packet(max(deadline - time.monotonic(), 0)) is not None:
             pass
-        return self.data[STDOUT]
+        return bytes(self.data[STDOUT])
 
     def describe(self):
-        return ', '.join(f'stream {stream}: {len(data)} bytes ending {data[-80:]!r}'
+        return ', '.join(f'stream {stream}: {len(data)} bytes ending {bytes(data[-80:])!r}'
                          for stream, data in self.data.items())
 
     def send(self, data):

@@ -47,7 +47,7 @@ def test_large_output(t):
         if packet is None:
             break
         total, last = total + len(packet[1]), packet[1]
-        client.data[STDOUT] = b''
+        client.data[STDOUT].clear()
     equal(total, size)
     m.finish(0)
 
@@ -247,7 +247,7 @@ def test_late_stuck_client_is_disconnected(t):
     t.touch('go')
     before = time.monotonic()
     while reader.packet() is not None:
-        reader.data[STDOUT] = b''
+        reader.data[STDOUT].clear()
     m.finish(3)
     check(time.monotonic() - before < 25, 'it was not disconnected in time')
     stuck.to_end()

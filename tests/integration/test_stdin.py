@@ -31,7 +31,7 @@ def pump(client, data, limit=60):
             pass
         while client.poll():
             if client.packet() is None:
-                return client.data[STDOUT]
+                return bytes(client.data[STDOUT])
 
 
 def test_echo(t):
