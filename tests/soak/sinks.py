@@ -77,7 +77,8 @@ class File(Sink):
         for path in old:
             matches(r'.*\.\d+(\.gz)?', path.name, 'name beside a log')
         old.sort(key=lambda path: -int(path.name.removesuffix('.gz').rpartition('.')[2]))
-        return self.renamed + old + [self.path]
+        # The container may have ended before there was a new file.
+        return self.renamed + old + ([] if self.renamed and not self.path.exists() else [self.path])
 
     def prepare(self, life):
         super().prepare(life)
