@@ -415,8 +415,8 @@ class Life:
         return f'{n}'
 
     def send_input(self):
-        """Packets to the container's stdin. They arrive whole and in order, also if their sender leaves at once; without
-        --leave-stdin-open up to when a client has left."""
+        """Packets to the container's stdin. They arrive whole and in order, also if their sender leaves at once. Without
+        --leave-stdin-open a client that leaves ends the input, of others, too."""
         choice = self.choice
         if not self.can_attach():
             return None
@@ -728,8 +728,10 @@ class Life:
                 self.counts[f'records dropped: {cause}'] += count['records']
 
     def check_input(self):
-        if self.stdin and self.reads_stdin:
-            got = self.input()
+        got = self.input()
+        check(len(got) <= len(self.sent), f'{len(got)} bytes of input, and only {len(self.sent)} were sent')
+        # Without --leave-stdin-open nobody waited, so that several clients may have sent at the same time.
+        if self.leave_open or self.counts['send_input'] == 1:
             check(self.sent.startswith(got), f'{len(got)} bytes of input are not the start of {len(self.sent)} that were sent')
 
     def check_rest(self):
