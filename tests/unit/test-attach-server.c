@@ -34,7 +34,7 @@ on_stdin_wants(bool wants, void *data)
 }
 
 static void
-bench_init(Bench *b, bool with_input)
+bench_init_with(Bench *b, bool with_input, bool input_end_closes_stdin)
 {
         g_autoptr(GError) error = NULL;
         *b = (Bench){.dir = tempdir_new(), .container = -1};
@@ -48,7 +48,7 @@ bench_init(Bench *b, bool with_input)
         AttachServerConfig config = {
                 .bundle = b->dir,
                 .client = {.queue_max = 1 << 20, .stall_usec = 2 * G_USEC_PER_SEC},
-                .input_end_closes_stdin = true,
+                .input_end_closes_stdin = input_end_closes_stdin,
                 .input = &b->input,
                 .on_wants = on_wants,
                 .data = b,
@@ -56,6 +56,12 @@ bench_init(Bench *b, bool with_input)
         b->server = attach_server_new(&config, &error);
         g_assert_no_error(error);
         attach_server_start(b->server);
+}
+
+static void
+bench_init(Bench *b, bool with_input)
+{
+        bench_init_with(b, with_input, true);
 }
 
 static void
@@ -306,6 +312,140 @@ test_leaving_while_input_is_blocked(void)
         bench_done(&b);
 }
 
+#define CLIENTS 5
+
+/* Clients that come, read, write and leave as they please, and how far each stream is, for them and for all. */
+typedef struct {
+        Bench bench;
+        GRand *rand;
+        int fds[CLIENTS]; /* -1: none */
+        bool closed[CLIENTS]; /* for writing */
+        size_t at[CLIENTS][N_STREAMS];
+        size_t written[N_STREAMS];
+        size_t input, arrived;
+} Crowd;
+
+static char
+byte_at(StreamId stream, size_t i)
+{
+        return (char)((stream == STREAM_STDOUT ? 'a' : 'A') + (i + i / 26 + i / 8192) % 26);
+}
+
+static void
+write_output(Crowd *c)
+{
+        static const int most[] = {2, 200, 20000, 80000};
+        char text[80000];
+        StreamId stream = (StreamId)g_rand_int_range(c->rand, 0, N_STREAMS);
+        size_t len = (size_t)g_rand_int_range(c->rand, 1, most[g_rand_int_range(c->rand, 0, 4)]);
+        if (!attach_server_wants(c->bench.server, stream))
+                return;
+        for (size_t i = 0; i < len; i++)
+                text[i] = byte_at(stream, c->written[stream] + i);
+        attach_server_send(c->bench.server, stream, text, len);
+        c->written[stream] += len;
+}
+
+static void
+read_output(Crowd *c, int i, int packets)
+{
+        char packet[16384];
+        for (ssize_t n; packets > 0 && (n = recv(c->fds[i], packet, sizeof packet, 0)) > 0; packets--) {
+                StreamId stream = packet[0] == 2 ? STREAM_STDOUT : STREAM_STDERR;
+                g_assert_cmpint((int)n, <=, 8193);
+                for (ssize_t k = 1; k < n; k++)
+                        g_assert_cmpint(packet[k], ==, byte_at(stream, c->at[i][stream]++));
+        }
+}
+
+static void
+write_input(Crowd *c, int i)
+{
+        static const char text[30000];
+        if (c->closed[i])
+                return;
+        ssize_t n = send(c->fds[i], text, (size_t)g_rand_int_range(c->rand, 1, sizeof text), MSG_NOSIGNAL);
+        c->input += n > 0 ? (size_t)n : 0;
+}
+
+static void
+read_input(Crowd *c)
+{
+        char text[40000];
+        ssize_t n = read(c->bench.container, text, (size_t)g_rand_int_range(c->rand, 1, sizeof text));
+        c->arrived += n > 0 ? (size_t)n : 0;
+}
+
+static void
+come_or_act(Crowd *c, int i, int what)
+{
+        if (c->fds[i] < 0) {
+                c->fds[i] = connect_client(&c->bench);
+                attach_server_accept(c->bench.server);
+                c->closed[i] = false;
+                memcpy(c->at[i], c->written, sizeof c->written);
+        } else if (what < 55) {
+                read_output(c, i, g_rand_int_range(c->rand, 1, 40));
+        } else if (what < 90) {
+                write_input(c, i);
+        } else if (what < 95) {
+                (void)shutdown(c->fds[i], SHUT_WR);
+                c->closed[i] = true;
+        } else {
+                fd_close(&c->fds[i]);
+        }
+}
+
+/* Everybody reads on: then all is there, and nobody is waited for. */
+static bool
+is_settled(Crowd *c)
+{
+        for (int i = 0; i < CLIENTS; i++)
+                if (c->fds[i] >= 0) {
+                        read_output(c, i, 1000);
+                        if (memcmp(c->at[i], c->written, sizeof c->written) != 0)
+                                return false;
+                }
+        read_input(c);
+        return c->arrived == c->input && attach_server_wants(c->bench.server, STREAM_STDOUT) &&
+               attach_server_wants(c->bench.server, STREAM_STDERR) && !attach_server_is_behind(c->bench.server);
+}
+
+static void
+run_random(guint32 seed)
+{
+        Crowd c = {.rand = g_rand_new_with_seed(seed), .fds = {-1, -1, -1, -1, -1}};
+        bench_init_with(&c.bench, true, false);
+        for (int i = 0; i < 400; i++) {
+                int what = g_rand_int_range(c.rand, 0, 100);
+                if (what < 40)
+                        write_output(&c);
+                else if (what < 50)
+                        read_input(&c);
+                else if (what < 75)
+                        come_or_act(&c, g_rand_int_range(c.rand, 0, CLIENTS), g_rand_int_range(c.rand, 0, 100));
+                else
+                        iterate(g_rand_int_range(c.rand, 1, 4));
+        }
+        gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+        while (!is_settled(&c) && g_get_monotonic_time() < end)
+                iterate(1);
+        g_assert_true(is_settled(&c));
+        for (int i = 0; i < CLIENTS; i++)
+                fd_close(&c.fds[i]);
+        iterate(20);
+        bench_done(&c.bench);
+        g_rand_free(c.rand);
+}
+
+/* Each client gets all from the moment it came, and the container gets all input, once and in order. */
+static void
+test_random(void)
+{
+        for (guint32 seed = 1; seed <= 15; seed++)
+                run_random(seed);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -318,5 +458,6 @@ main(int argc, char **argv)
         g_test_add_func("/attach-server/end-with-unread-input", test_end_with_unread_input);
         g_test_add_func("/attach-server/clients-come-and-go", test_clients_come_and_go);
         g_test_add_func("/attach-server/leaving-while-input-is-blocked", test_leaving_while_input_is_blocked);
+        g_test_add_func("/attach-server/random", test_random);
         return g_test_run();
 }
