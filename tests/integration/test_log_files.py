@@ -350,10 +350,12 @@ def test_disk_full(t):
     before = [log.read_bytes(), json_log.read_bytes()]
     os.rename(log, f'{log}.away')
     os.rename(json_log, f'{json_log}.away')
-    for name in (log, json_log):
-        os.truncate(f'{name}.away', 0)
     m.control('2 0 0\n')
     wait_for(lambda: log.exists() and json_log.exists(), 'the new files')
+    for name in (log, json_log):  # not earlier, or what waits is written there, whenever it is tried again
+        os.truncate(f'{name}.away', 0)
+    for name in (log, json_log):  # the queue is no longer full when the losses are told
+        wait_for(lambda name=name: b'records dropped' in name.read_bytes(), f'the losses in {name}')
     t.touch('go')
     m.finish(0)
     for name, old, reader in ((log, before[0], parse), (json_log, before[1], parse_json)):
