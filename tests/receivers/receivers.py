@@ -171,6 +171,11 @@ def free_port(kind=socket.SOCK_STREAM):
         return s.getsockname()[1]
 
 
+def is_bound(port):
+    """True if somebody receives datagrams there."""
+    return f':{port:04X} ' in pathlib.Path('/proc/net/udp').read_text()
+
+
 class Rsyslog(Server):
     """The distribution's rsyslog. `log` gets a JSON object a message."""
 
@@ -205,7 +210,7 @@ ruleset(name="all") {{ action(type="omfile" file="{dir}/received" template="json
 
     def _listens(self):
         with socket.socket() as s:
-            return s.connect_ex(('127.0.0.1', self.tcp)) == 0 and (self.dir / 'dgram').exists()
+            return s.connect_ex(('127.0.0.1', self.tcp)) == 0 and is_bound(self.udp) and (self.dir / 'dgram').exists()
 
     def address(self, kind):
         return {'udp': f'udp://127.0.0.1:{self.udp}', 'tcp': f'tcp://localhost:{self.tcp}',
@@ -254,7 +259,7 @@ log {{ source(all); destination(out); }};
 
     def _listens(self):
         with socket.socket() as s:
-            return s.connect_ex(('127.0.0.1', self.framed)) == 0
+            return s.connect_ex(('127.0.0.1', self.framed)) == 0 and is_bound(self.udp) and (self.dir / 'dgram').exists()
 
     def address(self, kind):
         return {'udp': f'udp://127.0.0.1:{self.udp}', 'tcp': f'tcp://127.0.0.1:{self.plain}',

@@ -68,6 +68,7 @@ def test_wrong_key(t):
     equal(server.said().splitlines()[1:], [])
 
 
+@slow(90)
 def test_many_with_acknowledgements(t):
     server = fluent_server(t)
     script = 'sh i=0; while [ $i -lt 5000 ]; do echo "line $i"; i=$((i+1)); done'
@@ -78,19 +79,25 @@ def test_many_with_acknowledgements(t):
     equal(sink['out']['records'], 5000)
 
 
+@slow(90)
 def test_restart_with_acknowledgements(t):
     """The server ends in the middle and comes back: with acknowledgements each line arrives, some perhaps twice, and the
     order of first arrivals is that of the container."""
     port = free_port()
     servers = [fluent_server(t, port=port)]
-    script = 'sh i=0; while [ $i -lt 3000 ]; do echo "line $i"; i=$((i+1)); [ $((i % 300)) = 0 ] && sleep 0.1; done'
+    script = ('sh i=0; for go in one two three; do while [ ! -e @/$go ]; do sleep 0.02; done; '
+              'n=0; while [ $n -lt 1000 ]; do echo "line $i"; i=$((i+1)); n=$((n+1)); done; done')
     m = launch(t, script, 'fluentd', f'fluentd-address=127.0.0.1:{port}', 'fluentd-request-ack=true', 'mode=blocking',
-               'drain-timeout=10s')
-    for _ in range(2):
+               'drain-timeout=12s')
+    t.touch('one')
+    for go in ('two', 'three'):
         servers[-1].records(500)
         # Between two messages: in one, this server acknowledges before it passes on.
         servers[-1].stop()
+        if go == 'two':
+            t.touch(go)
         servers.append(fluent_server(t, port=port))
+    t.touch('three')
     sink = finish(m, timeout=30)
     equal(check_sums(sink), 0, 'bytes dropped')
     seen = []

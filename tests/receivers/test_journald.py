@@ -68,6 +68,7 @@ def test_same_as_before(t):
         equal(datagrams(t, own, *extra), datagrams(t, reference, *extra), f'entries with {extra}')
 
 
+@slow(90)
 def test_everything_arrives(t):
     """More than fits into any buffer: the container waits for the journal."""
     hide_run()

@@ -144,6 +144,7 @@ def test_host_name(t):
         wait_for(lambda: re.fullmatch(expected, b''.join(peer.received())), f'a message, {peer.received()}')
 
 
+@slow(120)
 def test_many(t):
     """20,000 lines over TCP, in order and without a gap, in either framing."""
     for form in ('rfc3164', 'rfc5424'):
