@@ -476,8 +476,9 @@ class NameServer:
 # ------------------------------------------------------------------------------------------------- monitors
 
 def launch(t, script, driver, *options, log='none', words=(), **kwargs):
-    """A container with one more log driver; `options` are of --log-opt, `words` are further arguments."""
-    for option in options:
+    """A container with one more log driver; `options` are of --log-opt, `words` are further arguments. A slow server has all
+    the time there is at the end, if they don't say otherwise."""
+    for option in ('drain-timeout=12s', *options):
         words = (*words, '--log-opt', option)
     return t.create(script, '--log-driver', driver, *words, log=log, **kwargs)
 
@@ -510,7 +511,7 @@ def check_sums(sink):
     return dropped
 
 
-def finish(m, code=0, timeout=20):
+def finish(m, code=0, timeout=25):
     """Waits for the end; returns the sink's last status, whose sums are right."""
     m.finish(code, timeout)
     sink = status(m)

@@ -42,7 +42,7 @@ def test_c(t):
 def test_crashes(t):
     """The logger dies again and again; the container does not notice, and no byte is lost or doubled."""
     lines = 'sh i=0; while [ $i -lt 3000 ]; do echo "line $i of 3000"; i=$((i+1)); done'
-    m = launch(t, lines, f'binary://{LOGGER}?out={t.dir}/out&err={t.dir}/err&crash=20000', 'drain-timeout=10s')
+    m = launch(t, lines, f'binary://{LOGGER}?out={t.dir}/out&err={t.dir}/err&crash=20000')
     sink = finish(m)
     expected = ''.join(f'line {i} of 3000\n' for i in range(3000))
     equal((t.dir / 'out').read_text(), expected)
@@ -74,7 +74,7 @@ def test_program_that_can_run_later(t):
     path = t.dir / 'logger'
     path.write_text(f'#!{t.dir}/shell\nexec 5>&-; exec cat <&3 >{t.dir}/out\n')
     path.chmod(0o755)
-    m = launch(t, 'print early\\n\ntouch @/written\nwait @/go\nprint late\\n', f'binary://{path}', 'drain-timeout=10s')
+    m = launch(t, 'print early\\n\ntouch @/written\nwait @/go\nprint late\\n', f'binary://{path}')
     t.exists('written')
     (t.dir / 'shell').symlink_to('/bin/sh')
     t.touch('go')
@@ -107,7 +107,7 @@ def test_reads_a_part(t):
 def test_babbler(t):
     """It writes to the descriptor on which it should only say that it is ready."""
     driver = script(t, f'(head -c 1000000 /dev/urandom >&5); exec 5>&-; exec cat <&3 >{t.dir}/out')
-    sink = finish(launch(t, 'fill 1 1000000 100', driver, 'mode=blocking', 'drain-timeout=10s'))
+    sink = finish(launch(t, 'fill 1 1000000 100', driver, 'mode=blocking'))
     equal(((t.dir / 'out').stat().st_size, sink['in'], sink['unread']), (1000000, sink['out'], 0))
 
 

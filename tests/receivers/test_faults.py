@@ -148,7 +148,7 @@ def test_late(t, target):
     """What fits into the queue is there when the server is, in order and once."""
     half, count = target.count // 2, target.count
     m = target.launch(shell(lines(0, half), 'touch @/written', wait_in_shell('go'), lines(half, count)),
-                      'max-buffer-size=4m', 'drain-timeout=10s')
+                      'max-buffer-size=4m')
     t.exists('written')
     peer = target.serve()
     t.touch('go')
@@ -192,7 +192,7 @@ def test_restarts(t, target):
     third, count = target.count, 3 * target.count
     peer = target.serve()
     m = target.launch(shell(lines(0, third), wait_in_shell('two'), lines(third, 2 * third), 'touch @/written',
-                            wait_in_shell('three'), lines(2 * third, count)), 'max-buffer-size=4m', 'drain-timeout=10s')
+                            wait_in_shell('three'), lines(2 * third, count)), 'max-buffer-size=4m')
     wait_for(lambda: got(peer) == list(range(third)), 'the first third')
     wait_for(lambda: status_now(m)['out']['records'] == third, 'its acknowledgements')
     connected = sockets(m)
@@ -253,7 +253,8 @@ def test_messages(t):
     said = DatagramPeer(t, address='/run/messages')
     bind_dev_log('/run/messages')
     peer = Peer(t, read_one)
-    m = launch(t, UNTIL_ENOUGH, 'gelf', f'gelf-address=tcp://127.0.0.1:{peer.port}', words=('--syslog',))
+    m = launch(t, UNTIL_ENOUGH, 'gelf', f'gelf-address=tcp://127.0.0.1:{peer.port}', 'drain-timeout=300ms',
+               words=('--syslog',))
     wait_for(lambda: peer.connections > 5, 'the sixth connection', 20)
     peer.close()
     wait_for(lambda: status_now(m)['state'] == 'failing', 'the failure')
@@ -269,7 +270,7 @@ def test_slow_name_server(t):
     names = NameServer(t)
     peer = Peer(t)
     m = launch(t, shell(lines(0, 500), 'touch @/written', wait_in_shell('go')), 'syslog',
-               f'syslog-address=tcp://the-server.test:{peer.port}', 'max-buffer-size=4m', 'drain-timeout=10s')
+               f'syslog-address=tcp://the-server.test:{peer.port}', 'max-buffer-size=4m')
     t.exists('written')
     wait_for(lambda: status_now(m)['queued'] == size(500), 'all lines in the queue')
     asks, = (pid for pid in proc.children(m.pid) if pid != m.container)
@@ -291,9 +292,12 @@ def test_name_server_that_never_answers(t):
 
 def test_drain_timeout(t):
     """It is 2 s if nobody says otherwise, and at most 12 s."""
-    m = launch(t, shell(lines(0, 10)), 'syslog', f'syslog-address=tcp://127.0.0.1:{free_port()}')
+    m = t.create(shell(lines(0, 10)), '--log-driver', 'syslog', '--log-opt', f'syslog-address=tcp://127.0.0.1:{free_port()}',
+                 log='none')
     finish(m)
     check_order(m, 2)
+    waited = (m.persist / 'log-status.json').stat().st_mtime - m.exit_file.stat().st_mtime
+    check(waited < 12, f'it was {waited:.1f} s')
     m = t.launch('exit 0', '--log-driver', 'syslog', '--log-opt', 'drain-timeout=13s', log='none')
     equal(m.wait_launcher(), 1)
     check("option drain-timeout can't be '13s'" in m.stderr.read_text(), m.stderr.read_text())
@@ -305,7 +309,7 @@ def test_default_ports(t):
                                                 ('fluentd', 'fluentd-address=127.0.0.1', 24224),
                                                 ('fluentd', 'tag=x', 24224))):
         peer = Peer(t, address=('127.0.0.1', port))
-        finish(launch(t, shell(lines(0, 10)), driver, option, 'drain-timeout=10s', places=t.monitor(str(n))))
+        finish(launch(t, shell(lines(0, 10)), driver, option, places=t.monitor(str(n))))
         wait_for(lambda: got(peer) == list(range(10)), f'lines at port {port}')
         peer.close()
 
@@ -319,7 +323,7 @@ def test_blocking(t):
         peer.read_all(connection, parts)
     peer = Peer(t, wait_and_read)
     m = launch(t, 'fill 1 30000000 100\ntouch @/written', 'syslog', f'syslog-address=tcp://127.0.0.1:{peer.port}',
-               'mode=blocking', 'drain-timeout=10s')
+               'mode=blocking')
     wait_for(lambda: status_now(m)['queue']['bytes'] > 256 * 1024, 'the queue to be full')
     time.sleep(0.5)
     check(not (t.dir / 'written').exists(), 'the container did not wait')

@@ -87,8 +87,7 @@ def test_restart_with_acknowledgements(t):
     servers = [fluent_server(t, port=port)]
     script = ('sh i=0; for go in one two three; do while [ ! -e @/$go ]; do sleep 0.02; done; '
               'n=0; while [ $n -lt 1000 ]; do echo "line $i"; i=$((i+1)); n=$((n+1)); done; done')
-    m = launch(t, script, 'fluentd', f'fluentd-address=127.0.0.1:{port}', 'fluentd-request-ack=true', 'mode=blocking',
-               'drain-timeout=12s')
+    m = launch(t, script, 'fluentd', f'fluentd-address=127.0.0.1:{port}', 'fluentd-request-ack=true', 'mode=blocking')
     t.touch('one')
     for go in ('two', 'three'):
         servers[-1].records(500)
