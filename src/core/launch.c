@@ -65,7 +65,7 @@ static gboolean
 make_stdio(Monitor *m, GError **error)
 {
         const Options *o = m->options;
-        int out, err, in;
+        int out = -1, err = -1, in = -1;
         if (log_is_passthrough(m->log))
                 return TRUE;
         if (o->terminal) {

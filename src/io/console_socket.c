@@ -75,7 +75,7 @@ console_socket_new(ConsoleFunc func, void *data, GError **error)
         g_autofree char *path = NULL;
         (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
         int r = bind_in_temp(fd, &path);
-        if (r < 0) {
+        if (!path) {
                 error_set_errno(error, r, "Failed to bind the console socket in $TMPDIR or /tmp");
                 return NULL;
         }

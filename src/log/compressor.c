@@ -34,8 +34,10 @@ static const char *
 open_zlib(Zlib *z)
 {
         void *library = dlopen(ZLIB, RTLD_NOW | RTLD_LOCAL);
-        if (!library)
-                return dlerror();
+        if (!library) {
+                const char *error = dlerror();
+                return error ? error : "zlib can't be loaded";
+        }
         *(void **)&z->open = dlsym(library, "gzdopen");
         *(void **)&z->write = dlsym(library, "gzwrite");
         *(void **)&z->close = dlsym(library, "gzclose");

@@ -163,7 +163,7 @@ forward_auth_check(ForwardAuth *a, MsgpackReader *r)
         MsgpackValue *values[] = {&good, &reason, &host, &proof};
         for (size_t i = 0; e == 0 && i < G_N_ELEMENTS(values); i++)
                 e = msgpack_read(&copy, values[i]);
-        if (e < 0)
+        if (e != 0)
                 return e;
         if (good.type != MSGPACK_TRUE)
                 return -EACCES;

@@ -200,7 +200,7 @@ static gboolean
 set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again, GError **error)
 {
         g_autofree char *driver = NULL, *key = NULL;
-        const char *value;
+        const char *value = NULL;
         if (!parse_option(text, &driver, &key, &value, error))
                 return FALSE;
         if (!is_meant(spec, driver, origin) || (!driver && !is_named(options, key)))

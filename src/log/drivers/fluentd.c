@@ -463,7 +463,7 @@ take_ack(Fluentd *self, MsgpackReader *r)
                 e = msgpack_read(&copy, &key);
         if (e == 0)
                 e = msgpack_read(&copy, &name);
-        if (e < 0)
+        if (e != 0)
                 return e;
         if (key.type != MSGPACK_STR || key.len != 3 || memcmp(key.text, "ack", 3) != 0)
                 return -EBADMSG;
