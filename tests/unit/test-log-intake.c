@@ -377,12 +377,12 @@ static void
 test_rate_block(void)
 {
         Case c;
+        gint64 start = g_get_monotonic_time();
         n_over = 0;
         case_start(&c, &plain,
                    (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms", "rate-limit-action=block", NULL});
         push(&c, STREAM_STDOUT, "a\n", false);
         g_assert_false(log_intake_blocks(c.intake));
-        gint64 start = g_get_monotonic_time();
         push(&c, STREAM_STDOUT, "b\nc\nd\ne\n", false);
         assert_seen("---0[a]---0[b]---0[c]---0[d]---0[e]");
         g_assert_true(log_intake_blocks(c.intake));

@@ -333,7 +333,7 @@ hide_run(void)
 {
         if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWNS | CLONE_NEWUSER) < 0)
                 return false;
-        return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
                mount("none", "/run", "tmpfs", 0, NULL) == 0 && g_mkdir_with_parents("/run/systemd/journal", 0755) == 0;
 }
 

@@ -405,6 +405,7 @@ test_retry(void)
         Case c;
         case_start(&c, (const char *[]){NULL});
         c.pipe->failure = -ENOSPC;
+        gint64 first = g_get_monotonic_time();
         write_lines(&c, 1, 50);
         g_assert_cmpint(c.pipe->sends, ==, 1);
         g_assert_cmpint(status_number(&c, "\"errors\"", "count"), ==, 1);
@@ -413,7 +414,7 @@ test_retry(void)
         g_assert_nonnull(strstr(json->str, "\"last\":\"No space left on device\""));
         g_assert_nonnull(strstr(json->str, "\"state\":\"failing\""));
         g_string_free(json, TRUE);
-        gint64 first = g_get_monotonic_time(), deadline = first + 10 * G_USEC_PER_SEC;
+        gint64 deadline = first + 10 * G_USEC_PER_SEC;
         while (c.pipe->sends < 3 && g_get_monotonic_time() < deadline)
                 g_main_context_iteration(NULL, TRUE);
         g_assert_cmpint(c.pipe->sends, ==, 3);
