@@ -1,10 +1,15 @@
-"""Counts the cases of a `meson test` run: report.py BUILD-DIR [--again]
+"""Counts the cases of a `meson test` run: report.py BUILD-DIR [--log NAME] [--findings DIR] [--counts FILE] [--again]
+
+`--log` is the run's --logbase. A file in DIR that has a line without "--" in front is a report of a tool, and a
+failure; it is removed. FILE gets a line "PASSED FAILED SKIPPED" instead of the last line of the output. With `--again`
+a few tests that failed get a second run.
 
 Every case of a TAP test counts, and every other test counts as one. A test that ended otherwise than its
 cases say (crash, timeout, wrong exit status, missing cases, no case at all) is one failure more. A skip that
 tests/expected-skips does not name is a failure.
 """
 
+import argparse
 import fnmatch
 import json
 import os
@@ -106,38 +111,41 @@ def read_log(build, name):
         return [json.loads(line) for line in file]
 
 
-def run_failed_again(build, results):
+def run_failed_again(build, log, results):
     """Many tests hold the monitor against a clock, and the machine may be busy with the other tests: a few that failed
     get one more run, alone. What fails then has failed; what does not is named."""
     failed = [result['name'].split(' / ')[-1] for result in results if result['result'] not in ('OK', 'SKIP')]
     if not 0 < len(failed) <= AGAIN_MAX:
         return results
-    subprocess.run(['meson', 'test', '-C', build, '--no-rebuild', '-t', '2', '--num-processes', '1',
-                    '--logbase', 'again', *failed], check=False,
+    subprocess.run(['meson', 'test', '-C', build, '--no-rebuild', '-t', '5', '--num-processes', '1',
+                    '--logbase', log + '-again', *failed], check=False,
                    env={**os.environ, 'CONMON_SOAK_SECONDS': '120'})
-    again = {result['name']: result for result in read_log(build, 'again')}
+    again = {result['name']: result for result in read_log(build, log + '-again')}
     for name, result in again.items():
         print('unsteady: %s failed, then, alone: %s' % (name, result['result']))
     return [again.get(result['name'], result) for result in results]
 
 
-def read_results(build):
+def read_results(build, log, again):
     """What the run left in its log, and the protocol of each test."""
-    results = read_log(build, 'testlog')
+    results = read_log(build, log)
     if not results:
         return [], {}
-    if '--again' in sys.argv:
-        results = run_failed_again(build, results)
+    if again:
+        results = run_failed_again(build, log, results)
     told = subprocess.run(['meson', 'introspect', '--tests', build], check=True, capture_output=True)
     return results, {test['name']: test['protocol'] for test in json.loads(told.stdout)}
 
 
-def sanitizer_findings(build):
-    """Reports that a sanitizer wrote into files."""
-    found = os.path.join(build, 'findings')
-    for name in sorted(os.listdir(found)) if os.path.isdir(found) else []:
-        with open(os.path.join(found, name), encoding='utf-8', errors='replace') as file:
-            yield name, file.read()
+def take_findings(directory):
+    """Reports that a tool wrote into files."""
+    for name in sorted(os.listdir(directory)) if directory else []:
+        path = os.path.join(directory, name)
+        with open(path, encoding='utf-8', errors='replace') as file:
+            text = file.read()
+        os.unlink(path)
+        if re.search(r'^(?!--).', text, re.MULTILINE):
+            yield name, text
 
 
 def show_failure(count, result):
@@ -152,10 +160,20 @@ def show_failure(count, result):
     print('----')
 
 
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('build')
+    parser.add_argument('--log', default='testlog')
+    parser.add_argument('--findings')
+    parser.add_argument('--counts')
+    parser.add_argument('--again', action='store_true')
+    return parser.parse_args()
+
+
 def main():
-    build = sys.argv[1]
+    options = parse()
     sys.stdout.reconfigure(errors='backslashreplace')
-    results, protocols = read_results(build)
+    results, protocols = read_results(options.build, options.log, options.again)
     expected = expected_skips()
     passed = failed = 0
     skipped = []
@@ -170,13 +188,18 @@ def main():
         failed += len(count.failed)
         if count.failed:
             show_failure(count, result)
-    for name, text in sanitizer_findings(build):
+    for name, text in take_findings(options.findings):
         failed += 1
-        print('\n---- sanitizer report %s:\n%s' % (name, text.rstrip()))
+        print('\n---- report %s:\n%s' % (name, text.rstrip()))
     for skip, reason in skipped:
         print('skipped: %s\n  expected: %s' % (skip, reason))
     if not results:
         print('No test ran.')
+        failed += 1
+    if options.counts:
+        with open(options.counts, 'a', encoding='utf-8') as file:
+            file.write('%d %d %d\n' % (passed, failed, len(skipped)))
+        return
     print('%d passed, %d failed, %d skipped' % (passed, failed, len(skipped)))
     sys.exit(0 if passed and not failed else 1)
 

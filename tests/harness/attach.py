@@ -5,7 +5,7 @@ import select
 import socket
 import time
 
-from .check import Failure, check
+from .check import Failure, check, patient
 
 STDOUT, STDERR = 2, 3
 LARGEST = 1 + 8192  # callers read with a buffer of this size
@@ -31,7 +31,7 @@ class Attach:
     def poll(self, timeout=0):
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
-        return bool(poller.poll(timeout * 1000))
+        return bool(poller.poll(patient(timeout) * 1000))
 
     def packet(self, timeout=10):
         """The next packet as (stream, bytes), or None at the end."""
@@ -53,14 +53,14 @@ class Attach:
 
     def until(self, wanted, stream=STDOUT, timeout=10):
         """Reads until `wanted` has come on the stream."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patient(timeout)
         while wanted not in self.data[stream]:
             if self.packet(max(deadline - time.monotonic(), 0)) is None:
                 raise Failure(f'the connection ended before {wanted!r} came; {self.describe()}')
 
     def to_end(self, timeout=10):
         """Reads until the monitor closes the connection; returns what came on standard output."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patient(timeout)
         while self.packet(max(deadline - time.monotonic(), 0)) is not None:
             pass
         return bytes(self.data[STDOUT])
@@ -83,7 +83,7 @@ class Attach:
 
 def drain(clients, timeout=20):
     """Reads from all at the same time until the monitor has closed every connection."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patient(timeout)
     poller, open_clients = select.poll(), {client.socket.fileno(): client for client in clients}
     for fd in open_clients:
         poller.register(fd, select.POLLIN)

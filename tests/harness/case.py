@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from . import proc
-from .check import check, patient, wait_for
+from .check import check, patient, skip, wait_for
 from .monitor import Monitor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,7 +20,6 @@ CONMON = os.path.abspath(os.environ.get('CONMON', ROOT / 'build/src/conmon'))
 RUNTIME = os.path.abspath(os.environ.get('CONMON_TEST_RUNTIME', ROOT / 'build/tests/runtime/fake-runtime'))
 CID = '0123456789abcdef' * 4
 SHORT_CID = CID[:12]
-SANITIZERS = ('ASAN_OPTIONS', 'LSAN_OPTIONS', 'UBSAN_OPTIONS')
 
 
 class Case:
@@ -45,7 +44,6 @@ class Case:
         """A small environment, so that tests see the same everywhere. None removes a variable."""
         table = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'LANG': 'C.UTF-8', 'TMPDIR': str(self.tmp),
                  'HOME': str(self.dir)}
-        table.update((name, value) for name, value in os.environ.items() if name in SANITIZERS)
         if container is not None:
             table['FAKE_CONTAINER'] = self.expand(container)
         if runtime is not None:
@@ -55,10 +53,7 @@ class Case:
 
     def traced_environment(self, *args, **kwargs):
         """The same for a monitor under strace, where the leak checker of a sanitizer can't work."""
-        table = self.environment(*args, **kwargs)
-        if 'ASAN_OPTIONS' in table:
-            table['ASAN_OPTIONS'] += ':detect_leaks=0'
-        return table
+        return self.environment(*args, ASAN_OPTIONS='detect_leaks=0', **kwargs)
 
     def monitor(self, name='1', cid=CID, bundle=None):
         """The places for a monitor that is not started yet."""
@@ -114,6 +109,14 @@ class Case:
         if self.reference:
             out, err = _as_later(out, err)
         return status, out, err
+
+    def for_another_user(self, *programs):
+        """Copies of the programs that any user can reach. With coverage there are none: every program writes what it
+        has reached where only who has built it may write."""
+        if b'GCOV_PREFIX' in pathlib.Path(self.program).read_bytes():
+            skip('coverage is recorded for one user only')
+        self.dir.chmod(0o755)
+        return [shutil.copy(program, self.dir / pathlib.Path(program).name) for program in programs]
 
     # Meeting the container
 

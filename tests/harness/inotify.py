@@ -6,7 +6,7 @@ import os
 import select
 import struct
 
-from .check import Failure
+from .check import Failure, patient
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,7 +30,7 @@ class Inotify:
         """The events that are there, after waiting for the first at most so long."""
         poller = select.poll()
         poller.register(self.fd, select.POLLIN)
-        if not poller.poll(timeout * 1000):
+        if not poller.poll(patient(timeout) * 1000):
             return []
         data, at, events = os.read(self.fd, 65536), 0, []
         while at < len(data):

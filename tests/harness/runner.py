@@ -19,7 +19,7 @@ import traceback
 
 from . import case as case_module
 from .case import Case
-from .check import Failure, Skip
+from .check import PATIENCE, Failure, Skip
 
 TIMEOUT = 60  # seconds for a test; it is there for those that hang
 PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 36, 4
@@ -79,6 +79,10 @@ def _become(user, bin_dir):
     os.environ['XDG_RUNTIME_DIR'] = bin_dir
 
 
+def _limit(function):
+    return int(getattr(function, 'timeout', TIMEOUT) * PATIENCE)
+
+
 def _alarm(*_):
     raise Failure('the test took too long')
 
@@ -87,7 +91,7 @@ def _run(name, function, options):
     """In the child: one test. Returns 'ok', 'not ok' or 'skip REASON'."""
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(getattr(function, 'timeout', TIMEOUT))
+    signal.alarm(_limit(function))
     case, result = options.case(name, options.reference), 'ok'
     try:
         function(case)
@@ -115,7 +119,7 @@ class Job:
 
     def __init__(self, name, function, options):
         self.name, self.output, self.started = name, b'', time.monotonic()
-        self.limit = self.started + getattr(function, 'timeout', TIMEOUT) + 10
+        self.limit = self.started + _limit(function) + 10
         reader, writer = os.pipe()
         sys.stdout.flush()
         self.pid = os.fork()

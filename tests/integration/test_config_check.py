@@ -123,9 +123,8 @@ def test_users_files(t):
     """In XDG_CONFIG_HOME, else below HOME; drop-ins in the order of their names."""
     argv = ()
     if os.geteuid() == 0:
-        copy = shutil.copy(t.program, t.dir / 'conmon')
+        copy, = t.for_another_user(t.program)
         t.program, argv = shutil.which('setpriv'), ('--reuid', '12345', '--regid', '12345', '--clear-groups', copy)
-        t.dir.chmod(0o755)
     home = t.dir / '.config/containers'
     (home / 'conmon.conf.d').mkdir(parents=True)
     (home / 'conmon.conf').write_text('[policy]\non-error = warn\n[attach]\nqueue-max=64k\n')
@@ -153,8 +152,7 @@ def test_rootless_podman(t):
     etc = pathlib.Path('/etc/containers')
     if not etc.is_dir():
         skip(f'there is no {etc}')
-    copy = shutil.copy(t.program, t.dir / 'conmon')
-    t.dir.chmod(0o755)
+    copy, = t.for_another_user(t.program)
     file = write(t, 'conmon.conf', '[policy]\non-error = warn\n')
     script = f'mount -t tmpfs none {etc} && cp -p "$1" {etc}/conmon.conf && shift && exec "$@"'
     user = ['setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups', 'unshare', '-U', '-r', copy, '--check-config']

@@ -103,8 +103,7 @@ def users_file(t, path, what):
     if os.geteuid() != 0:
         usual(t)
         return
-    copies = [shutil.copy(program, t.dir / pathlib.Path(program).name) for program in (t.program, t.runtime)]
-    t.program, t.runtime = map(str, copies)
+    t.program, t.runtime = map(str, t.for_another_user(t.program, t.runtime))
     m = t.monitor('user')
     for path in (t.dir, *t.dir.rglob('*')):
         os.chown(path, 12345, 12345)

@@ -78,7 +78,9 @@ def run_report(t, lines):
     path.mkdir(exist_ok=True)
     (path / 'meson').write_text(f"#!/bin/sh\necho '{json.dumps(tests)}'\n")
     (path / 'meson').chmod(0o755)
-    told = subprocess.run([sys.executable, TOP / 'contrib/lib/report.py', build], capture_output=True, text=True,
+    findings = t.dir / 'findings'
+    findings.mkdir(exist_ok=True)
+    told = subprocess.run([sys.executable, TOP / 'contrib/lib/report.py', build, '--findings', findings], capture_output=True, text=True,
                           env={'PATH': f'{path}:/usr/bin:/bin'})
     return told.returncode, told.stdout.splitlines()[-1]
 
@@ -92,9 +94,10 @@ def test_last_line(t):
     good = [entry('tap', '1..2\nok 1\nok 2\n'), entry('plain', 'words')]
     equal(run_report(t, good), (0, '3 passed, 0 failed, 0 skipped'), 'a good run')
     equal(run_report(t, good + [entry('plain', '', 'FAIL', 1)]), (1, '3 passed, 1 failed, 0 skipped'), 'a bad run')
-    equal(run_report(t, []), (1, '0 passed, 0 failed, 0 skipped'), 'an empty run')
-    (t.dir / 'build/findings').mkdir()
-    (t.dir / 'build/findings/asan.1').write_text('heap-use-after-free')
+    equal(run_report(t, []), (1, '0 passed, 1 failed, 0 skipped'), 'an empty run')
+    (t.dir / 'findings/valgrind.1').write_text('--1-- WARNING: what it can not do\n')
+    equal(run_report(t, good), (0, '3 passed, 0 failed, 0 skipped'), 'a run in which valgrind has found nothing')
+    (t.dir / 'findings/asan.1').write_text('heap-use-after-free')
     equal(run_report(t, good), (1, '3 passed, 1 failed, 0 skipped'), 'a run in which a sanitizer has found something')
 
 
