@@ -169,6 +169,7 @@ class Podman:
         imported = self('import', '--quiet', self.dir / 'image.tar', IMAGE)
         equal((imported.status, imported.err), (0, b''), f'status and complaints of {imported}')
         shutil.rmtree(self.dir / 'root' / 'libpod')
+        (self.dir / 'root' / 'db.sql').unlink(missing_ok=True)  # of podman 4.8 and later
         return self.dir / 'root'
 
     def argv(self, *args):

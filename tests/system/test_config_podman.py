@@ -93,7 +93,7 @@ def shape(value):
 
 def inspect(p, name):
     shown = json.loads(p.must('container', 'inspect', name))[0]
-    for key in ('Id', 'Created', 'Name', 'Args', 'Pid'):
+    for key in ('Id', 'Created', 'Name', 'Args', 'Pid', 'lockNumber'):
         shown.pop(key, None)
     for key in ('Pid', 'ConmonPid', 'CgroupPath'):
         shown['State'].pop(key, None)
@@ -176,7 +176,7 @@ def test_quadlet(p):
     p.must(*words, *rest)
     p.server.received('web', LINES)
     p.no_monitors()
-    cid_file.unlink()
+    cid_file.unlink(missing_ok=True)
     words.remove('--rm')
     p.must(*words, *rest)
     p.must('wait', 'web')
@@ -340,6 +340,27 @@ def test_bad_configuration(p):
     check('Environment variable CONMON_LOG_PROFILE: no configuration file has a profile nope' in warned(p), 'environment')
 
 
+def check_refusals(p, images):
+    for name in images:
+        told = refused(p, image=f'localhost/{name}')
+        check('Annotation org.conmon.log/' in told and told.count('\n') == 1, told)
+    configure(p, '[policy]\non-error = warn\n')
+    for name in images:
+        told = warned(p, image=f'localhost/{name}')
+        check('[conmon:w]: Annotation org.conmon.log/' in told, told)
+    configure(p, '[policy]\nannotations = none\n')
+    for name in images:
+        check('are not followed: the policy is annotations = none' in warned(p, image=f'localhost/{name}'), name)
+
+
+def gets_annotations(p, image):
+    """Whether podman gives a container the annotations of its image."""
+    p.must('create', '--name', 'probe', image, 'true')
+    shown = json.loads(p.must('container', 'inspect', 'probe'))[0]['Config']['Annotations'] or {}
+    p.must('rm', 'probe')
+    return any(key.startswith('org.conmon.log/') for key in shown)
+
+
 def test_hostile_image(p):
     """Podman before 4.6 gives the image's annotations to the container: they choose nothing for root."""
     configure(p)
@@ -354,15 +375,11 @@ def test_hostile_image(p):
     for name, annotations in cases.items():
         words = [word for key, value in annotations.items() for word in ('--annotation', f'org.conmon.log/{key}={value}')]
         p.must('build', '--quiet', *words, '-t', f'localhost/{name}', '-f', p.dir / 'Containerfile', p.dir)
-        told = refused(p, image=f'localhost/{name}')
-        check('Annotation org.conmon.log/' in told and told.count('\n') == 1, told)
-    configure(p, '[policy]\non-error = warn\n')
-    for name in cases:
-        told = warned(p, image=f'localhost/{name}')
-        check('[conmon:w]: Annotation org.conmon.log/' in told, told)
-    configure(p, '[policy]\nannotations = none\n')
-    for name in cases:
-        check('are not followed: the policy is annotations = none' in warned(p, image=f'localhost/{name}'), name)
+    if gets_annotations(p, 'localhost/syslog'):
+        check_refusals(p, cases)
+    else:
+        for name in cases:
+            p.must('run', f'localhost/{name}', 'echo', 'hi')
     equal(p.server.lines(), [], 'what the server got')
     check(not evil.exists(), 'a file was made')
 
