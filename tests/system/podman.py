@@ -24,7 +24,7 @@ from harness import check, equal, proc, wait_for  # noqa: E402
 from oci import OCI_RUNTIME, make_root, missing, remove_cgroups  # noqa: E402
 
 IMAGE = 'localhost/busybox'
-TIMEOUT = 150  # seconds for a test: podman is slow where other tests run
+TIMEOUT = 300  # seconds for a test: podman is slow where other tests run
 
 template = None  # directory of a storage that holds the image, once it is made
 
