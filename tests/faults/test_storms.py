@@ -86,6 +86,9 @@ class Story(Life):
     def note_descriptors(self):
         """What the monitor has open before the incident, and not much more after it."""
         if self.moment == 'run':
+            # It has told the container's pid before it opens its pidfd.
+            with contextlib.suppress(Failure):
+                wait_for(lambda: any('pidfd' in target for target in descriptors(self.m.pid).values()), 'the pidfd', 2)
             self.check_descriptors()
             self.usual = self.descriptors + self.clients
 
