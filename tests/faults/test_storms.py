@@ -704,12 +704,29 @@ class Limited:
     arguments = ('-i', '--log-size-max', '20000')
 
 
+def remove(directory):
+    """The monitor may make new files meanwhile."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def replace_log(self, make):
+    """The monitor may have made a new file between two steps."""
+    log = self.place / 'ctr.log'
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(log)
+        with contextlib.suppress(FileExistsError):
+            make(log)
+            return
+
+
 def gone(self):
-    shutil.rmtree(self.place)
+    remove(self.place)
 
 
 def gone_and_back(self):
-    shutil.rmtree(self.place)
+    remove(self.place)
     self.place.mkdir()
 
 
@@ -719,21 +736,15 @@ def file_gone(self):
 
 
 def directory_instead(self):
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(self.place / 'ctr.log')
-    os.mkdir(self.place / 'ctr.log')
+    replace_log(self, os.mkdir)
 
 
 def link_instead(self):
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(self.place / 'ctr.log')
-    os.symlink('/nowhere/at/all', self.place / 'ctr.log')
+    replace_log(self, lambda log: os.symlink('/nowhere/at/all', log))
 
 
 def fifo_instead(self):
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(self.place / 'ctr.log')
-    os.mkfifo(self.place / 'ctr.log')
+    replace_log(self, os.mkfifo)
 
 
 def no_permission(self):
@@ -827,7 +838,7 @@ class OneRecord:
 
 def without(directory):
     def incident(self):
-        shutil.rmtree(getattr(self.m, directory))
+        remove(getattr(self.m, directory))
     return incident
 
 
@@ -842,7 +853,7 @@ for kept, removed in (('exits', 'persist'), ('persist', 'exits')):
 
 
 def bundle_gone(self):
-    shutil.rmtree(self.m.bundle)
+    remove(self.m.bundle)
 
 
 class NoBundle:
