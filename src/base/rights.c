@@ -27,7 +27,7 @@ static bool
 get_rights(Rights *ret)
 {
         Header header = {.version = _LINUX_CAPABILITY_VERSION_3};
-        Half h[_LINUX_CAPABILITY_U32S_3];
+        Half h[_LINUX_CAPABILITY_U32S_3] = {0};
         if (syscall(SYS_capget, &header, h) < 0)
                 return false;
         ret->effective = join(h[0].effective, h[1].effective);

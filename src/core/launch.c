@@ -257,6 +257,16 @@ init(Monitor *m)
         container_stdin_init(&m->input, relay_on_stdin_wants, m);
 }
 
+static void
+done(Monitor *m)
+{
+        g_main_loop_unref(m->loop);
+        g_clear_pointer(&m->early_ends, g_array_unref);
+        g_string_free(m->runtime_stderr, TRUE);
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                g_clear_pointer(&m->held[id], g_byte_array_unref);
+}
+
 /* In the process that stays. */
 static int
 monitor(Monitor *m)
@@ -346,6 +356,6 @@ monitor_run(const Options *o, InheritedFds *inherited)
                 fd_close(&m.start_fd);
         init(&m);
         int status = detach(&m);
-        g_main_loop_unref(m.loop);
+        done(&m);
         return status;
 }
