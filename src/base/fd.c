@@ -1,9 +1,11 @@
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -115,9 +117,24 @@ fd_wait_for_input(int fd)
         }
 }
 
+static void
+close_listed(unsigned int first, unsigned int last)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        if (!dir)
+                return;
+        for (struct dirent *entry; (entry = readdir(dir));) {
+                int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+                if (fd >= 0 && fd != dirfd(dir) && (unsigned int)fd >= first && (unsigned int)fd <= last)
+                        (void)close(fd);
+        }
+        (void)closedir(dir);
+}
+
 void
 fd_close_range(unsigned int first, unsigned int last)
 {
-        if (first <= last)
-                (void)syscall(SYS_close_range, first, last, 0);
+        /* An old kernel, or a filter that does not know the call. */
+        if (first <= last && syscall(SYS_close_range, first, last, 0) < 0)
+                close_listed(first, last);
 }

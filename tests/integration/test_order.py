@@ -12,7 +12,11 @@ CALLS = 'read,write,writev,sendto,sendmsg,sendmmsg,close,close_range,shutdown,re
         'fsync,fdatasync,execve,prctl,fork,vfork,clone,clone3,wait4,waitid,exit_group,socket,openat'
 
 
-def traced(t, container, *extra, mode='create'):
+# Calls that older kernels have not.
+NEW = ('openat2', 'close_range', 'pidfd_open', 'pidfd_send_signal')
+
+
+def traced(t, container, *extra, mode='create', missing=()):
     """The system calls of the monitor (and of no other process) as lines; descriptors with their targets."""
     if not os.path.exists('/usr/bin/strace'):
         skip('needs strace')
@@ -23,8 +27,11 @@ def traced(t, container, *extra, mode='create'):
     argv = t.arguments(m, mode, conmon_pidfile=False) + [t.expand(str(word)) for word in extra]
     if mode == 'exec':
         argv.append('--exec-attach')
-    m.spawn(['/usr/bin/strace', '-ff', '-yy', '-qq', '-s', '300', '-o', str(trace), '-e', f'trace={CALLS}', t.program, *argv,
-             '--sync'], t.traced_environment(container), pipes, fds={9: far})
+    calls = ','.join((CALLS, *missing))
+    strace = ['/usr/bin/strace', '-ff', '-yy', '-qq', '-s', '300', '-o', str(trace), '-e', f'trace={calls}']
+    if missing:
+        strace += ['-e', f'inject={",".join(missing)}:error=ENOSYS']
+    m.spawn([*strace, t.program, *argv, '--sync'], t.traced_environment(container), pipes, fds={9: far})
     os.close(far)
     m.start.go()
     if mode == 'exec':
@@ -91,6 +98,19 @@ def test_sync_pipe_ends_before_the_exit_command(t):
     m, lines = traced(t, 'wait @/go\nexit 3', '--exit-command', '/bin/true')
     in_order(lines, ('exit file', rf'rename.*{CID}"'), ('sync pipe', r'close\(3<|close_range\(3,'),
              ('the exit command', r'(clone|clone3|fork|vfork)\('))
+
+
+def test_old_kernel(t):
+    """Without close_range(2) and pidfds the end of a container is no other."""
+    m, lines = traced(t, 'wait @/go\nprint last words\n\nexit 3', '--exit-command', t.runtime, '--exit-command-arg', 'script',
+                      '--exit-command-arg', t.expand('dump @/exit'), missing=NEW)
+    in_order(lines, ('last words are logged', r'(write|writev)\(.*last words'),
+             ('exit file', rf'rename.*{CID}"'), ('sync pipe', r'close\(3<'),
+             ('the exit command', r'(clone|clone3|fork|vfork)\('), ('the end', r'exit_group\(3\)'))
+    for call in ('close_range', 'pidfd_open'):
+        check(any(line.startswith(call) and 'ENOSYS' in line for line in lines), f'{call}(2) did not fail')
+    equal(sorted(t.dump('exit')['fds']), ['0', '1', '2'])
+    equal(m.exit_file.read_text(), '3')
 
 
 if __name__ == '__main__':
