@@ -110,10 +110,14 @@ watch_process(LoggerProcess *p)
 {
         watch_init(&p->ready_watch, p->ready_fd, WATCH_PRIORITY_IO, on_ready, p);
         watch_arm(&p->ready_watch, G_IO_IN);
-        if (p->pidfd < 0)
-                return;
         watch_init(&p->pid_watch, p->pidfd, WATCH_PRIORITY_IO, on_end, p);
         watch_arm(&p->pid_watch, G_IO_IN);
+}
+
+bool
+logger_process_is_supported(void)
+{
+        return syscall(SYS_pidfd_open, -1, 0) >= 0 || errno != ENOSYS;
 }
 
 int
@@ -133,9 +137,17 @@ logger_process_start(LoggerProcess *p, int out, int err)
         }
         /* Also here, so that the group exists when a signal is sent to it. */
         (void)setpgid(pid, pid);
+        int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (pidfd < 0) {
+                /* Its end would not be noticed. */
+                error = errno;
+                (void)kill(-pid, SIGKILL);
+                (void)close(ready[0]);
+                return -error;
+        }
         p->pid = pid;
+        p->pidfd = pidfd;
         p->ready_fd = ready[0];
-        p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
         watch_process(p);
         return 0;
 }
@@ -160,7 +172,7 @@ logger_process_stop(LoggerProcess *p)
         if (p->pid == 0)
                 return;
         struct pollfd ended = {.fd = p->pidfd, .events = POLLIN};
-        if (p->pidfd >= 0 && poll(&ended, 1, 0) == 0) {
+        if (poll(&ended, 1, 0) == 0) {
                 (void)kill(-p->pid, SIGTERM);
                 if (fork() == 0)
                         run_reaper(p->pid, p->pidfd);

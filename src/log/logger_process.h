@@ -28,6 +28,9 @@ struct LoggerProcess {
         Watch ready_watch;
 };
 
+/* False if the kernel has no pidfd_open(2), which is how the end of the logger is noticed. */
+bool logger_process_is_supported(void);
+
 /* Starts it with these descriptors as 3 and 4. Returns 0 or -errno. It is a child that somebody else reaps. */
 int logger_process_start(LoggerProcess *p, int out, int err);
 

@@ -1,6 +1,7 @@
 /* The binary driver, with loggers in shell. */
 
 #include "net-fixture.h"
+#include "valgrind.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>
@@ -205,6 +206,8 @@ test_refused(Fixture *f, gconstpointer data)
 int
 main(int argc, char **argv)
 {
+        if (valgrind_lacks(SYS_pidfd_open))
+                return skip_all("valgrind: it has no pidfd_open(2)");
         log_fixture_set_up();
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
         g_test_init(&argc, &argv, NULL);

@@ -132,6 +132,9 @@ check(Binary *self, const LogDriverConfig *config, GError **error)
         const char *path = g_ptr_array_index(self->argv, 0);
         if (access(path, X_OK) < 0)
                 return error_set_errno(error, errno, "Log driver binary: the logger %s can't be executed", path);
+        if (!logger_process_is_supported())
+                return error_set(error, CONMON_ERROR_FAILED,
+                                 "Log driver binary needs Linux 5.3 or newer: this kernel has no pidfd_open(2)");
         return open_pipes(self, error);
 }
 
@@ -162,12 +165,12 @@ binary_open(const LogDriverConfig *config, GError **error)
 /* ---- the process ---- */
 
 static void
-schedule_restart(Binary *self)
+schedule_restart(Binary *self, const char *why)
 {
         gint64 wait = MIN((gint64)RESTART_FIRST_USEC << MIN(self->attempt, 10u), RESTART_MAX_USEC);
         if (self->attempt++ == 0)
-                diag_warn("The external logger %s has ended; it is started again, after growing delays",
-                          binary_target(self));
+                diag_warn("The external logger %s %s; it is started again, after growing delays", binary_target(self),
+                          why);
         timer_start(&self->restart, wait);
 }
 
@@ -178,8 +181,11 @@ start_process(void *data)
         timer_stop(&self->restart);
         self->started = g_get_monotonic_time();
         self->n_starts++;
-        if (logger_process_start(&self->process, self->input[STREAM_STDOUT], self->input[STREAM_STDERR]) < 0)
-                schedule_restart(self);
+        int r = logger_process_start(&self->process, self->input[STREAM_STDOUT], self->input[STREAM_STDERR]);
+        if (r < 0) {
+                g_autofree char *why = g_strdup_printf("could not be started (%s)", strerror(-r));
+                schedule_restart(self, why);
+        }
 }
 
 static void
@@ -193,7 +199,7 @@ on_process(LoggerProcess *p, bool ended, void *data)
         if (self->ended && count_unread(self) == 0)
                 log_sink_ready(self->sink);
         else
-                schedule_restart(self);
+                schedule_restart(self, "has ended");
 }
 
 /* ---- output ---- */
