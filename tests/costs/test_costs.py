@@ -128,8 +128,7 @@ def profile(t, container):
 
 @slow(100)
 def test_instructions_and_allocations_per_mib(t):
-    if b'__asan_init' in open(t.program, 'rb').read():
-        skip('valgrind cannot run a sanitized program')
+    t.skip_with(sanitizer='valgrind cannot run the program')
     for length, bound in INSTRUCTIONS_PER_MIB.items():
         def cost(count):
             m, *numbers = profile(t, lines(count, length))

@@ -22,6 +22,10 @@ CID = '0123456789abcdef' * 4
 SHORT_CID = CID[:12]
 
 
+# How a program tells that a tool looks at what it does.
+MARKS = {'sanitizer': b'__asan_init', 'valgrind': b'exec valgrind '}
+
+
 class Case:
     """`dir` is the test's own directory; `@/` in scripts and arguments means `dir/`. `reference` says that
     the monitor under test is one before 3.0, against which the tests themselves are checked."""
@@ -54,6 +58,14 @@ class Case:
     def traced_environment(self, *args, **kwargs):
         """The same for a monitor under strace, where the leak checker of a sanitizer can't work."""
         return self.environment(*args, ASAN_OPTIONS='detect_leaks=0', **kwargs)
+
+    def skip_with(self, **reasons):
+        """Leaves the test out if the monitor was built or is run with one of these tools: sanitizer, valgrind."""
+        with open(self.program, 'rb') as file:
+            content = file.read()
+        for tool, reason in reasons.items():
+            if MARKS[tool] in content:
+                skip(f'{tool}: {reason}')
 
     def monitor(self, name='1', cid=CID, bundle=None):
         """The places for a monitor that is not started yet."""

@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
 
+NO_TMPDIR = 'it needs a directory for temporary files'
 PAGE = pathlib.Path(__file__).resolve().parents[2] / 'man/conmon.conf.5'
 SECTIONS = ('defaults', 'match', 'profile', 'policy', 'attach', 'limits')
 
@@ -121,6 +122,7 @@ def test_missing_file(t):
 
 def test_users_files(t):
     """In XDG_CONFIG_HOME, else below HOME; drop-ins in the order of their names."""
+    t.skip_with(valgrind=NO_TMPDIR)
     argv = ()
     if os.geteuid() == 0:
         copy, = t.for_another_user(t.program)
@@ -152,6 +154,7 @@ def test_rootless_podman(t):
     etc = pathlib.Path('/etc/containers')
     if not etc.is_dir():
         skip(f'there is no {etc}')
+    t.skip_with(valgrind=NO_TMPDIR)
     copy, = t.for_another_user(t.program)
     file = write(t, 'conmon.conf', '[policy]\non-error = warn\n')
     script = f'mount -t tmpfs none {etc} && cp -p "$1" {etc}/conmon.conf && shift && exec "$@"'

@@ -440,6 +440,7 @@ def test_broken_policy_option(t):
 
 def test_broken_drivers(t):
     """Those that can't deliver, or end, take nothing from the log of -l."""
+    t.skip_with(valgrind='it has no pidfd_open(2)')
     drivers = 'binary:///bin/false; json-file:/dev/full; syslog; fluentd'
     m = run(t, *config(t, f'[defaults]\ndriver = {drivers}\nopt.syslog-address = tcp://127.0.0.1:1\n'
                           'opt.fluentd-address = tcp://127.0.0.1:1\nopt.drain-timeout = 100ms\n'))

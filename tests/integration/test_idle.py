@@ -8,6 +8,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 from harness import *  # noqa
 
+KEEPS_MEMORY = 'it keeps freed memory for itself'
+
 
 def states(t):
     """(description, monitor) for each state, all at the same time."""
@@ -150,8 +152,7 @@ def test_no_wake_ups(t):
 
 def test_memory_is_given_back(t):
     """R03: a flood of output leaves nothing behind."""
-    if b'__asan_init' in open(t.program, 'rb').read():
-        skip('a sanitizer keeps freed memory for itself')
+    t.skip_with(sanitizer=KEEPS_MEMORY, valgrind=KEEPS_MEMORY)
     m = t.create('wait @/go\nfill 1 50000000 100\ntouch @/done\npause', log='none')
     time.sleep(0.05)
     before = int(status_field(m.pid, 'RssAnon').split()[0])
@@ -164,8 +165,7 @@ def test_memory_is_given_back(t):
 
 def test_memory_of_slow_clients_is_given_back(t):
     """Output that waited for clients leaves nothing behind, either."""
-    if b'__asan_init' in open(t.program, 'rb').read():
-        skip('a sanitizer keeps freed memory for itself')
+    t.skip_with(sanitizer=KEEPS_MEMORY, valgrind=KEEPS_MEMORY)
     fills = '\n'.join(f'fill 1 {1 + 37 * i} 100' for i in range(300))
     m = t.create(f'wait @/go\n{fills}\ntouch @/done\npause', log='none')
     clients = [m.attach() for _ in range(5)]

@@ -140,6 +140,7 @@ def logger(t, text):
 
 def test_logger(t):
     """An external logger may deal with files, users and sockets, but not with the kernel or other processes."""
+    t.skip_with(valgrind='it has no pidfd_open(2)')
     driver = logger(t, f'{tell(t.dir / "logger.rights")}; exec 5>&-; exec cat <&3 >/dev/null')
     m = t.create('wait @/go\nprint x\\n', '--log-driver', driver)
     t.exists('logger.rights')
@@ -159,6 +160,7 @@ def test_logger(t):
 @needs_root
 def test_logger_as_before(t):
     """What loggers are known to do as root: other owners' files, other users for themselves."""
+    t.skip_with(valgrind='it has no pidfd_open(2)')
     (t.dir / 'private').mkdir(mode=0o700)
     os.chown(t.dir / 'private', 1000, 1000)
     driver = logger(t, f'cd {t.dir}/private && echo x >file && chown 1001:1001 file && chmod 600 file && echo y >>file '
@@ -171,6 +173,7 @@ def test_logger_as_before(t):
 
 def test_process_that_ends_the_logger(t):
     """It has only what it needs to kill the logger, whoever that runs as."""
+    t.skip_with(valgrind='it has no pidfd_open(2)')
     driver = logger(t, f'trap "" TERM; exec 5>&-; echo $$ >{t.dir}/pid.new; mv {t.dir}/pid.new {t.dir}/pid; '
                        'while :; do sleep 0.05; done')
     m = t.create('wait @/go\nprint x\\n', '--log-driver', driver, '--log-opt', 'drain-timeout=100ms')

@@ -141,6 +141,7 @@ def test_long_tmpdir(t):
 @differs('section 20: a TMPDIR that is missing')
 def test_missing_tmpdir(t):
     """Either it works or the caller is told; nothing hangs."""
+    t.skip_with(valgrind='it needs a directory for temporary files')
     m = t.launch('exit 0', '-t', env={'TMPDIR': '/nonexistent/tmp'}).go()
     messages = m.sync.messages()
     check(len(messages) == 1, f'{messages}')

@@ -189,6 +189,7 @@ def run_something_new(t, number):
 
 @slow(180)
 def test_upgrade(t):
+    t.skip_with(valgrind='it has no pidfd_open(2)')
     original, t.program = t.program, str(t.dir / 'conmon')
     shutil.copy(original, t.program)
     (t.dir / 'logger').write_text(LOGGER)

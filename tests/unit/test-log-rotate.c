@@ -1,4 +1,5 @@
 #include "log-fixture.h"
+#include "valgrind.h"
 
 #include "log/rotate.h"
 
@@ -526,6 +527,10 @@ test_compress_stopped(Fixture *f, gconstpointer data)
 static void
 test_compress_killed(Fixture *f, gconstpointer data)
 {
+        if (valgrind_lacks(SYS_pidfd_open)) {
+                g_test_skip("valgrind: it has no pidfd_open(2)");
+                return;
+        }
         f->options[0] = (char *)"max-size=20g";
         f->options[2] = (char *)"compress=true";
         tempdir_put(f->dir, "ctr.log.1", "");

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/sockpath.h"
 #include "tempdir.h"
+#include "valgrind.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -362,6 +363,8 @@ test_environment(void)
 int
 main(int argc, char **argv)
 {
+        if (valgrind_lacks(SYS_seccomp))
+                return skip_all("valgrind: it has no seccomp(2)");
         g_test_init(&argc, &argv, NULL);
         seccomp_listener_free(NULL);
         g_test_add_func("/seccomp-listener/answers", test_answers);
