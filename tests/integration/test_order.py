@@ -102,6 +102,7 @@ def test_sync_pipe_ends_before_the_exit_command(t):
 
 def test_old_kernel(t):
     """Without close_range(2) and pidfds the end of a container is no other."""
+    t.skip_with(valgrind='it makes system calls of its own')
     m, lines = traced(t, 'wait @/go\nprint last words\n\nexit 3', '--exit-command', t.runtime, '--exit-command-arg', 'script',
                       '--exit-command-arg', t.expand('dump @/exit'), missing=NEW)
     in_order(lines, ('last words are logged', r'(write|writev)\(.*last words'),
