@@ -62,28 +62,42 @@ make_pipe(int *ret_read, int *ret_write, GError **error)
 }
 
 static gboolean
+make_console(Monitor *m, GError **error)
+{
+        m->console = console_socket_new(monitor_on_console, m, error);
+        if (!m->console)
+                return FALSE;
+        console_socket_start(m->console);
+        container_stdin_expect(&m->input);
+        return TRUE;
+}
+
+static gboolean
+make_pipes(Monitor *m, GError **error)
+{
+        int out = -1, in = -1;
+        if (m->options->stdin_open) {
+                if (!make_pipe(&m->container_stdio[0], &in, error))
+                        return FALSE;
+                container_stdin_open(&m->input, in);
+        }
+        if (!make_pipe(&out, &m->container_stdio[1], error))
+                return FALSE;
+        output_stream_start(&m->output[STREAM_STDOUT], out, false);
+        return TRUE;
+}
+
+/* With passthrough a terminal has nobody who reads it, but the runtime can't start such a container without. */
+static gboolean
 make_stdio(Monitor *m, GError **error)
 {
-        const Options *o = m->options;
-        int out = -1, err = -1, in = -1;
+        int err = -1;
+        if (m->options->terminal && !make_console(m, error))
+                return FALSE;
         if (log_is_passthrough(m->log))
                 return TRUE;
-        if (o->terminal) {
-                m->console = console_socket_new(monitor_on_console, m, error);
-                if (!m->console)
-                        return FALSE;
-                console_socket_start(m->console);
-                container_stdin_expect(&m->input);
-        } else {
-                if (o->stdin_open) {
-                        if (!make_pipe(&m->container_stdio[0], &in, error))
-                                return FALSE;
-                        container_stdin_open(&m->input, in);
-                }
-                if (!make_pipe(&out, &m->container_stdio[1], error))
-                        return FALSE;
-                output_stream_start(&m->output[STREAM_STDOUT], out, false);
-        }
+        if (!m->options->terminal && !make_pipes(m, error))
+                return FALSE;
         if (!make_pipe(&err, &m->container_stdio[2], error))
                 return FALSE;
         output_stream_start(&m->output[STREAM_STDERR], err, false);

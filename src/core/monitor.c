@@ -179,7 +179,7 @@ on_runtime_end(Monitor *m, int status)
                            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
                 return;
         }
-        if (m->options->terminal && !m->have_terminal && !log_is_passthrough(m->log)) {
+        if (m->options->terminal && !m->have_terminal) {
                 fail_in_words(m, "Runtime did not set up terminal");
                 return;
         }

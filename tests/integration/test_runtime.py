@@ -328,5 +328,23 @@ def test_passthrough_failure(t):
     equal(m.stderr.read_text(), 'boom\n')
 
 
+def test_passthrough_with_terminal(t):
+    """The runtime gets a console socket, or it would refuse the container; what the container writes is discarded."""
+    m = t.create('fill 1 100000 100\ndump @/container\nexit 3', '-t', log='passthrough', runtime=DUMP)
+    m.finish(3)
+    check('--console-socket' in t.dump('runtime')['argv'], t.dump('runtime')['argv'])
+    targets = {entry['target'] for number, entry in t.dump('container')['fds'].items() if number in '012'}
+    check(all('/pts/' in target for target in targets), f'streams of the container: {targets}')
+    equal(m.stdout.read_text() + m.stderr.read_text(), '')
+    equal(os.listdir(m.bundle), [], 'files in the bundle')
+
+
+@differs('a console that did not come is reported since release 2.2.0 (21)')
+def test_passthrough_without_the_terminal(t):
+    m = t.launch('', '-t', log='passthrough', runtime='exit 0').go()
+    equal(m.sync.messages(), [{'data': -1}])
+    equal(m.wait(), 1)
+
+
 if __name__ == '__main__':
     main()

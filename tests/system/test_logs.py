@@ -138,6 +138,12 @@ def test_passthrough(p):
     check(not (p.bundle('c') / 'attach').exists(), 'there is an attach socket')
 
 
+def test_passthrough_with_terminal(p):
+    """Nobody reads the terminal, but the container runs."""
+    result = p('run', '-t', '--log-driver', 'passthrough', '--name', 'c', IMAGE, 'sh', '-c', 'tty && exit 3')
+    equal((result.status, result.out), (3, b''), f'status and output of {result}')
+
+
 def test_passthrough_stdin(p):
     with open(p.dir / 'in', 'w+b') as file:
         file.write(b'from a file\n')
