@@ -1,7 +1,7 @@
 #pragma once
 
-/* What the tests of network drivers share: sockets in the same process that play the server, and turns of the main
- * loop until something has happened. */
+/* What the tests of network drivers share: a log, sockets in the same process that play the server, and turns of the
+ * main loop until something has happened. */
 
 #include "log-fixture.h"
 
@@ -13,6 +13,60 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* A log with one driver, and the server that it is for. */
+typedef struct {
+        char *dir;
+        char *path; /* for a socket in it */
+        char *paths[2];
+        char *drivers[2];
+        char *options[8];
+        LogConfig config;
+        Log *log;
+        int fd; /* the server's */
+        uint16_t port;
+} NetFixture;
+
+static inline void
+net_set_up(NetFixture *f, const char *driver)
+{
+        f->dir = tempdir_new();
+        f->path = g_build_filename(f->dir, "socket", NULL);
+        f->drivers[0] = (char *)driver;
+        f->paths[0] = (char *)"none";
+        f->config = log_fixture_config(f->paths);
+        f->config.drivers = f->drivers;
+        f->config.options = f->options;
+        f->config.bundle = f->dir;
+        f->fd = -1;
+}
+
+static inline void
+net_tear_down(NetFixture *f, gconstpointer data)
+{
+        log_free(f->log);
+        for (size_t i = 0; f->options[i]; i++)
+                g_free(f->options[i]);
+        if (f->fd >= 0)
+                (void)close(f->fd);
+        g_free(f->path);
+        tempdir_remove(f->dir);
+}
+
+/* One more value of --log-opt. */
+G_GNUC_PRINTF(2, 3)
+static inline void
+net_add_option(NetFixture *f, const char *format, ...)
+{
+        va_list args;
+        size_t n = 0;
+        while (f->options[n])
+                n++;
+        g_assert_cmpuint(n, <, G_N_ELEMENTS(f->options) - 1);
+        va_start(args, format);
+        f->options[n] = g_strdup_vprintf(format, args);
+        va_end(args);
+}
 
 /* A socket that listens (or receives) at a free port of 127.0.0.1. */
 static inline int

@@ -2,56 +2,14 @@
 
 #include "log/msgpack.h"
 
-typedef struct {
-        char *dir;
-        char *path; /* of the server's socket */
-        char *paths[2];
-        char *drivers[2];
-        char *options[8];
-        LogConfig config;
-        Log *log;
-        int fd;
-} Fixture;
-
-static void
-add_option(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
-static void
-add_option(Fixture *f, const char *format, ...)
-{
-        va_list args;
-        size_t n = 0;
-        while (f->options[n])
-                n++;
-        va_start(args, format);
-        f->options[n] = g_strdup_vprintf(format, args);
-        va_end(args);
-}
+typedef NetFixture Fixture;
 
 static void
 set_up(Fixture *f, gconstpointer data)
 {
-        f->dir = tempdir_new();
-        f->path = g_build_filename(f->dir, "socket", NULL);
-        f->drivers[0] = (char *)"fluentd";
-        f->paths[0] = (char *)"none";
-        f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
-        f->config.bundle = f->dir;
+        net_set_up(f, "fluentd");
         f->fd = net_listen_unix(SOCK_STREAM, f->path);
-        add_option(f, "fluentd-address=unix://%s", f->path);
-}
-
-static void
-tear_down(Fixture *f, gconstpointer data)
-{
-        log_free(f->log);
-        for (size_t i = 0; f->options[i]; i++)
-                g_free(f->options[i]);
-        (void)close(f->fd);
-        g_free(f->path);
-        tempdir_remove(f->dir);
+        net_add_option(f, "fluentd-address=unix://%s", f->path);
 }
 
 static void
@@ -71,7 +29,7 @@ expect_bytes(int fd, const char *bytes, size_t len)
 static void
 test_format(Fixture *f, gconstpointer data)
 {
-        add_option(f, "tag=ab12");
+        net_add_option(f, "tag=ab12");
         f->config.name = "web";
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
@@ -91,7 +49,7 @@ test_whole_seconds_and_attributes(Fixture *f, gconstpointer data)
 {
         char *labels[] = {(char *)"A=1=2", NULL};
         f->config.labels = labels;
-        add_option(f, "fluentd-sub-second-precision=false");
+        net_add_option(f, "fluentd-sub-second-precision=false");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "x\n");
         int fd = net_accept(f->fd);
@@ -103,8 +61,8 @@ test_whole_seconds_and_attributes(Fixture *f, gconstpointer data)
 static void
 test_partial(Fixture *f, gconstpointer data)
 {
-        add_option(f, "max-record=64");
-        add_option(f, "tag=t");
+        net_add_option(f, "max-record=64");
+        net_add_option(f, "tag=t");
         f->log = log_fixture_start(&f->config);
         g_autofree char *line = g_strnfill(64, 'x');
         log_fixture_write(f->log, STREAM_STDOUT, line);
@@ -152,7 +110,7 @@ send_ack(int fd, const char *name)
 static void
 test_acknowledgements(Fixture *f, gconstpointer data)
 {
-        add_option(f, "fluentd-request-ack=true");
+        net_add_option(f, "fluentd-request-ack=true");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd);
@@ -182,8 +140,8 @@ test_acknowledgements(Fixture *f, gconstpointer data)
 static void
 test_no_acknowledgement(Fixture *f, gconstpointer data)
 {
-        add_option(f, "fluentd-request-ack=true");
-        add_option(f, "fluentd-read-timeout=1s");
+        net_add_option(f, "fluentd-request-ack=true");
+        net_add_option(f, "fluentd-read-timeout=1s");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd);
@@ -223,7 +181,7 @@ test_busy_server(Fixture *f, gconstpointer data)
 {
         int fds[64];
         size_t n = fill_backlog(f->path, fds, G_N_ELEMENTS(fds));
-        add_option(f, "tag=t");
+        net_add_option(f, "tag=t");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         net_run(10);
@@ -295,10 +253,10 @@ test_handshake(Fixture *f, gconstpointer data)
 {
         tempdir_put(f->dir, "key", "secret\n");
         g_setenv("TEST_PASSWORD", "pass", TRUE);
-        add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
-        add_option(f, "fluentd-self-hostname=client");
-        add_option(f, "fluentd-username=joe");
-        add_option(f, "fluentd-password-env=TEST_PASSWORD");
+        net_add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
+        net_add_option(f, "fluentd-self-hostname=client");
+        net_add_option(f, "fluentd-username=joe");
+        net_add_option(f, "fluentd-password-env=TEST_PASSWORD");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         /* One that does not know the key gets nothing. */
@@ -325,8 +283,8 @@ static void
 test_no_handshake(Fixture *f, gconstpointer data)
 {
         tempdir_put(f->dir, "key", "secret\n");
-        add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
-        add_option(f, "fluentd-read-timeout=20ms");
+        net_add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
+        net_add_option(f, "fluentd-read-timeout=20ms");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd), second = net_accept(f->fd);
@@ -344,8 +302,8 @@ test_no_handshake(Fixture *f, gconstpointer data)
 static void
 test_slow(Fixture *f, gconstpointer data)
 {
-        add_option(f, "max-buffer-size=64m");
-        add_option(f, "tag=t");
+        net_add_option(f, "max-buffer-size=64m");
+        net_add_option(f, "tag=t");
         f->log = log_fixture_start(&f->config);
         g_autofree char *line = g_strnfill(99, 'x');
         g_autofree char *text = g_strconcat(line, "\n", line, "\n", NULL);
@@ -451,16 +409,16 @@ main(int argc, char **argv)
 {
         log_fixture_set_up();
         g_test_init(&argc, &argv, NULL);
-        g_test_add("/log-fluentd/format", Fixture, NULL, set_up, test_format, tear_down);
-        g_test_add("/log-fluentd/seconds", Fixture, NULL, set_up, test_whole_seconds_and_attributes, tear_down);
-        g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, tear_down);
-        g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements, tear_down);
-        g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, tear_down);
-        g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, tear_down);
-        g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, tear_down);
-        g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, tear_down);
-        g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, tear_down);
-        g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        g_test_add("/log-fluentd/format", Fixture, NULL, set_up, test_format, net_tear_down);
+        g_test_add("/log-fluentd/seconds", Fixture, NULL, set_up, test_whole_seconds_and_attributes, net_tear_down);
+        g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, net_tear_down);
+        g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements, net_tear_down);
+        g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, net_tear_down);
+        g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, net_tear_down);
+        g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, net_tear_down);
+        g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, net_tear_down);
+        g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, net_tear_down);
+        g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, net_tear_down);
         g_test_add_func("/log-fluentd/msgpack", test_msgpack);
         return g_test_run();
 }

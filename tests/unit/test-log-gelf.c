@@ -1,61 +1,19 @@
 #include "net-fixture.h"
 
-typedef struct {
-        char *dir;
-        char *paths[2];
-        char *drivers[2];
-        char *options[8];
-        LogConfig config;
-        Log *log;
-        int fd;
-        uint16_t port;
-} Fixture;
-
-static void
-add_option(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
-static void
-add_option(Fixture *f, const char *format, ...)
-{
-        va_list args;
-        size_t n = 0;
-        while (f->options[n])
-                n++;
-        va_start(args, format);
-        f->options[n] = g_strdup_vprintf(format, args);
-        va_end(args);
-}
+typedef NetFixture Fixture;
 
 static void
 set_up(Fixture *f, gconstpointer data)
 {
-        f->dir = tempdir_new();
-        f->drivers[0] = (char *)"gelf";
-        f->paths[0] = (char *)"none";
-        f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
-        f->config.bundle = f->dir;
+        net_set_up(f, "gelf");
         f->config.name = "web";
-        f->fd = -1;
-}
-
-static void
-tear_down(Fixture *f, gconstpointer data)
-{
-        log_free(f->log);
-        for (size_t i = 0; f->options[i]; i++)
-                g_free(f->options[i]);
-        if (f->fd >= 0)
-                (void)close(f->fd);
-        tempdir_remove(f->dir);
 }
 
 static void
 start(Fixture *f, const char *scheme)
 {
         f->fd = net_listen(strcmp(scheme, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM, &f->port);
-        add_option(f, "gelf-address=%s://127.0.0.1:%u", scheme, f->port);
+        net_add_option(f, "gelf-address=%s://127.0.0.1:%u", scheme, f->port);
         f->log = log_fixture_start(&f->config);
 }
 
@@ -74,8 +32,8 @@ test_udp(Fixture *f, gconstpointer data)
 {
         char *labels[] = {(char *)"id=7", (char *)"A=b=c", (char *)"x y=", NULL};
         f->config.labels = labels;
-        add_option(f, "gelf-compression-type=none");
-        add_option(f, "tag={{.Name}}");
+        net_add_option(f, "gelf-compression-type=none");
+        net_add_option(f, "tag={{.Name}}");
         start(f, "udp");
         log_fixture_write(f->log, STREAM_STDERR, "a\"\t\xff\n");
         g_autofree char *expected = object("a\\\"\\t\xef\xbf\xbd", 3, "\"_tag\":\"web\",\"_A\":\"b=c\",\"_id_\":\"7\",\"_x_y\":\"\"");
@@ -85,7 +43,7 @@ test_udp(Fixture *f, gconstpointer data)
 static void
 test_tcp(Fixture *f, gconstpointer data)
 {
-        add_option(f, "tag=t");
+        net_add_option(f, "tag=t");
         start(f, "tcp");
         log_fixture_write(f->log, STREAM_STDOUT, "one\n\n");
         int fd = net_accept(f->fd);
@@ -140,10 +98,10 @@ test_chunks(Fixture *f, gconstpointer data)
         } cases[] = {
                 {1420, 0}, {1421, 2}, {2 * 1408, 2}, {2 * 1408 + 1, 3}, {3 * 1408 - 1, 3}, {128 * 1408, 128},
         };
-        add_option(f, "gelf-compression-type=none");
-        add_option(f, "max-record=1m");
-        add_option(f, "max-buffer-size=16m");
-        add_option(f, "tag=t");
+        net_add_option(f, "gelf-compression-type=none");
+        net_add_option(f, "max-record=1m");
+        net_add_option(f, "max-buffer-size=16m");
+        net_add_option(f, "tag=t");
         start(f, "udp");
         int size = 4 << 20;
         (void)setsockopt(f->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
@@ -173,7 +131,7 @@ static void
 test_compression(Fixture *f, gconstpointer data)
 {
         const char *type = data;
-        add_option(f, "gelf-compression-type=%s", type);
+        net_add_option(f, "gelf-compression-type=%s", type);
         start(f, "udp");
         g_autofree char *line = g_strnfill(10000, 'x');
         for (int i = 0; i < 3; i++) {
@@ -216,11 +174,11 @@ main(int argc, char **argv)
 {
         log_fixture_set_up();
         g_test_init(&argc, &argv, NULL);
-        g_test_add("/log-gelf/udp", Fixture, NULL, set_up, test_udp, tear_down);
-        g_test_add("/log-gelf/tcp", Fixture, NULL, set_up, test_tcp, tear_down);
-        g_test_add("/log-gelf/chunks", Fixture, NULL, set_up, test_chunks, tear_down);
-        g_test_add("/log-gelf/gzip", Fixture, "gzip", set_up, test_compression, tear_down);
-        g_test_add("/log-gelf/zlib", Fixture, "zlib", set_up, test_compression, tear_down);
-        g_test_add("/log-gelf/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        g_test_add("/log-gelf/udp", Fixture, NULL, set_up, test_udp, net_tear_down);
+        g_test_add("/log-gelf/tcp", Fixture, NULL, set_up, test_tcp, net_tear_down);
+        g_test_add("/log-gelf/chunks", Fixture, NULL, set_up, test_chunks, net_tear_down);
+        g_test_add("/log-gelf/gzip", Fixture, "gzip", set_up, test_compression, net_tear_down);
+        g_test_add("/log-gelf/zlib", Fixture, "zlib", set_up, test_compression, net_tear_down);
+        g_test_add("/log-gelf/refused", Fixture, NULL, set_up, test_refused, net_tear_down);
         return g_test_run();
 }

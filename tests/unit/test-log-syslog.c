@@ -1,54 +1,12 @@
 #include "net-fixture.h"
 
-typedef struct {
-        char *dir;
-        char *paths[2];
-        char *drivers[2];
-        char *options[8];
-        LogConfig config;
-        Log *log;
-        int fd;
-        uint16_t port;
-} Fixture;
+typedef NetFixture Fixture;
 
 static void
 set_up(Fixture *f, gconstpointer data)
 {
-        f->dir = tempdir_new();
-        f->drivers[0] = (char *)"syslog";
-        f->paths[0] = (char *)"none";
-        f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
-        f->config.bundle = f->dir;
+        net_set_up(f, "syslog");
         f->config.name = "web";
-        f->fd = -1;
-}
-
-static void
-tear_down(Fixture *f, gconstpointer data)
-{
-        log_free(f->log);
-        for (size_t i = 0; f->options[i]; i++)
-                g_free(f->options[i]);
-        if (f->fd >= 0)
-                (void)close(f->fd);
-        tempdir_remove(f->dir);
-}
-
-static void
-add_option(Fixture *f, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
-static void
-add_option(Fixture *f, const char *format, ...)
-{
-        va_list args;
-        size_t n = 0;
-        while (f->options[n])
-                n++;
-        va_start(args, format);
-        f->options[n] = g_strdup_vprintf(format, args);
-        va_end(args);
 }
 
 static char *
@@ -63,7 +21,7 @@ static void
 start_tcp(Fixture *f)
 {
         f->fd = net_listen(SOCK_STREAM, &f->port);
-        add_option(f, "syslog-address=tcp://127.0.0.1:%u", f->port);
+        net_add_option(f, "syslog-address=tcp://127.0.0.1:%u", f->port);
         f->log = log_fixture_start(&f->config);
 }
 
@@ -87,10 +45,10 @@ test_rfc3164(Fixture *f, gconstpointer data)
 {
         g_autofree char *host = host_name();
         f->fd = net_listen(SOCK_DGRAM, &f->port);
-        add_option(f, "syslog-address=udp://127.0.0.1:%u", f->port);
-        add_option(f, "syslog-format=rfc3164");
-        add_option(f, "syslog-facility=local3");
-        add_option(f, "tag={{.Name}}/a b[c]:");
+        net_add_option(f, "syslog-address=udp://127.0.0.1:%u", f->port);
+        net_add_option(f, "syslog-format=rfc3164");
+        net_add_option(f, "syslog-facility=local3");
+        net_add_option(f, "tag={{.Name}}/a b[c]:");
         f->log = log_fixture_start(&f->config);
         int64_t other = TEST_NS - INT64_C(8 * 86400) * 1000000000;
         g_assert_cmpuint(log_write(f->log, STREAM_STDOUT, "x\n", 2, false, other), ==, 2);
@@ -105,8 +63,8 @@ test_rfc5424(Fixture *f, gconstpointer data)
         bool micro = data != NULL;
         char *labels[] = {(char *)"A=b\"]\\=", NULL};
         f->config.labels = labels;
-        add_option(f, "syslog-format=%s", micro ? "rfc5424micro" : "rfc5424");
-        add_option(f, "tag={{.Name}}");
+        net_add_option(f, "syslog-format=%s", micro ? "rfc5424micro" : "rfc5424");
+        net_add_option(f, "tag={{.Name}}");
         start_tcp(f);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
         int fd = net_accept(f->fd);
@@ -125,8 +83,8 @@ test_partial(Fixture *f, gconstpointer data)
         g_autofree char *line = g_strnfill(8000, 'x'), *path = g_build_filename(f->dir, "socket", NULL);
         g_autofree char *host = host_name();
         f->fd = net_listen_unix(SOCK_STREAM, path);
-        add_option(f, "syslog-address=unix://%s", path);
-        add_option(f, "syslog-format=rfc5424");
+        net_add_option(f, "syslog-address=unix://%s", path);
+        net_add_option(f, "syslog-format=rfc5424");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, line);
         log_fixture_write(f->log, STREAM_STDOUT, "end\n");
@@ -147,10 +105,10 @@ test_partial(Fixture *f, gconstpointer data)
 static void
 test_late_server(Fixture *f, gconstpointer data)
 {
-        add_option(f, "tag=t");
+        net_add_option(f, "tag=t");
         f->fd = net_listen(SOCK_STREAM, &f->port);
         (void)close(f->fd);
-        add_option(f, "syslog-address=tcp://127.0.0.1:%u", f->port);
+        net_add_option(f, "syslog-address=tcp://127.0.0.1:%u", f->port);
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         net_run(50);
@@ -177,7 +135,7 @@ test_late_server(Fixture *f, gconstpointer data)
 static void
 test_deaf_server(Fixture *f, gconstpointer data)
 {
-        add_option(f, "tag=t");
+        net_add_option(f, "tag=t");
         start_tcp(f);
         log_fixture_write(f->log, STREAM_STDOUT, "first\n");
         int fd = net_accept(f->fd);
@@ -214,8 +172,8 @@ test_broken_server(Fixture *f, gconstpointer data)
 {
         g_autofree char *line = g_strnfill(7000, 'x');
         g_autofree char *text = g_strconcat(line, "\n", NULL);
-        add_option(f, "tag=t");
-        add_option(f, "max-buffer-size=64m");
+        net_add_option(f, "tag=t");
+        net_add_option(f, "max-buffer-size=64m");
         start_tcp(f);
         log_fixture_write(f->log, STREAM_STDOUT, "first\n");
         int fd = net_accept(f->fd), on = 1;
@@ -238,9 +196,9 @@ static void
 test_too_large(Fixture *f, gconstpointer data)
 {
         f->fd = net_listen(SOCK_DGRAM, &f->port);
-        add_option(f, "syslog-address=udp://localhost:%u", f->port);
-        add_option(f, "max-record=100k");
-        add_option(f, "tag=t");
+        net_add_option(f, "syslog-address=udp://localhost:%u", f->port);
+        net_add_option(f, "max-record=100k");
+        net_add_option(f, "tag=t");
         g_autofree char *line = g_strnfill(70000, 'x');
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, line);
@@ -290,15 +248,15 @@ main(int argc, char **argv)
 {
         log_fixture_set_up();
         g_test_init(&argc, &argv, NULL);
-        g_test_add("/log-syslog/local", Fixture, NULL, set_up, test_local, tear_down);
-        g_test_add("/log-syslog/rfc3164", Fixture, NULL, set_up, test_rfc3164, tear_down);
-        g_test_add("/log-syslog/rfc5424", Fixture, NULL, set_up, test_rfc5424, tear_down);
-        g_test_add("/log-syslog/rfc5424micro", Fixture, "x", set_up, test_rfc5424, tear_down);
-        g_test_add("/log-syslog/partial", Fixture, NULL, set_up, test_partial, tear_down);
-        g_test_add("/log-syslog/late-server", Fixture, NULL, set_up, test_late_server, tear_down);
-        g_test_add("/log-syslog/deaf-server", Fixture, NULL, set_up, test_deaf_server, tear_down);
-        g_test_add("/log-syslog/broken-server", Fixture, NULL, set_up, test_broken_server, tear_down);
-        g_test_add("/log-syslog/too-large", Fixture, NULL, set_up, test_too_large, tear_down);
-        g_test_add("/log-syslog/refused", Fixture, NULL, set_up, test_refused, tear_down);
+        g_test_add("/log-syslog/local", Fixture, NULL, set_up, test_local, net_tear_down);
+        g_test_add("/log-syslog/rfc3164", Fixture, NULL, set_up, test_rfc3164, net_tear_down);
+        g_test_add("/log-syslog/rfc5424", Fixture, NULL, set_up, test_rfc5424, net_tear_down);
+        g_test_add("/log-syslog/rfc5424micro", Fixture, "x", set_up, test_rfc5424, net_tear_down);
+        g_test_add("/log-syslog/partial", Fixture, NULL, set_up, test_partial, net_tear_down);
+        g_test_add("/log-syslog/late-server", Fixture, NULL, set_up, test_late_server, net_tear_down);
+        g_test_add("/log-syslog/deaf-server", Fixture, NULL, set_up, test_deaf_server, net_tear_down);
+        g_test_add("/log-syslog/broken-server", Fixture, NULL, set_up, test_broken_server, net_tear_down);
+        g_test_add("/log-syslog/too-large", Fixture, NULL, set_up, test_too_large, net_tear_down);
+        g_test_add("/log-syslog/refused", Fixture, NULL, set_up, test_refused, net_tear_down);
         return g_test_run();
 }
