@@ -26,6 +26,22 @@ struct LogRedactor {
         PageBuffer copy;
 };
 
+/* A secret that is not seen would not be hidden. */
+static gboolean
+read_secrets(LogRedactor *r, const char *path, GError **error)
+{
+        int failure = fd_read_file(path, FILE_MAX + 1, &r->file, &r->len);
+        if (failure < 0)
+                return error_set_errno(error, failure, "Failed to read the secrets of redact-file=%s", path);
+        if (r->len > FILE_MAX)
+                return error_set(error, CONMON_ERROR_USAGE, "The secrets of redact-file=%s are longer than %d bytes", path,
+                                 FILE_MAX);
+        if (memchr(r->file, '\0', r->len))
+                return error_set(error, CONMON_ERROR_USAGE, "The secrets of redact-file=%s are no text: there is a NUL byte",
+                                 path);
+        return TRUE;
+}
+
 static void
 add_secrets(LogRedactor *r)
 {
@@ -45,9 +61,7 @@ log_redactor_new(const char *path, GError **error)
         LogRedactor *r = g_new0(LogRedactor, 1);
         r->secrets = g_array_new(FALSE, FALSE, sizeof(Secret));
         secret_protect();
-        int failure = fd_read_file(path, FILE_MAX, &r->file, &r->len);
-        if (failure < 0) {
-                error_set_errno(error, failure, "Failed to read the secrets of redact-file=%s", path);
+        if (!read_secrets(r, path, error)) {
                 log_redactor_free(r);
                 return NULL;
         }

@@ -9,7 +9,7 @@
 
 typedef struct LogRedactor LogRedactor;
 
-/* Reads the secrets, one a line; empty lines mean nothing. At most 64 KiB. */
+/* Reads the secrets, one a line; empty lines mean nothing. More than 64 KiB, or a NUL byte, is an error. */
 LogRedactor *log_redactor_new(const char *path, GError **error);
 void log_redactor_free(LogRedactor *r);
 

@@ -311,6 +311,33 @@ test_redact_option(void)
 }
 
 static void
+assert_no_secrets(const char *content, size_t len, const char *why)
+{
+        char *dir = tempdir_new();
+        g_autofree char *path = g_build_filename(dir, "s", NULL);
+        g_autofree char *expected = g_strdup_printf("The secrets of redact-file=%s are %s", path, why);
+        g_autoptr(GError) error = NULL;
+        g_assert_true(g_file_set_contents(path, content, (gssize)len, NULL));
+        g_assert_null(log_redactor_new(path, &error));
+        g_assert_cmpstr(error->message, ==, expected);
+        tempdir_remove(dir);
+}
+
+/* Secrets that would not be hidden are an error. */
+static void
+test_odd_secrets(void)
+{
+        g_autofree char *text = g_strnfill(65537, 'x');
+        assert_no_secrets(text, 65537, "longer than 65536 bytes");
+        assert_no_secrets("one\ntw\0o\nthree\n", 15, "no text: there is a NUL byte");
+        text[65529] = '\n';
+        text[65536] = '\0';
+        LogRedactor *r = redactor(text);
+        assert_redacted(r, "xxxxxx", "***");
+        log_redactor_free(r);
+}
+
+static void
 wait_for_rate(int expected)
 {
         gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
@@ -410,6 +437,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/intake/filtered-long-line", test_filtered_long_line);
         g_test_add_func("/log/intake/redaction", test_redaction);
         g_test_add_func("/log/intake/redact-option", test_redact_option);
+        g_test_add_func("/log/intake/odd-secrets", test_odd_secrets);
         g_test_add_func("/log/intake/rate-drop", test_rate_drop);
         g_test_add_func("/log/intake/rate-of-lines", test_rate_of_lines);
         g_test_add_func("/log/intake/time-of-joined", test_time_of_joined);
