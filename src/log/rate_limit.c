@@ -27,7 +27,8 @@ limit_for(LogRateLimit *l, gint64 usec)
 static void
 take_credit(LogRateLimit *l, gint64 now)
 {
-        l->end = MAX(l->end, now * NS_PER_USEC) + l->interval * NS_PER_USEC / l->burst;
+        if (__builtin_add_overflow(MAX(l->end, now * NS_PER_USEC), l->interval * NS_PER_USEC / l->burst, &l->end))
+                l->end = INT64_MAX;
         gint64 ahead = l->end / NS_PER_USEC - now;
         if (ahead > l->interval)
                 limit_for(l, ahead - l->interval / 2);

@@ -9,7 +9,7 @@
 
 typedef struct LogRateLimit {
         int64_t burst;   /* lines an interval; 0: no limit */
-        gint64 interval; /* microseconds */
+        gint64 interval; /* microseconds, at most a day */
         bool block;      /* the container waits; else lines are dropped until the interval ends */
         bool limited;    /* the limit is reached */
         gint64 end;      /* of the interval; with `block`: when what came so far is paid for; monotonic, nanoseconds */

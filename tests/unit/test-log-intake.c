@@ -1,5 +1,6 @@
 #include "log/filter.h"
 #include "log/intake.h"
+#include "log/rate_limit.h"
 #include "log/redact.h"
 #include "log/sink.h"
 #include "log/split.h"
@@ -420,6 +421,36 @@ test_rate_block(void)
         case_end(&c);
 }
 
+static void
+ignore(void *data)
+{
+}
+
+/* Lines that came in advance cost all of their time, however long that is. */
+static void
+test_rate_far_ahead(void)
+{
+        LogRateLimit l;
+        log_rate_limit_init(&l, 1, 24 * G_TIME_SPAN_HOUR, true, ignore, NULL);
+        for (gint64 last = 0, i = 0; i < 200000; i++) {
+                g_assert_true(log_rate_limit_take(&l, 1));
+                g_assert_cmpint(l.end, >=, last);
+                last = l.end;
+        }
+        g_assert_true(l.limited);
+        log_rate_limit_end(&l);
+}
+
+/* Beyond what can be reckoned with, a limit would be none. */
+static void
+test_rate_interval_too_long(void)
+{
+        g_autoptr(LogOptions) o = log_sink_options(&plain);
+        g_autoptr(GError) error = NULL;
+        g_assert_false(log_options_set(o, "rate-limit-interval", "10000000h", &error));
+        g_assert_nonnull(strstr(error->message, "at least 0.001s, at most 86400s"));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -442,6 +473,8 @@ main(int argc, char **argv)
         g_test_add_func("/log/intake/rate-of-lines", test_rate_of_lines);
         g_test_add_func("/log/intake/time-of-joined", test_time_of_joined);
         g_test_add_func("/log/intake/rate-block", test_rate_block);
+        g_test_add_func("/log/intake/rate-far-ahead", test_rate_far_ahead);
+        g_test_add_func("/log/intake/rate-interval-too-long", test_rate_interval_too_long);
         int r = g_test_run();
         g_string_free(seen, TRUE);
         return r;
