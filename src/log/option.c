@@ -158,7 +158,8 @@ describe_range(const LogOption *option, const char *what)
         double scale = option->type == LOG_OPTION_DURATION ? 1e6 : 1;
         const char *unit = option->type == LOG_OPTION_DURATION ? "s" : "";
         GString *text = g_string_new(what);
-        if (option->min > 0)
+        /* A size or duration can't be given as less than 0 in the first place. */
+        if (option->min > 0 || option->type == LOG_OPTION_INT)
                 g_string_append_printf(text, ", at least %.15g%s", (double)option->min / scale, unit);
         if (option->max > 0)
                 g_string_append_printf(text, ", at most %.15g%s", (double)option->max / scale, unit);

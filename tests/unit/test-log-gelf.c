@@ -158,7 +158,7 @@ test_refused(Fixture *f, gconstpointer data)
                 {"gelf-address=tcp://h:1", "gelf-compression-type=gzip",
                  "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only"},
                 {"gelf-address=udp://h:1", "gelf-compression-level=10",
-                 "Log driver gelf: option gelf-compression-level can't be '10'; allowed: a whole number, at most 9"},
+                 "Log driver gelf: option gelf-compression-level can't be '10'; allowed: a whole number, at least -1, at most 9"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autoptr(GError) error = NULL;

@@ -314,7 +314,7 @@ test_refused(Fixture *f, gconstpointer data)
                 {TEST_CID, NULL, "journald.on-missing=file:",
                  "Log driver journald: option on-missing can't be 'file:'; allowed: warn, fail, file:PATH"},
                 {TEST_CID, NULL, "journald.priority-stdout=8",
-                 "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at most 7"},
+                 "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at least 0, at most 7"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 char *labels[] = {(char *)cases[i].label, NULL}, *opts[] = {(char *)cases[i].option, NULL};

@@ -7,6 +7,7 @@
 static const LogOption table[] = {
         {"flag", LOG_OPTION_BOOL, "true", "a flag"},
         {"count", LOG_OPTION_INT, "3", "a number", .min = 1, .max = 9},
+        {"level", LOG_OPTION_INT, NULL, "a number", .min = -1},
         {"size", LOG_OPTION_SIZE, NULL, "a size", .min = 1},
         {"wait", LOG_OPTION_DURATION, "2s", "a time", .max = 12000000},
         {"kind", LOG_OPTION_ENUM, "b", "a kind", .choices = "a|b|c"},
@@ -73,6 +74,7 @@ test_refusals(void)
                        "Log driver d: option count can't be '0'; allowed: a whole number, at least 1, at most 9");
         assert_refused(o, "count", "10",
                        "Log driver d: option count can't be '10'; allowed: a whole number, at least 1, at most 9");
+        assert_refused(o, "level", "-2", "Log driver d: option level can't be '-2'; allowed: a whole number, at least -1");
         assert_refused(o, "size", "0",
                        "Log driver d: option size can't be '0'; allowed: a size such as 100k, 10m or 1g, at least 1");
         assert_refused(o, "wait", "13s",
@@ -80,7 +82,7 @@ test_refusals(void)
                        "at most 12s");
         assert_refused(o, "kind", "d", "Log driver d: option kind can't be 'd'; allowed: a, b, c");
         assert_refused(o, "nope", "1",
-                       "Log driver d has no option nope (given as nope=1); it has: flag, count, size, wait, kind, "
+                       "Log driver d has no option nope (given as nope=1); it has: flag, count, level, size, wait, kind, "
                        "word, pattern, key-file, key-env");
         assert_refused(o, "key", "secret",
                        "Log driver d: option key can't be given as such, because everybody could read the secret in the "

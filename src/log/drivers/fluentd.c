@@ -80,7 +80,7 @@ static const LogOption options[] = {
         {"fluentd-address", LOG_OPTION_STRING, "tcp://127.0.0.1:24224", "tcp://HOST[:PORT], HOST[:PORT] or unix://PATH"},
         {"fluentd-request-ack", LOG_OPTION_BOOL, "no", "whether records are kept until the server acknowledges them"},
         {"fluentd-read-timeout", LOG_OPTION_DURATION, "60s", "how long the server may take to answer",
-         .min = 1},
+         .min = 1000},
         {"fluentd-sub-second-precision", LOG_OPTION_BOOL, "yes", "whether times have nanoseconds"},
         FORWARD_AUTH_OPTIONS,
         {"fluentd-async", LOG_OPTION_BOOL, "yes", "no effect: the container never waits for the server to appear"},
