@@ -55,7 +55,11 @@ struct LogDriver {
         /* The path of a k8s-file that is to be written instead, owned by the options; NULL: none. May be NULL. */
         const char *(*instead)(const LogOptions *options);
 
-        /* Before the monitor is there: checks everything, opens what can be opened, makes no event source. Returns
+        /* Whether arg and options go together, as far as that can be told without a look at the machine: also of
+         * configurations that are not used. There is no sink yet. Comes before open. May be NULL. */
+        gboolean (*check)(const LogDriverConfig *config, GError **error);
+
+        /* Before the monitor is there: checks the rest, opens what can be opened, makes no event source. Returns
          * the instance, or NULL and *error. */
         void *(*open)(const LogDriverConfig *config, GError **error);
 

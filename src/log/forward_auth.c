@@ -10,6 +10,27 @@
 
 #define DIGEST_LEN 128 /* SHA-512 in hexadecimal digits */
 
+static bool
+has_either(const LogOptions *o, const char *file, const char *env)
+{
+        return log_options_has(o, file) || log_options_has(o, env);
+}
+
+gboolean
+forward_auth_check_options(const LogOptions *o, GError **error)
+{
+        bool username = log_options_has(o, "fluentd-username");
+        if (username != has_either(o, "fluentd-password-file", "fluentd-password-env"))
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
+                                 "fluentd-password-env, and the other way round");
+        if (username && !has_either(o, "fluentd-shared-key-file", "fluentd-shared-key-env"))
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver fluentd: option fluentd-username needs fluentd-shared-key-file or "
+                                 "fluentd-shared-key-env");
+        return TRUE;
+}
+
 gboolean
 forward_auth_init(ForwardAuth *a, const LogOptions *o, GError **error)
 {
@@ -18,18 +39,8 @@ forward_auth_init(ForwardAuth *a, const LogOptions *o, GError **error)
         (void)gethostname(own, sizeof own - 1);
         a->hostname = g_strdup(hostname ? hostname : own);
         a->username = g_strdup(log_options_string(o, "fluentd-username"));
-        if (!secret_read("fluentd", o, "fluentd-shared-key-file", "fluentd-shared-key-env", &a->shared_key, error) ||
-            !secret_read("fluentd", o, "fluentd-password-file", "fluentd-password-env", &a->password, error))
-                return FALSE;
-        if ((a->username != NULL) != (a->password != NULL))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
-                                 "fluentd-password-env, and the other way round");
-        if (a->username && !a->shared_key)
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver fluentd: option fluentd-username needs fluentd-shared-key-file or "
-                                 "fluentd-shared-key-env");
-        return TRUE;
+        return secret_read("fluentd", o, "fluentd-shared-key-file", "fluentd-shared-key-env", &a->shared_key, error) &&
+               secret_read("fluentd", o, "fluentd-password-file", "fluentd-password-env", &a->password, error);
 }
 
 void

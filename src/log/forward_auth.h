@@ -29,6 +29,10 @@ typedef struct ForwardAuth {
         {"fluentd-password-file", LOG_OPTION_STRING, NULL, "file with the user's password"},                           \
         {"fluentd-password-env", LOG_OPTION_STRING, NULL, "environment variable with the user's password"}
 
+/* Whether they go together. */
+gboolean forward_auth_check_options(const LogOptions *o, GError **error);
+
+/* Takes options that were checked. */
 gboolean forward_auth_init(ForwardAuth *a, const LogOptions *o, GError **error);
 void forward_auth_done(ForwardAuth *a);
 

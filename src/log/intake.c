@@ -17,11 +17,38 @@ struct LogIntake {
         LogCount *count; /* of the call that goes on */
 };
 
+/* "stdout", "stderr", or both with a comma between them. */
+static bool
+parse_streams(const char *text, bool ret[static N_STREAMS])
+{
+        g_auto(GStrv) names = g_strsplit(text, ",", -1);
+        for (char **name = names; *name; name++) {
+                StreamId i = STREAM_STDOUT;
+                while (i < N_STREAMS && strcmp(*name, stream_name(i)) != 0)
+                        i++;
+                if (i == N_STREAMS)
+                        return false;
+                ret[i] = true;
+        }
+        return *names;
+}
+
+static gboolean
+check_streams(const char *driver, const char *text, GError **error)
+{
+        bool streams[N_STREAMS];
+        if (parse_streams(text, streams))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver %s: option streams can't be '%s'; allowed: stdout, stderr, or both with a comma",
+                         driver, text);
+}
+
 const LogOption *
 log_intake_options(void)
 {
         static const LogOption options[] = {
-                {"streams", LOG_OPTION_LIST, "stdout,stderr", "which output is logged"},
+                {"streams", LOG_OPTION_LIST, "stdout,stderr", "which output is logged", .check = check_streams},
                 {"max-record", LOG_OPTION_BINARY_SIZE, NULL, "most bytes of a record; longer lines become several",
                  .min = 64, .max = 1 << 20},
                 {"include", LOG_OPTION_STRING, NULL,
@@ -37,26 +64,6 @@ log_intake_options(void)
                 {NULL},
         };
         return options;
-}
-
-static gboolean
-read_streams(LogIntake *in, const LogDriver *driver, const LogOptions *options, GError **error)
-{
-        const char *text = log_options_string(options, "streams");
-        g_auto(GStrv) names = g_strsplit(text, ",", -1);
-        for (char **name = names; *name; name++) {
-                StreamId i = STREAM_STDOUT;
-                while (i < N_STREAMS && strcmp(*name, stream_name(i)) != 0)
-                        i++;
-                if (i == N_STREAMS)
-                        break;
-                in->streams[i] = true;
-                if (!name[1])
-                        return TRUE;
-        }
-        return error_set(error, CONMON_ERROR_USAGE,
-                         "Log driver %s: option streams can't be '%s'; allowed: stdout, stderr, or both with a comma",
-                         driver->name, text);
 }
 
 static void
@@ -98,8 +105,7 @@ read_options(LogIntake *in, const LogDriver *driver, const LogOptions *options, 
         log_rate_limit_init(&in->rate, log_options_number(options, "rate-limit-burst"),
                             log_options_number(options, "rate-limit-interval"),
                             log_options_number(options, "rate-limit-action") == 1, on_rate_over, in);
-        if (!read_streams(in, driver, options, error))
-                return FALSE;
+        (void)parse_streams(log_options_string(options, "streams"), in->streams);
         const char *secrets = log_options_string(options, "redact-file");
         if (secrets && !(in->redactor = log_redactor_new(secrets, error)))
                 return FALSE;

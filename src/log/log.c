@@ -74,19 +74,28 @@ is_name_only(Log *log, const LogDriver *driver, const LogOptions *options)
         return log->passthrough;
 }
 
+/* What -l names is always there, whatever a configuration adds. */
+static gboolean
+check_output(const LogSpec *spec, const LogOptions *options, GError **error)
+{
+        if (!spec->origin || !spec->driver->has_sink || spec->driver->has_sink(options))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "%s: %s would take the output away from all other logs; it needs opt.tee = yes", spec->origin,
+                         spec->driver->name);
+}
+
 static gboolean
 add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
 {
-        LogOptions *options = log_spec_options(spec, config, error);
-        if (!options)
+        g_autoptr(LogOptions) options = log_spec_options(spec, config, error);
+        if (!options || !check_output(spec, options, error))
                 return FALSE;
-        if (is_name_only(log, spec->driver, options)) {
-                log_options_free(options);
+        if (is_name_only(log, spec->driver, options))
                 return TRUE;
-        }
         g_autofree char *arg = g_strdup(spec->arg);
         const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
-        LogSink *sink = log_sink_new(driver, options, arg, config, spec->from_log_path, error);
+        LogSink *sink = log_sink_new(driver, g_steal_pointer(&options), arg, config, spec->from_log_path, error);
         if (!sink)
                 return log_spec_fail(spec, error);
         g_ptr_array_add(log->sinks, sink);
@@ -167,15 +176,24 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
         return TRUE;
 }
 
+static gboolean
+check_spec(const LogSpec *spec, const LogConfig *config, GError **error)
+{
+        g_autoptr(LogOptions) options = log_spec_options(spec, config, error);
+        if (!options || !check_output(spec, options, error))
+                return FALSE;
+        return spec->driver->flags & LOG_DRIVER_NO_SINK ||
+               log_sink_check(spec->driver, options, spec->arg, config, spec->from_log_path, error) ||
+               log_spec_fail(spec, error);
+}
+
 gboolean
 log_check(const LogConfig *config, GError **error)
 {
         g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
-        for (guint i = 0; specs && i < specs->len; i++) {
-                g_autoptr(LogOptions) options = log_spec_options(specs->pdata[i], config, error);
-                if (!options)
+        for (guint i = 0; specs && i < specs->len; i++)
+                if (!check_spec(specs->pdata[i], config, error))
                         return FALSE;
-        }
         return specs && log_specs_check_options(specs, config, error);
 }
 

@@ -53,7 +53,8 @@ Log *log_new(const LogConfig *config, GError **error);
  * frees it. */
 char *log_help(const char *value);
 
-/* Checks names of drivers, their options and the values, and opens nothing. */
+/* Checks names of drivers, their options and the values, and opens nothing. What it accepts, log_new can still refuse: a
+ * file that can't be opened, a secret that can't be read, a program that is not there. */
 gboolean log_check(const LogConfig *config, GError **error);
 
 /* True if the container is to get the monitor's own stdin, stdout and stderr, and no pipes. */

@@ -13,13 +13,49 @@
 /* No config.json is longer, annotations of a mebibyte included. */
 #define CONFIG_MAX ((size_t)16 * 1024 * 1024)
 
+static const char *const fields[] = {
+        ".ID", ".FullID", ".Name", ".Hostname", ".ImageName", ".ImageID", ".ImageFullID", NULL,
+};
+
+/* The first {{field}} without the braces and the blanks in them; NULL: there is none, or no end of it. Its place is
+ * from *ret_open to before *ret_end. */
+static char *
+next_field(const char *template, const char **ret_open, const char **ret_end)
+{
+        const char *close = NULL;
+        *ret_open = strstr(template, "{{");
+        if (*ret_open)
+                close = strstr(*ret_open, "}}");
+        if (!close)
+                return NULL;
+        *ret_end = close + 2;
+        return g_strstrip(g_strndup(*ret_open + 2, (size_t)(close - *ret_open) - 2));
+}
+
+static gboolean
+check_template(const char *driver, const char *template, GError **error)
+{
+        const char *open, *at = template;
+        for (;;) {
+                g_autofree char *field = next_field(at, &open, &at);
+                if (!open)
+                        return TRUE;
+                if (!field || !g_strv_contains(fields, field))
+                        break;
+        }
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log option tag=%s: known are {{.ID}}, {{.FullID}}, {{.Name}}, {{.Hostname}}, "
+                         "{{.ImageName}}, {{.ImageID}} and {{.ImageFullID}}",
+                         template);
+}
+
 const LogOption *
 log_metadata_options(void)
 {
         static const LogOption options[] = {
                 {"tag", LOG_OPTION_STRING, NULL,
                  "template of the tag: {{.ID}} {{.FullID}} {{.Name}} {{.Hostname}} {{.ImageName}} {{.ImageID}} "
-                 "{{.ImageFullID}}"},
+                 "{{.ImageFullID}}", .check = check_template},
                 {"labels", LOG_OPTION_LIST, NULL, "names of annotations to add to each record"},
                 {"env", LOG_OPTION_LIST, NULL, "names of the container's environment variables to add to each record"},
                 {NULL},
@@ -156,7 +192,7 @@ add_labels(GPtrArray *attributes, const LogConfig *log, GError **error)
         return TRUE;
 }
 
-/* The value of a template's field; NULL if there is no such field. */
+/* The value of one of the fields. */
 static char *
 field_value(const char *field, const LogMetadata *m, const LogConfig *log, const Search *search)
 {
@@ -174,50 +210,33 @@ field_value(const char *field, const LogMetadata *m, const LogConfig *log, const
                 return g_strdup(image_id);
         if (strcmp(field, ".ImageID") == 0)
                 return g_strndup(image_id, SHORT_ID_LEN);
-        if (strcmp(field, ".Hostname") != 0)
-                return NULL;
         (void)gethostname(host, sizeof host - 1);
         return g_strdup(host);
 }
 
-/* Replaces each {{field}}. */
+/* Replaces each {{field}} of a template that was checked. */
 static char *
-expand(const char *template, const LogMetadata *m, const LogConfig *log, const Search *search, GError **error)
+expand(const char *template, const LogMetadata *m, const LogConfig *log, const Search *search)
 {
         GString *out = g_string_new(NULL);
-        for (const char *open; (open = strstr(template, "{{")); ) {
-                const char *close = strstr(open, "}}");
-                g_autofree char *field = close ? g_strstrip(g_strndup(open + 2, (size_t)(close - open) - 2)) : NULL;
-                g_autofree char *value = field ? field_value(field, m, log, search) : NULL;
-                if (!value) {
-                        g_string_free(out, TRUE);
-                        error_set(error, CONMON_ERROR_USAGE,
-                                  "Log option tag=%s: known are {{.ID}}, {{.FullID}}, {{.Name}}, {{.Hostname}}, "
-                                  "{{.ImageName}}, {{.ImageID}} and {{.ImageFullID}}",
-                                  template);
-                        return NULL;
-                }
+        const char *open, *end;
+        for (char *field; (field = next_field(template, &open, &end)); template = end) {
+                g_autofree char *name = field, *value = field_value(field, m, log, search);
                 g_string_append_len(out, template, open - template);
                 g_string_append(out, value);
-                template = close + 2;
         }
         g_string_append(out, template);
         return g_string_free(out, FALSE);
 }
 
-static gboolean
-make_tag(LogMetadata *m, const LogDriverConfig *config, const char *default_tag, const Search *search, GError **error)
+static void
+make_tag(LogMetadata *m, const LogDriverConfig *config, const char *default_tag, const Search *search)
 {
         const char *template = log_options_string(config->options, "tag");
-        if (!template && config->log->tag) {
+        if (!template && config->log->tag)
                 m->tag = g_strdup(config->log->tag);
-                return TRUE;
-        }
-        if (!template)
-                template = default_tag;
-        if (template)
-                m->tag = expand(template, m, config->log, search, error);
-        return !template || m->tag;
+        else if (template || default_tag)
+                m->tag = expand(template ? template : default_tag, m, config->log, search);
 }
 
 static int
@@ -260,7 +279,8 @@ log_metadata_new(const LogDriverConfig *config, const char *default_tag, GError 
         bool ok = add_labels(found, config->log, error);
         if (ok && (labels || env || (tag && strstr(tag, ".Image"))))
                 ok = search_bundle(&search, config, error);
-        ok = ok && make_tag(m, config, default_tag, &search, error);
+        if (ok)
+                make_tag(m, config, default_tag, &search);
         g_free(search.image_name.text);
         g_free(search.image_id.text);
         if (!ok)

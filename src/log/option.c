@@ -233,6 +233,8 @@ log_options_set(LogOptions *o, const char *key, const char *value, GError **erro
                 return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s",
                                  o->driver, key, value, allowed);
         }
+        if (slot->option->check && !slot->option->check(o->driver, value, error))
+                return FALSE;
         keep_value(slot, value);
         return TRUE;
 }

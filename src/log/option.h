@@ -25,6 +25,8 @@ typedef struct LogOption {
         const char *choices;  /* of an ENUM, with | between them */
         int64_t min, max;     /* of an INT, a size or a duration; max 0: no limit */
         bool repeats;         /* given more than once, all values count; else the last one does */
+        /* Looks for what the type does not say, in nothing but the value. May be NULL. */
+        gboolean (*check)(const char *driver, const char *value, GError **error);
 } LogOption;
 
 /* The options of one sink: some tables, and the values that were given. */

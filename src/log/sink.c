@@ -97,21 +97,40 @@ target(const LogSink *s)
 }
 
 /* mode is Docker's name for what on-full says with more choice. */
+static bool
+is_blocking(const LogOptions *o)
+{
+        return strcmp(log_options_string(o, "mode"), "blocking") == 0;
+}
+
 static gboolean
-read_options(LogSink *s, GError **error)
+check_config(const LogDriver *driver, const LogDriverConfig *config, GError **error)
+{
+        const LogOptions *o = config->options;
+        if (log_options_has(o, "mode") && log_options_has(o, "on-full") &&
+            is_blocking(o) != (log_options_number(o, "on-full") == ON_FULL_BLOCK))
+                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
+                                 driver->name, log_options_string(o, "mode"), log_options_string(o, "on-full"));
+        return !driver->check || driver->check(config, error);
+}
+
+gboolean
+log_sink_check(const LogDriver *driver, const LogOptions *options, const char *arg, const LogConfig *log,
+               bool from_log_path, GError **error)
+{
+        LogDriverConfig config = {.arg = arg, .options = options, .log = log, .from_log_path = from_log_path};
+        return check_config(driver, &config, error);
+}
+
+static void
+read_options(LogSink *s)
 {
         const LogOptions *o = s->options;
-        const char *mode = log_options_string(o, "mode"), *on_full = log_options_string(o, "on-full");
-        bool blocking = strcmp(mode, "blocking") == 0;
         s->queue_max = (size_t)log_options_number(o, "max-buffer-size");
         s->on_full = (OnFull)log_options_number(o, "on-full");
-        if (log_options_has(o, "mode") && log_options_has(o, "on-full") && blocking != (s->on_full == ON_FULL_BLOCK))
-                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
-                                 s->driver->name, mode, on_full);
-        if (blocking && !log_options_has(o, "on-full"))
+        if (is_blocking(o) && !log_options_has(o, "on-full"))
                 s->on_full = ON_FULL_BLOCK;
         s->patient = log_options_has(o, "mode") || log_options_has(o, "on-full");
-        return TRUE;
 }
 
 static void on_retry(void *data);
@@ -129,7 +148,9 @@ open_sink(LogSink *s, const char *arg, const LogConfig *log, bool from_log_path,
                 .log = log,
                 .from_log_path = from_log_path,
         };
-        if (!read_options(s, error) || !log_intake_new(s->driver, s->options, &outlet, &s->intake, error))
+        read_options(s);
+        if (!check_config(s->driver, &config, error) ||
+            !log_intake_new(s->driver, s->options, &outlet, &s->intake, error))
                 return FALSE;
         s->self = s->driver->open(&config, error);
         return s->self != NULL;

@@ -10,6 +10,10 @@ LogOptions *log_sink_options(const LogDriver *driver);
 /* Called when log_sink_wants changed, and when the last of what log_sink_finish left was sent. */
 typedef void (*LogSinkChangedFunc)(void *data);
 
+/* Whether log_sink_new could work, as far as that can be told without a look at the machine. */
+gboolean log_sink_check(const LogDriver *driver, const LogOptions *options, const char *arg, const LogConfig *log,
+                        bool from_log_path, GError **error);
+
 /* Makes a sink with the options given (ownership passes, also on failure) and opens its driver. */
 LogSink *log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, const LogConfig *log,
                       bool from_log_path, GError **error);

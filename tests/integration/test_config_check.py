@@ -94,7 +94,38 @@ def test_first_error(t):
         ('[profile a]\ndriver = json-file:/x\n[defaults]\nprofile = b\n',
          ':4: [defaults] profile: no configuration file has a profile b; there are: a'),
         ('[match x]\nprofile = b\n', ':2: [match x] profile: no configuration file has a profile b'),
+        ('[profile a]\ndriver = passthrough\n', ':2: [profile a] driver: passthrough would take the output away from '
+                                                'all other logs; it needs opt.tee = yes'),
     ]
+    # What only the driver can tell, told at the option if it is its value alone.
+    for driver, option, sentence in [
+        ('json-file', '', ':2: [profile a] driver: json-file requires a filename'),
+        ('k8s-file:', '', ':2: [profile a] driver: k8s-file requires a filename'),
+        ('k8s-file:/x', 'max-file = 3', ':2: [profile a] driver: Log option max-file=3 has no effect without max-size'),
+        ('json-file:/x', 'compress = yes', ':2: [profile a] driver: Log option compress=true needs max-size'),
+        ('json-file:/x', 'tag = {{.Nome}}', ':3: [profile a] opt.tag: Log option tag={{.Nome}}: known are {{.ID}}, '),
+        ('json-file:/x', 'streams = stdin', ':3: [profile a] opt.streams: Log driver json-file: option streams can\'t '),
+        ('json-file:/x', 'mode = blocking\nopt.on-full = drop-newest',
+         ':2: [profile a] driver: Log driver json-file: mode=blocking and on-full=drop-newest contradict each other'),
+        ('binary:x', '', ":2: [profile a] driver: Log driver binary can't be given as binary:x; it must be of the form "),
+        ('gelf', '', ":2: [profile a] driver: Log driver gelf: option gelf-address can't be ''; allowed: udp://HOST:PORT"),
+        ('gelf', 'gelf-address = h', ":3: [profile a] opt.gelf-address: Log driver gelf: option gelf-address can't be 'h'"),
+        ('gelf', 'gelf-address = tcp://h:1\nopt.gelf-compression-level = 1',
+         ':2: [profile a] driver: Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP'),
+        ('fluentd', 'fluentd-address = udp://h',
+         ":3: [profile a] opt.fluentd-address: Log driver fluentd: option fluentd-address can't be 'udp://h'; allowed: "),
+        ('fluentd', 'fluentd-username = u',
+         ':2: [profile a] driver: Log driver fluentd: option fluentd-username needs fluentd-password-file or '),
+        ('fluentd', 'fluentd-username = u\nopt.fluentd-password-env = P',
+         ':2: [profile a] driver: Log driver fluentd: option fluentd-username needs fluentd-shared-key-file or '),
+        ('syslog', 'syslog-address = tcp://',
+         ":3: [profile a] opt.syslog-address: Log driver syslog: option syslog-address can't be 'tcp://'; allowed: "),
+        ('syslog', 'syslog-facility = x',
+         ":3: [profile a] opt.syslog-facility: Log driver syslog: option syslog-facility can't be 'x'; allowed: kern, "),
+        ('journald', 'on-missing = x',
+         ":3: [profile a] opt.on-missing: Log driver journald: option on-missing can't be 'x'; allowed: warn, fail, "),
+    ]:
+        cases.append((f'[profile a]\ndriver = {driver}\n' + (f'opt.{option}\n' if option else ''), sentence))
     for text, sentence in cases:
         path = write(t, 'bad.conf', text)
         status, out, err = told(t, path)

@@ -347,7 +347,9 @@ def test_bad_configuration(t):
          ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: '),
         ('[profile x]\ndriver=nope\n', ':{next}: [profile x] driver: No such log driver nope; there are: '),
         ('[match nobody]\nprofile=nope\n', ':{next}: [match nobody] profile: no configuration file has a profile nope'),
-        ('[defaults]\ndriver=json-file\n', ':{next}: [defaults] driver: json-file requires a filename'),
+        ('[profile x]\ndriver=json-file\n', ':{next}: [profile x] driver: json-file requires a filename'),
+        ('[defaults]\ndriver=passthrough\n', ':{next}: [defaults] driver: passthrough would take the output away from '
+                                             'all other logs; it needs opt.tee = yes'),
     ]
     for text, sentence in cases:
         for policy, line in (('', 1), ('[policy]\non-error=warn\n', 3)):

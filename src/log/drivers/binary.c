@@ -122,13 +122,20 @@ open_pipes(Binary *self, GError **error)
 }
 
 static gboolean
-check(Binary *self, const LogDriverConfig *config, GError **error)
+binary_check(const LogDriverConfig *config, GError **error)
 {
-        if (!parse_uri(self->argv, config->arg))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver binary can't be given as binary:%s; it must be of the form "
-                                 "binary:///PATH?KEY=VALUE&KEY=VALUE",
-                                 config->arg ? config->arg : "");
+        g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
+        if (parse_uri(argv, config->arg))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver binary can't be given as binary:%s; it must be of the form "
+                         "binary:///PATH?KEY=VALUE&KEY=VALUE",
+                         config->arg ? config->arg : "");
+}
+
+static gboolean
+prepare(Binary *self, GError **error)
+{
         const char *path = g_ptr_array_index(self->argv, 0);
         if (access(path, X_OK) < 0)
                 return error_set_errno(error, errno, "Log driver binary: the logger %s can't be executed", path);
@@ -149,7 +156,8 @@ binary_open(const LogDriverConfig *config, GError **error)
         self->environment[0] = g_strconcat("CONTAINER_ID=", config->log->cid, NULL);
         self->environment[1] = g_strconcat("CONTAINER_NAMESPACE=", log_options_string(config->options, "namespace"), NULL);
         timer_init(&self->restart, start_process, self);
-        if (check(self, config, error)) {
+        (void)parse_uri(self->argv, config->arg);
+        if (prepare(self, error)) {
                 self->process = (LoggerProcess){
                         .argv = (char **)self->argv->pdata,
                         .environment = self->environment,
@@ -259,6 +267,7 @@ const LogDriver log_driver_binary = {
         .help = "an external program, by the contract of containerd's loggers",
         .options = options,
         .flags = LOG_DRIVER_REMOTE,
+        .check = binary_check,
         .open = binary_open,
         .start = start_process,
         .encode = log_raw_encode,

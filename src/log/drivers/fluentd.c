@@ -76,8 +76,27 @@ typedef struct {
         uint32_t n_members;
 } Fluentd;
 
+static gboolean
+parse_address(const char *text, LogAddress *ret, GError **error)
+{
+        g_autofree char *with_scheme = strstr(text, "://") ? NULL : g_strconcat("tcp://", text, NULL);
+        *ret = (LogAddress){0};
+        return log_address_parse("fluentd", "fluentd-address", with_scheme ? with_scheme : text,
+                                 1u << LOG_TRANSPORT_TCP | 1u << LOG_TRANSPORT_UNIX, DEFAULT_PORT, ret, error);
+}
+
+static gboolean
+check_address(const char *driver, const char *text, GError **error)
+{
+        LogAddress address;
+        gboolean good = parse_address(text, &address, error);
+        log_address_clear(&address);
+        return good;
+}
+
 static const LogOption options[] = {
-        {"fluentd-address", LOG_OPTION_STRING, "tcp://127.0.0.1:24224", "tcp://HOST[:PORT], HOST[:PORT] or unix://PATH"},
+        {"fluentd-address", LOG_OPTION_STRING, "tcp://127.0.0.1:24224",
+         "tcp://HOST[:PORT], HOST[:PORT] or unix://PATH", .check = check_address},
         {"fluentd-request-ack", LOG_OPTION_BOOL, "no", "whether records are kept until the server acknowledges them"},
         {"fluentd-read-timeout", LOG_OPTION_DURATION, "60s", "how long the server may take to answer",
          .min = 1000},
@@ -140,11 +159,8 @@ make_head(Fluentd *self, const char *tag)
 static gboolean
 read_address(Fluentd *self, const LogDriverConfig *config, GError **error)
 {
-        const char *text = log_options_string(config->options, "fluentd-address");
-        g_autofree char *with_scheme = strstr(text, "://") ? NULL : g_strconcat("tcp://", text, NULL);
         LogAddress address;
-        if (!log_address_parse("fluentd", "fluentd-address", with_scheme ? with_scheme : text,
-                               1u << LOG_TRANSPORT_TCP | 1u << LOG_TRANSPORT_UNIX, DEFAULT_PORT, &address, error))
+        if (!parse_address(log_options_string(config->options, "fluentd-address"), &address, error))
                 return FALSE;
         LogAddress *list = g_new(LogAddress, 1);
         *list = address;
@@ -198,6 +214,12 @@ set_up(Fluentd *self, const LogDriverConfig *config, GError **error)
         self->seed = (uint64_t)g_get_real_time();
         timer_init(&self->answer_timer, on_answer_timeout, self);
         return TRUE;
+}
+
+static gboolean
+fluentd_check(const LogDriverConfig *config, GError **error)
+{
+        return forward_auth_check_options(config->options, error);
 }
 
 static void *
@@ -555,6 +577,7 @@ const LogDriver log_driver_fluentd = {
         .help = "a server that speaks the forward protocol, as fluentd and fluent-bit do",
         .options = options,
         .flags = LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE | LOG_DRIVER_WHOLE_LINES,
+        .check = fluentd_check,
         .open = fluentd_open,
         .encode = fluentd_encode,
         .bound = fluentd_bound,

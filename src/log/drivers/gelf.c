@@ -51,8 +51,26 @@ typedef struct {
         PageBuffer compressed;
 } Gelf;
 
+static gboolean
+parse_address(const char *text, LogAddress *ret, GError **error)
+{
+        *ret = (LogAddress){0};
+        return log_address_parse("gelf", "gelf-address", text, 1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP, 0, ret,
+                                 error);
+}
+
+static gboolean
+check_address(const char *driver, const char *text, GError **error)
+{
+        LogAddress address;
+        gboolean good = parse_address(text, &address, error);
+        log_address_clear(&address);
+        return good;
+}
+
 static const LogOption options[] = {
-        {"gelf-address", LOG_OPTION_STRING, NULL, "udp://HOST:PORT or tcp://HOST:PORT; must be set"},
+        {"gelf-address", LOG_OPTION_STRING, NULL, "udp://HOST:PORT or tcp://HOST:PORT; must be set",
+         .check = check_address},
         {"gelf-compression-type", LOG_OPTION_ENUM, "gzip", "compression over UDP", .choices = "gzip|zlib|none"},
         {"gelf-compression-level", LOG_OPTION_INT, "1", "from -1 (zlib's default) over 0 (none) to 9 (best)", .min = -1,
          .max = 9},
@@ -94,12 +112,25 @@ make_members(Gelf *self, const LogConfig *log, const LogMetadata *m)
 }
 
 static gboolean
+gelf_check(const LogDriverConfig *config, GError **error)
+{
+        const LogOptions *o = config->options;
+        const char *address = log_options_string(o, "gelf-address");
+        if (!address)
+                return check_address("gelf", "", error);
+        if (!g_str_has_prefix(address, "udp:") &&
+            (log_options_has(o, "gelf-compression-type") || log_options_has(o, "gelf-compression-level")))
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only");
+        return TRUE;
+}
+
+static gboolean
 read_address(Gelf *self, const LogDriverConfig *config, GError **error)
 {
         const char *text = log_options_string(config->options, "gelf-address");
         LogAddress address;
-        if (!log_address_parse("gelf", "gelf-address", text ? text : "", 1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP,
-                               0, &address, error))
+        if (!parse_address(text, &address, error))
                 return FALSE;
         LogAddress *list = g_new(LogAddress, 1);
         *list = address;
@@ -139,9 +170,6 @@ set_up(Gelf *self, const LogDriverConfig *config, GError **error)
         const LogOptions *o = config->options;
         if (!read_address(self, config, error))
                 return FALSE;
-        if (!self->udp && (log_options_has(o, "gelf-compression-type") || log_options_has(o, "gelf-compression-level")))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only");
         self->compression = self->udp ? (Compression)log_options_number(o, "gelf-compression-type") : COMPRESSION_NONE;
         self->deflate.gzip = self->compression == COMPRESSION_GZIP;
         self->deflate.level = (int)log_options_number(o, "gelf-compression-level");
@@ -329,6 +357,7 @@ const LogDriver log_driver_gelf = {
         .help = "a server that takes the Graylog Extended Log Format",
         .options = options,
         .flags = LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE | LOG_DRIVER_WHOLE_LINES,
+        .check = gelf_check,
         .open = gelf_open,
         .encode = gelf_encode,
         .bound = gelf_bound,

@@ -30,6 +30,9 @@
 #define LETTERS        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 #define FIELD_NAME_MAX 64
 
+/* In front of the path in on-missing. */
+#define FILE_WORD "file:"
+
 static const char message_key[] = "MESSAGE"; /* with '=' or a newline and a length behind it */
 static const char partial_field[] = "CONTAINER_PARTIAL_MESSAGE=true\n";
 
@@ -43,6 +46,16 @@ typedef struct {
         GString *labels;
 } Journald;
 
+static gboolean
+check_missing(const char *driver, const char *value, GError **error)
+{
+        if (strcmp(value, "warn") == 0 || strcmp(value, "fail") == 0 ||
+            (g_str_has_prefix(value, FILE_WORD) && value[strlen(FILE_WORD)]))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver journald: option on-missing can't be '%s'; allowed: warn, fail, file:PATH", value);
+}
+
 static const LogOption options[] = {
         {"mode", LOG_OPTION_ENUM, "blocking",
          "whether the container waits while the queue is full; by default not for a journal that is missing",
@@ -50,7 +63,8 @@ static const LogOption options[] = {
         {"priority-stdout", LOG_OPTION_INT, "6", "PRIORITY of what comes from stdout", .max = 7},
         {"priority-stderr", LOG_OPTION_INT, "3", "PRIORITY of what comes from stderr", .max = 7},
         {"parse-prefix", LOG_OPTION_BOOL, "yes", "whether <0> to <7> at the start of a line is its priority"},
-        {"on-missing", LOG_OPTION_STRING, "warn", "what to do without a journal: warn, fail, or file:PATH"},
+        {"on-missing", LOG_OPTION_STRING, "warn", "what to do without a journal: warn, fail, or file:PATH",
+         .check = check_missing},
         {NULL},
 };
 
@@ -185,8 +199,6 @@ journald_close(void *data)
         g_free(self);
 }
 
-#define FILE_WORD "file:"
-
 static int
 probe_journal(void)
 {
@@ -199,7 +211,7 @@ static const char *
 journald_instead(const LogOptions *o)
 {
         const char *missing = log_options_string(o, "on-missing");
-        bool file = g_str_has_prefix(missing, FILE_WORD) && missing[strlen(FILE_WORD)];
+        bool file = g_str_has_prefix(missing, FILE_WORD);
         return file && probe_journal() < 0 ? missing + strlen(FILE_WORD) : NULL;
 }
 
@@ -207,16 +219,10 @@ journald_instead(const LogOptions *o)
 static gboolean
 find_journal(Journald *self, const LogDriverConfig *config, GError **error)
 {
-        const char *missing = log_options_string(config->options, "on-missing");
-        bool fail = strcmp(missing, "fail") == 0;
-        if (!fail && strcmp(missing, "warn") != 0 && (!g_str_has_prefix(missing, FILE_WORD) || !missing[strlen(FILE_WORD)]))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver journald: option on-missing can't be '%s'; allowed: warn, fail, file:PATH",
-                                 missing);
         int r = probe_journal();
         if (r == 0)
                 return TRUE;
-        if (fail)
+        if (strcmp(log_options_string(config->options, "on-missing"), "fail") == 0)
                 return error_set_errno(error, r, "Log driver journald: there is no journal at %s", SOCKET_PATH);
         diag_warn("There is no journal at %s: %s; what the container writes is lost unless a journal appears",
                   SOCKET_PATH, g_strerror(-r));

@@ -67,14 +67,19 @@ json_file_close(void *data)
         g_free(self);
 }
 
+static gboolean
+json_file_check(const LogDriverConfig *config, GError **error)
+{
+        LogFileLimits limits = {0};
+        if (!config->arg || !*config->arg)
+                return error_set(error, CONMON_ERROR_USAGE, "json-file requires a filename");
+        return log_file_read_limits(config, &limits, error);
+}
+
 static void *
 json_file_open(const LogDriverConfig *config, GError **error)
 {
         LogFileLimits limits = {0};
-        if (!config->arg || !*config->arg) {
-                error_set(error, CONMON_ERROR_USAGE, "json-file requires a filename");
-                return NULL;
-        }
         g_autoptr(LogMetadata) metadata = log_metadata_new(config, NULL, error);
         if (!metadata || !log_file_read_limits(config, &limits, error))
                 return NULL;
@@ -278,6 +283,7 @@ const LogDriver log_driver_json_file = {
         .help = "a file in Docker's format, an object of JSON a line",
         .flags = LOG_DRIVER_METADATA,
         .options = options,
+        .check = json_file_check,
         .open = json_file_open,
         .start = json_file_start,
         .encode = json_file_encode,

@@ -32,13 +32,18 @@ command_line_limits(const LogDriverConfig *config)
         };
 }
 
+static gboolean
+k8s_check(const LogDriverConfig *config, GError **error)
+{
+        LogFileLimits limits = command_line_limits(config);
+        if (!config->arg || !*config->arg)
+                return error_set(error, CONMON_ERROR_USAGE, "k8s-file requires a filename");
+        return log_file_read_limits(config, &limits, error);
+}
+
 static void *
 k8s_open(const LogDriverConfig *config, GError **error)
 {
-        if (!config->arg || !*config->arg) {
-                error_set(error, CONMON_ERROR_USAGE, "k8s-file requires a filename");
-                return NULL;
-        }
         LogFileLimits limits = command_line_limits(config);
         if (!log_file_read_limits(config, &limits, error))
                 return NULL;
@@ -134,6 +139,7 @@ const LogDriver log_driver_k8s_file = {
         .arg = "PATH",
         .help = "a file in the format of the Kubernetes container runtime interface",
         .options = options,
+        .check = k8s_check,
         .open = k8s_open,
         .start = k8s_start,
         .encode = k8s_encode,

@@ -64,21 +64,27 @@ static const char *const facilities[] = {
         "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 };
 
-static const LogOption options[] = {
-        {"syslog-address", LOG_OPTION_STRING, NULL,
-         "udp://HOST[:PORT], tcp://HOST[:PORT], unix://PATH or unixgram://PATH; not set: the local socket"},
-        {"syslog-facility", LOG_OPTION_STRING, "daemon", "facility: a name, or a number from 0 to 23"},
-        {"syslog-format", LOG_OPTION_ENUM, NULL, "format of messages; not set: RFC 3164 without host name",
-         .choices = "rfc3164|rfc5424|rfc5424micro"},
-        {NULL},
-};
-
-/* ---- opening ---- */
+/* Nothing at all is the local socket. */
+static gboolean
+parse_address(const char *text, LogAddress *ret, GError **error)
+{
+        unsigned all = (1u << N_LOG_TRANSPORTS) - 1;
+        *ret = (LogAddress){0};
+        return !*text || log_address_parse("syslog", "syslog-address", text, all, DEFAULT_PORT, ret, error);
+}
 
 static gboolean
-read_facility(const LogOptions *o, int *ret, GError **error)
+check_address(const char *driver, const char *text, GError **error)
 {
-        const char *name = log_options_string(o, "syslog-facility");
+        LogAddress address;
+        gboolean good = parse_address(text, &address, error);
+        log_address_clear(&address);
+        return good;
+}
+
+static gboolean
+parse_facility(const char *name, int *ret, GError **error)
+{
         guint64 number;
         for (int i = 0; i < (int)G_N_ELEMENTS(facilities); i++) {
                 if (strcmp(name, facilities[i]) == 0) {
@@ -91,10 +97,30 @@ read_facility(const LogOptions *o, int *ret, GError **error)
                 return TRUE;
         }
         return error_set(error, CONMON_ERROR_USAGE,
-                         "Log driver syslog: option syslog-facility can't be '%s'; allowed: kern, user, mail, daemon, auth, "
-                         "syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7, 0 to 23",
+                         "Log driver syslog: option syslog-facility can't be '%s'; allowed: kern, user, mail, daemon, "
+                         "auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7, 0 to 23",
                          name);
 }
+
+static gboolean
+check_facility(const char *driver, const char *name, GError **error)
+{
+        int number;
+        return parse_facility(name, &number, error);
+}
+
+static const LogOption options[] = {
+        {"syslog-address", LOG_OPTION_STRING, NULL,
+         "udp://HOST[:PORT], tcp://HOST[:PORT], unix://PATH or unixgram://PATH; not set: the local socket",
+         .check = check_address},
+        {"syslog-facility", LOG_OPTION_STRING, "daemon", "facility: a name, or a number from 0 to 23",
+         .check = check_facility},
+        {"syslog-format", LOG_OPTION_ENUM, NULL, "format of messages; not set: RFC 3164 without host name",
+         .choices = "rfc3164|rfc5424|rfc5424micro"},
+        {NULL},
+};
+
+/* ---- opening ---- */
 
 /* The places where a local syslog daemon listens, datagram sockets first. */
 static LogAddress *
@@ -115,13 +141,12 @@ static gboolean
 read_address(Syslog *self, const LogDriverConfig *config, GError **error)
 {
         const char *text = log_options_string(config->options, "syslog-address");
-        unsigned all = (1u << N_LOG_TRANSPORTS) - 1;
         LogAddress address;
         size_t n = 1;
-        if (text && *text && !log_address_parse("syslog", "syslog-address", text, all, DEFAULT_PORT, &address, error))
+        if (!parse_address(text ? text : "", &address, error))
                 return FALSE;
-        LogAddress *list = text && *text ? g_new(LogAddress, 1) : local_addresses(&n);
-        if (text && *text)
+        LogAddress *list = address.host ? g_new(LogAddress, 1) : local_addresses(&n);
+        if (address.host)
                 *list = address;
         self->counted = list->transport == LOG_TRANSPORT_TCP &&
                         (self->format == FORMAT_RFC5424 || self->format == FORMAT_RFC5424MICRO);
@@ -213,7 +238,7 @@ syslog_open(const LogDriverConfig *config, GError **error)
         int facility = 0;
         self->format = log_options_has(o, "syslog-format") ? (Format)log_options_number(o, "syslog-format") : FORMAT_LOCAL;
         g_autoptr(LogMetadata) metadata = NULL;
-        if (read_facility(o, &facility, error) && read_address(self, config, error))
+        if (parse_facility(log_options_string(o, "syslog-facility"), &facility, error) && read_address(self, config, error))
                 metadata = log_metadata_new(config, "{{.ID}}", error);
         if (!metadata) {
                 syslog_close(self);
