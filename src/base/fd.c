@@ -117,18 +117,34 @@ fd_wait_for_input(int fd)
         }
 }
 
+GArray *
+fd_list(void)
+{
+        GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+        autofd int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        /* Not readdir(3): its buffer would stay in the heap of every monitor. */
+        char entries[2048] __attribute__((aligned(__alignof__(struct dirent64))));
+        ssize_t n;
+        while (dir >= 0 && (n = getdents64(dir, entries, sizeof entries)) > 0)
+                for (ssize_t at = 0; at < n;) {
+                        const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
+                        int fd = entry->d_name[0] == '.' ? dir : atoi(entry->d_name);
+                        if (fd != dir)
+                                g_array_append_val(fds, fd);
+                        at += entry->d_reclen;
+                }
+        return fds;
+}
+
 static void
 close_listed(unsigned int first, unsigned int last)
 {
-        DIR *dir = opendir("/proc/self/fd");
-        if (!dir)
-                return;
-        for (struct dirent *entry; (entry = readdir(dir));) {
-                int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
-                if (fd >= 0 && fd != dirfd(dir) && (unsigned int)fd >= first && (unsigned int)fd <= last)
+        g_autoptr(GArray) fds = fd_list();
+        for (guint i = 0; i < fds->len; i++) {
+                int fd = g_array_index(fds, int, i);
+                if ((unsigned int)fd >= first && (unsigned int)fd <= last)
                         (void)close(fd);
         }
-        (void)closedir(dir);
 }
 
 void

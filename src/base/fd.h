@@ -49,5 +49,9 @@ int fd_open_beneath(int dirfd, const char *name, int flags);
 /* Waits until there is something to read or the other end is closed, and reads it; what came is not looked at. */
 void fd_wait_for_input(int fd);
 
+/* The descriptors that are open, in any order: what /proc/self/fd lists, nothing if it can't be read. The caller unrefs
+ * the array of int. */
+GArray *fd_list(void);
+
 /* Closes every descriptor from first to last, both included (close_range(2), or what /proc/self/fd lists). */
 void fd_close_range(unsigned int first, unsigned int last);

@@ -2,9 +2,7 @@
 
 #include "base/fd.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static void
@@ -22,22 +20,10 @@ fill_standard_fds(void)
 void
 inherited_fds_record(InheritedFds *f)
 {
-        f->fds = g_array_new(FALSE, FALSE, sizeof(int));
         fill_standard_fds();
-        autofd int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir < 0)
-                return;
-        /* Not readdir(3): its buffer would stay in the heap of every monitor. */
-        char entries[2048] __attribute__((aligned(__alignof__(struct dirent64))));
-        ssize_t n;
-        while ((n = getdents64(dir, entries, sizeof entries)) > 0)
-                for (ssize_t at = 0; at < n;) {
-                        const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
-                        int fd = atoi(entry->d_name); /* 0 for "." and ".." */
-                        if (fd > STDERR_FILENO && fd != dir)
-                                g_array_append_val(f->fds, fd);
-                        at += entry->d_reclen;
-                }
+        f->fds = fd_list();
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+                inherited_fds_forget(f, fd);
 }
 
 void
