@@ -203,18 +203,46 @@ list_keys(const char *kind)
         return g_string_free(names, FALSE);
 }
 
-/* All elements without the blanks around them. An option without a value has an empty one. NULL if a backslash does not
- * stand for anything; GLib then returns a value and an error. */
+/* The length of the first element, up to a semicolon without a backslash in front. */
+static size_t
+element_length(const char *text)
+{
+        size_t len = 0;
+        while (text[len] && text[len] != ';')
+                len += text[len] == '\\' && text[len + 1] ? 2 : 1;
+        return len;
+}
+
+/* Takes away the blanks around elements, but not those that are written \s. */
+static void
+strip_elements(Reader *r, const char *name)
+{
+        g_autofree char *text = g_key_file_get_value(r->values, r->group, name, NULL);
+        g_autoptr(GString) stripped = g_string_new(NULL);
+        for (const char *at = text; at && *at;) {
+                size_t len = element_length(at);
+                g_autofree char *element = g_strndup(at, len);
+                g_string_append(stripped, g_strstrip(element));
+                at += len;
+                if (*at)
+                        g_string_append_c(stripped, *at++);
+        }
+        g_key_file_set_value(r->values, r->group, name, stripped->str);
+}
+
+/* All elements. An option without a value has an empty one. NULL if a backslash does not stand for anything; GLib then
+ * returns a value and an error. */
 static char **
 read_list(Reader *r, const char *name)
 {
         g_autoptr(GError) bad = NULL;
+        strip_elements(r, name);
         g_auto(GStrv) list = g_key_file_get_string_list(r->values, r->group, name, NULL, &bad);
         if (bad || !list)
                 return NULL;
         g_autoptr(GPtrArray) values = g_ptr_array_new();
         for (char **value = list; *value; value++)
-                if (*g_strstrip(*value))
+                if (**value)
                         g_ptr_array_add(values, g_strdup(*value));
         if (values->len == 0 && g_str_has_prefix(name, CONFIG_OPTION_PREFIX))
                 g_ptr_array_add(values, g_strdup(""));
@@ -228,10 +256,12 @@ read_values(Reader *r, const ConfigKey *key, const char *name)
         g_autoptr(GError) bad = NULL;
         if (key->type == CONFIG_LIST)
                 return read_list(r, name);
+        g_autofree char *text = g_key_file_get_value(r->values, r->group, name, NULL);
+        g_key_file_set_value(r->values, r->group, name, g_strstrip(text));
         g_autofree char *value = g_key_file_get_string(r->values, r->group, name, &bad);
         if (bad || !value)
                 return NULL;
-        char *one[] = {g_strstrip(value), NULL};
+        char *one[] = {value, NULL};
         return g_strdupv(one);
 }
 

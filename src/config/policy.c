@@ -117,7 +117,7 @@ policy_set(Policy *p, const char *assignment, GError **error)
         char *one[] = {(char *)equal + 1, NULL};
         g_auto(GStrv) values = key->type == CONFIG_LIST ? g_strsplit(equal + 1, ";", -1) : g_strdupv(one);
         for (char **value = values; *value; value++) {
-                if (!config_key_check(key, *value, error)) {
+                if (!config_key_check(key, g_strstrip(*value), error)) {
                         g_prefix_error(error, "--log-policy %s: ", assignment);
                         return FALSE;
                 }

@@ -130,19 +130,30 @@ keep_error(Search *s, GError *error)
                 s->error = error;
 }
 
+/* Nothing, and not a link that leads nowhere or a file in the place of a directory. */
+static bool
+is_nothing(const char *path, int failure)
+{
+        struct stat st;
+        return (failure == -ENOENT || failure == -ENOTDIR) && lstat(path, &st) < 0;
+}
+
 /* Opens a place. Returns -1 if there is nothing, or if it is root's and not for users to read; both are no error. */
 static int
 find_place(Search *s, const char *path, int flags)
 {
         GError *error = NULL;
         int fd = open_place(path, flags);
-        if (fd == -ENOENT || fd == -ENOTDIR || (fd == -EACCES && s->user && s->system))
+        if (is_nothing(path, fd) || (fd == -EACCES && s->user && s->system))
                 return -1;
         if (!s->config)
                 s->config = config_new();
         if (fd >= 0)
                 return fd;
-        (void)error_set_errno(&error, fd, "Failed to open the configuration %s", path);
+        if (fd == -ENOENT)
+                (void)error_set(&error, CONMON_ERROR_FAILED, "The configuration %s is a link to what is not there", path);
+        else
+                (void)error_set_errno(&error, fd, "Failed to open the configuration %s", path);
         keep_error(s, error);
         return -1;
 }

@@ -46,12 +46,32 @@ check_config_sections(const Config *c, GError **error)
         return TRUE;
 }
 
+/* As it has to be written in a file. */
+static void
+append_value(GString *text, const char *value, bool list)
+{
+        static const char special[] = " \n\t\r\\;", letters[] = "sntr\\;";
+        size_t last = strlen(value) - 1;
+        for (size_t i = 0; value[i]; i++) {
+                const char *at = strchr(special, value[i]);
+                if (!at || (*at == ' ' && i > 0 && i < last) || (*at == ';' && !list))
+                        g_string_append_c(text, value[i]);
+                else
+                        g_string_append_printf(text, "\\%c", letters[at - special]);
+        }
+}
+
 static void
 print_entry(const ConfigSection *section, const ConfigEntry *entry)
 {
-        g_autofree char *values = g_strjoinv(";", entry->values);
-        g_autofree char *text = g_strdup_printf("%s = %s", entry->name, values);
-        printf("%-50s # %s:%u\n", text, section->file, entry->line);
+        g_autoptr(GString) text = g_string_new(entry->name);
+        for (char **value = entry->values; *value; value++) {
+                g_string_append(text, value == entry->values ? " = " : ";");
+                append_value(text, *value, entry->key->type == CONFIG_LIST);
+        }
+        if (!*entry->values)
+                g_string_append(text, " = ");
+        printf("%-50s # %s:%u\n", text->str, section->file, entry->line);
 }
 
 /* The keys that the section does not have. */

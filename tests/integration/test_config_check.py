@@ -60,8 +60,12 @@ def test_shows_what_is_in_force(t):
 
 def test_output_is_a_configuration(t):
     """What is printed says the same again, if the remarks are taken off."""
-    a = write(t, 'a.conf', '[profile x]\ndriver=json-file:/tmp/a\nopt.max-size=1k\n[limits]\nrotate=1\n')
+    values = r'opt.include = \sa b\s;\;\\;\t\n\r;\s'
+    a = write(t, 'a.conf', '[profile x]\ndriver=json-file:/tmp/a\nopt.max-size=1k\n[limits]\nrotate=1\n[match *]\ndriver=\n'
+                           f'[profile y]\ndriver=syslog\n{values}\n[profile a;b\\c]\ndriver=syslog\n'
+                           '[match a]\nprofile=a;b\\\\c\n')
     _, first, _ = told(t, a)
+    check(values in first and r'profile = a;b\\c ' in first, first)
     b = write(t, 'b.conf', re.sub(r' +# .*', '', first))
     status, second, err = told(t, b)
     equal((status, err), (0, ''))
@@ -151,13 +155,51 @@ def test_missing_file(t):
     equal(told(t, path), (1, '', f'conmon: Failed to open the configuration file {path}: No such file or directory\n'))
 
 
+def as_user(t):
+    """The arguments in front of the monitor's own that make it an ordinary user's."""
+    t.skip_with(valgrind=NO_TMPDIR)
+    if os.geteuid() != 0:
+        return ()
+    copy, = t.for_another_user(t.program)
+    t.program = shutil.which('setpriv')
+    return '--reuid', '12345', '--regid', '12345', '--clear-groups', copy
+
+
+def test_places_of_something_else(t):
+    """What is there and can't be read as what it should be is told; what is not there, and no place for it, is not."""
+    argv = as_user(t)
+    home = t.dir / 'home/containers'
+    home.mkdir(parents=True)
+    file, drop_in, nowhere = home / 'conmon.conf', home / 'conmon.conf.d/1.conf', t.dir / 'nowhere'
+    link = 'The configuration {} is a link to what is not there\n'
+    for place, make, sentence in (
+            (file, lambda: file.symlink_to(nowhere), link),
+            (drop_in, lambda: drop_in.symlink_to(nowhere), link),
+            (drop_in.parent, lambda: drop_in.parent.symlink_to(nowhere), link),
+            (drop_in.parent, drop_in.parent.touch, 'Failed to open the configuration {}: Not a directory\n'),
+            (file, file.mkdir, 'The configuration {} is not a regular file\n'),
+            (file, lambda: os.mkfifo(file), 'The configuration {} is not a regular file\n'),
+            (file, lambda: file.symlink_to('/dev/null'), 'The configuration {} is not '),
+            (file, lambda: file.symlink_to(file), 'Failed to open the configuration {}: Too many levels of symbolic links\n'),
+            (drop_in, drop_in.mkdir, 'The configuration {} is not a regular file\n')):
+        if place == drop_in:
+            drop_in.parent.mkdir()
+        make()
+        status, out, err = t.run(*argv, '--check-config', env={'XDG_CONFIG_HOME': str(home.parent)})
+        check((status, out) == (1, '') and err.startswith(f'conmon: {sentence.format(place)}'), f'{place}: {err}')
+        for path in (file, drop_in, drop_in.parent):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            elif os.path.lexists(path):
+                path.unlink()
+    for nothing in (home.parent, nowhere, '/dev/null'):
+        status, _, err = t.run(*argv, '--check-config', env={'XDG_CONFIG_HOME': str(nothing)})
+        equal((status, err), (0, ''), f'XDG_CONFIG_HOME={nothing}')
+
+
 def test_users_files(t):
     """In XDG_CONFIG_HOME, else below HOME; drop-ins in the order of their names."""
-    t.skip_with(valgrind=NO_TMPDIR)
-    argv = ()
-    if os.geteuid() == 0:
-        copy, = t.for_another_user(t.program)
-        t.program, argv = shutil.which('setpriv'), ('--reuid', '12345', '--regid', '12345', '--clear-groups', copy)
+    argv = as_user(t)
     home = t.dir / '.config/containers'
     (home / 'conmon.conf.d').mkdir(parents=True)
     (home / 'conmon.conf').write_text('[policy]\non-error = warn\n[attach]\nqueue-max=64k\n')

@@ -35,6 +35,7 @@ test_profiles(void)
                 {"annotations=all", NULL, "a", NULL},
                 {"annotations=all", "profiles=b;web-*", "b", NULL},
                 {"annotations=all", "profiles=b;web-*", "web-", NULL},
+                {"annotations=all", "profiles=a ; b ", "b", NULL},
                 {"annotations=all", "profiles=b;web-*", "a", "the policy keeps the profile a from annotations"},
                 {"annotations=all", "profiles=", "a", "the policy keeps the profile a from annotations"},
         };
