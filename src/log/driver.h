@@ -29,6 +29,7 @@ enum {
         LOG_DRIVER_METADATA = 1 << 2,    /* has a place for tag and labels: has the options of log/metadata.h */
         LOG_DRIVER_WHOLE_LINES = 1 << 3, /* unfinished lines are held back until their end, or max-record */
         LOG_DRIVER_SPLIT_FULL = 1 << 4,  /* a line of exactly max-record bytes is cut too, as journald callers know */
+        LOG_DRIVER_UTF8 = 1 << 5,        /* its format holds characters, not bytes: no record is cut within one */
 };
 
 /* What open gets. Borrowed for the call, but for sink and options, which live as long as the driver's instance. */

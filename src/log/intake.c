@@ -14,6 +14,7 @@ struct LogIntake {
         LogFilter *filter;
         LogRedactor *redactor;
         LogRateLimit rate;
+        bool only_joins; /* the joiner is there, and nothing else is to be done */
         LogCount *count; /* of the call that goes on */
 };
 
@@ -84,10 +85,11 @@ make_joiner(LogIntake *in, const LogDriver *driver, const LogOptions *options)
                 .max_record = driver->max_record > 0 ? driver->max_record : LOG_RECORD_MAX,
                 .hold = driver->flags & LOG_DRIVER_WHOLE_LINES || in->filter || in->redactor,
                 .split_full = (driver->flags & LOG_DRIVER_SPLIT_FULL) != 0,
+                .characters = (driver->flags & LOG_DRIVER_UTF8) != 0,
         };
         if (log_options_has(options, "max-record"))
                 config.max_record = (size_t)log_options_number(options, "max-record");
-        if (config.hold || config.max_record != LOG_RECORD_MAX)
+        if (config.hold || config.characters || config.max_record != LOG_RECORD_MAX)
                 in->joiner = log_joiner_new(&config);
 }
 
@@ -121,9 +123,10 @@ log_intake_new(const LogDriver *driver, const LogOptions *options, const LogOutl
         LogIntake *in = g_new0(LogIntake, 1);
         in->outlet = *outlet;
         gboolean ok = read_options(in, driver, options, error);
-        bool needed = in->joiner || in->filter || in->redactor || in->rate.burst > 0 ||
-                      !in->streams[STREAM_STDOUT] || !in->streams[STREAM_STDERR];
-        *ret_intake = ok && needed ? in : NULL;
+        bool chooses = in->filter || in->redactor || in->rate.burst > 0 || !in->streams[STREAM_STDOUT] ||
+                       !in->streams[STREAM_STDERR];
+        in->only_joins = in->joiner && !chooses;
+        *ret_intake = ok && (in->joiner || chooses) ? in : NULL;
         if (!*ret_intake)
                 log_intake_free(in);
         return ok;
@@ -155,21 +158,40 @@ pass(const LogRecord *r, void *data)
                 out->refuse(r, true, out->data);
         } else if (in->redactor) {
                 LogRecord redacted = log_redactor_apply(in->redactor, r);
-                out->take(&redacted, out->data);
+                out->take(&redacted, 1, redacted.payload, out->data);
         } else {
-                out->take(r, out->data);
+                out->take(r, 1, r->payload, out->data);
         }
+}
+
+/* The usual case: whole lines, to be handed on as they are. Returns how many. */
+static size_t
+pass_whole(LogIntake *in, const LogRecord *records, size_t n)
+{
+        size_t payload;
+        size_t whole = log_joiner_count_whole(in->joiner, records, n, &payload);
+        if (whole == 0)
+                return 0;
+        in->count->records += whole;
+        in->count->bytes += payload;
+        in->outlet.take(records, whole, payload, in->outlet.data);
+        return whole;
 }
 
 void
 log_intake_push(LogIntake *in, const LogBatch *batch, LogCount *count)
 {
         in->count = count;
-        for (size_t i = 0; i < batch->n; i++) {
+        for (size_t i = 0; i < batch->n;) {
+                size_t whole = in->only_joins ? pass_whole(in, &batch->records[i], batch->n - i) : 0;
+                i += whole;
+                if (whole > 0)
+                        continue;
                 if (in->joiner && in->streams[batch->stream])
                         log_joiner_push(in->joiner, &batch->records[i], pass, in);
                 else
                         pass(&batch->records[i], in);
+                i++;
         }
 }
 

@@ -8,7 +8,7 @@
 
 /* Where records go. Valid for the call, all of them. */
 typedef struct LogOutlet {
-        LogRecordFunc take;
+        void (*take)(const LogRecord *records, size_t n, size_t payload, void *data); /* all of one stream */
         void (*refuse)(const LogRecord *r, bool limited, void *data); /* by a filter, or by the rate limit */
         void (*rate_over)(void *data); /* the rate limit was reached, and holds no more */
         void *data;

@@ -51,7 +51,7 @@ hold(const LogJoiner *j, JoinerLine *line, const LogRecord *r, const char *bytes
         page_buffer_take(&line->held, j->config.max_record + 1);
         if (line->len == 0)
                 line->time_ns = r->time_ns;
-        memcpy(line->held.data + line->len, bytes, len);
+        memmove(line->held.data + line->len, bytes, len);
         line->len += len;
 }
 
@@ -69,6 +69,19 @@ number_piece(LogJoiner *j, JoinerLine *line, LogRecord *out)
                 line->ordinal = 0;
 }
 
+/* How many bytes at the end begin a UTF-8 character that is not finished. */
+static size_t
+count_unfinished(const char *bytes, size_t len)
+{
+        for (size_t n = MIN(len, (size_t)3); n > 0; n--) {
+                const char *at = bytes + len - n;
+                /* The second highest value is the error of a character that is cut off. */
+                if ((*at & 0xc0) == 0xc0 && g_utf8_get_char_validated(at, (gssize)n) == (gunichar)-2)
+                        return n;
+        }
+        return 0;
+}
+
 /* Emits what is held and then `len` bytes, without copying if nothing is held. */
 static void
 emit_piece(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsigned flags, LogRecordFunc emit,
@@ -76,20 +89,26 @@ emit_piece(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsi
 {
         JoinerLine *line = &j->lines[r->stream];
         LogRecord out = {.time_ns = r->time_ns, .stream = r->stream, .flags = (uint8_t)flags};
+        bool partial = (flags & LOG_RECORD_PARTIAL) != 0;
         if (line->len > 0) {
                 hold(j, line, r, bytes, len);
                 out.time_ns = line->time_ns;
                 bytes = line->held.data;
                 len = line->len;
-                line->held.data[len] = '\n';
+                if (!partial)
+                        line->held.data[len] = '\n';
         }
+        size_t rest = partial && j->config.characters ? count_unfinished(bytes, len) : 0;
         out.bytes = bytes;
-        out.len = (uint32_t)len;
-        out.payload = out.len + !(flags & LOG_RECORD_PARTIAL);
-        if (line->ordinal > 0 || flags & LOG_RECORD_PARTIAL)
+        out.len = (uint32_t)(len - rest);
+        out.payload = out.len + !partial;
+        if (out.payload > 0 && (line->ordinal > 0 || partial))
                 number_piece(j, line, &out);
         line->len = 0;
-        emit(&out, data);
+        if (out.payload > 0)
+                emit(&out, data);
+        if (rest > 0)
+                hold(j, line, r, bytes + out.len, rest);
 }
 
 void
@@ -114,9 +133,23 @@ log_joiner_push(LogJoiner *j, const LogRecord *r, LogRecordFunc emit, void *data
                 emit_piece(j, r, bytes, left, LOG_RECORD_PARTIAL | LOG_RECORD_PAUSED, emit, data);
 }
 
+size_t
+log_joiner_count_whole(const LogJoiner *j, const LogRecord *records, size_t n, size_t *ret_payload)
+{
+        const JoinerLine *line = &j->lines[records->stream];
+        size_t i = 0, payload = 0;
+        if (line->len > 0 || line->ordinal > 0)
+                return 0;
+        for (; i < n && records[i].flags == 0 && records[i].len < j->config.max_record; i++)
+                payload += records[i].payload;
+        *ret_payload = payload;
+        return i;
+}
+
 void
 log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data)
 {
+        j->config.characters = false;
         for (int i = 0; i < N_STREAMS; i++) {
                 LogRecord end = {.bytes = "", .stream = (uint8_t)i};
                 if (j->lines[i].len > 0)

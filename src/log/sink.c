@@ -134,13 +134,13 @@ read_options(LogSink *s)
 }
 
 static void on_retry(void *data);
-static void take_record(const LogRecord *r, void *data);
+static void take_records(const LogRecord *records, size_t n, size_t payload, void *data);
 static void refuse_record(const LogRecord *r, bool limited, void *data);
 
 static gboolean
 open_sink(LogSink *s, const char *arg, const LogConfig *log, bool from_log_path, GError **error)
 {
-        LogOutlet outlet = {take_record, refuse_record, on_retry, s};
+        LogOutlet outlet = {take_records, refuse_record, on_retry, s};
         LogDriverConfig config = {
                 .sink = s,
                 .arg = arg,
@@ -504,9 +504,9 @@ admit_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 }
 
 static void
-take_record(const LogRecord *r, void *data)
+take_records(const LogRecord *records, size_t n, size_t payload, void *data)
 {
-        admit_all(data, r, 1, r->payload);
+        admit_all(data, records, n, payload);
 }
 
 static void

@@ -76,6 +76,17 @@ def test_a_long_line(t):
         check(text.endswith(b'\nx\n'), f'the end: {text[-20:]!r}')
 
 
+def test_characters_in_two_parts(t):
+    """What one write(2) begins of a character and the next one ends stays a character in JSON."""
+    m = both(t, 'print caf\\xc3\nwait @/go\nprint \\xa9\\n')
+    m.logged(b' P caf\xc3\n')
+    wait_for(lambda: b'"caf"' in m.json.read_bytes(), 'the whole characters')
+    t.touch('go')
+    m.finish(0)
+    equal(content(parse_json(m.json.read_bytes())), 'caf\u00e9\n'.encode())
+    equal(content(m.records()), 'caf\u00e9\n'.encode())
+
+
 def test_time_zones(t):
     """B64: zones of half and quarter hours; json-file is UTC wherever it is."""
     zones = {'IST-5:30': '+05:30', 'NPT-5:45': '+05:45', 'NST3:30': '-03:30', 'UTC0': '+00:00', 'XXX-14': '+14:00'}

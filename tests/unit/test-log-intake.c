@@ -14,7 +14,7 @@ static GString *seen;
 static int n_over;
 
 static void
-take(const LogRecord *r, void *data)
+take_one(const LogRecord *r)
 {
         char flags[4] = {r->flags & LOG_RECORD_PARTIAL ? 'P' : '-', r->flags & LOG_RECORD_CONTINUES ? 'C' : '-',
                          r->flags & LOG_RECORD_PAUSED ? 'W' : '-', '\0'};
@@ -23,6 +23,14 @@ take(const LogRecord *r, void *data)
         g_assert_cmpint(r->partial_id != 0, ==, r->ordinal != 0);
         if (!(r->flags & LOG_RECORD_PARTIAL))
                 g_assert_cmpint(r->bytes[r->len], ==, '\n');
+}
+
+static void
+take(const LogRecord *records, size_t n, size_t payload, void *data)
+{
+        for (size_t i = 0; i < n; i++, payload -= records[i - 1].payload)
+                take_one(&records[i]);
+        g_assert_cmpuint(payload, ==, 0);
 }
 
 static void
@@ -96,6 +104,13 @@ static const LogDriver journal_like = {
         .name = "journal-like",
         .max_record = 8,
         .flags = LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
+};
+
+static const LogDriver json_like = {.name = "json-like", .flags = LOG_DRIVER_UTF8, .max_record = 8};
+static const LogDriver gelf_like = {
+        .name = "gelf-like",
+        .max_record = 8,
+        .flags = LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_UTF8,
 };
 
 static void
@@ -376,6 +391,57 @@ test_rate_of_lines(void)
         case_end(&c);
 }
 
+#define EURO "\xe2\x82\xac"
+
+/* Neither a pause nor the size of a record cuts a character in two. */
+static void
+test_characters(void)
+{
+        Case c;
+        case_start(&c, &json_like, (const char *[]){NULL});
+        push(&c, STREAM_STDOUT, "caf\xc3", false);
+        assert_seen("P-W1[caf]");
+        push(&c, STREAM_STDOUT, "\xa9 x\n", false);
+        assert_seen("-C-2[\xc3\xa9 x]");
+        push(&c, STREAM_STDOUT, "\xe2", false);
+        push(&c, STREAM_STDERR, "e\n", false);
+        push(&c, STREAM_STDOUT, "\x82", false);
+        assert_seen("err---0[e]");
+        push(&c, STREAM_STDOUT, "\xac\nb\n", false);
+        assert_seen("---0[" EURO "]---0[b]");
+        push(&c, STREAM_STDOUT, "1234567" EURO "9\n12345" EURO "\n", false);
+        assert_seen("P--1[1234567]-C-2[" EURO "9]---0[12345" EURO "]");
+        push(&c, STREAM_STDOUT, EURO EURO EURO "\xe2\x82", false);
+        assert_seen("P--1[" EURO EURO "]PCW2[" EURO "]");
+        push(&c, STREAM_STDOUT, "\xac" EURO EURO EURO "\n", false);
+        assert_seen("PC-3[" EURO EURO "]-C-4[" EURO EURO "]");
+        case_end(&c);
+        case_start(&c, &gelf_like, (const char *[]){NULL});
+        push(&c, STREAM_STDOUT, "1\xe2", false);
+        push(&c, STREAM_STDOUT, "\x82\xac" EURO EURO, false);
+        push(&c, STREAM_STDOUT, EURO "\n", false);
+        assert_seen("P--1[1" EURO EURO "]-C-2[" EURO EURO "]");
+        case_end(&c);
+}
+
+/* What is no character does not wait to become one, and at the end nothing waits. */
+static void
+test_no_characters(void)
+{
+        Case c;
+        case_start(&c, &json_like, (const char *[]){NULL});
+        push(&c, STREAM_STDOUT, "\xff", false);
+        push(&c, STREAM_STDOUT, "\x82\xe2(", false);
+        push(&c, STREAM_STDOUT, "\xe2(\xf0\n", false);
+        assert_seen("P-W1[\xff]PCW2[\x82\xe2(]-C-3[\xe2(\xf0]");
+        push(&c, STREAM_STDOUT, "ab\xf0\x9f\x90", false);
+        assert_seen("P-W1[ab]");
+        log_intake_flush(c.intake, &c.count);
+        assert_seen("PCW2[\xf0\x9f\x90]");
+        g_assert_cmpuint(c.count.bytes, ==, 13);
+        case_end(&c);
+}
+
 /* A line that was joined has the time of its first piece. */
 static void
 take_time(const LogRecord *r, void *data)
@@ -468,6 +534,8 @@ main(int argc, char **argv)
         g_test_add_func("/log/intake/odd-secrets", test_odd_secrets);
         g_test_add_func("/log/intake/rate-drop", test_rate_drop);
         g_test_add_func("/log/intake/rate-of-lines", test_rate_of_lines);
+        g_test_add_func("/log/intake/characters", test_characters);
+        g_test_add_func("/log/intake/no-characters", test_no_characters);
         g_test_add_func("/log/intake/time-of-joined", test_time_of_joined);
         g_test_add_func("/log/intake/rate-block", test_rate_block);
         g_test_add_func("/log/intake/rate-far-ahead", test_rate_far_ahead);
