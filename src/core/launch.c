@@ -31,17 +31,30 @@ point_stdio_at_null(void)
         (void)dup2(out, STDERR_FILENO);
 }
 
+/* A variable that the caller inherited from a monitor around it names a descriptor that is not its own. What has the
+ * number now is a file of this monitor. */
+static gboolean
+open_caller_pipe(Monitor *m, const char *variable, int *ret_fd, GError **error)
+{
+        int fd = -1;
+        if (!parent_pipe_open(variable, &fd, error))
+                return FALSE;
+        if (fd >= 0 && fd != m->start_fd && fd != m->sync_fd && !inherited_fds_have(&m->inherited, fd))
+                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable, strerror(EBADF));
+        inherited_fds_forget(&m->inherited, fd);
+        *ret_fd = fd;
+        return TRUE;
+}
+
 static gboolean
 open_caller_pipes(Monitor *m, GError **error)
 {
-        if (!parent_pipe_open(PARENT_PIPE_SYNC, &m->sync_fd, error))
+        if (!open_caller_pipe(m, PARENT_PIPE_SYNC, &m->sync_fd, error))
                 return FALSE;
-        inherited_fds_forget(&m->inherited, m->sync_fd);
         if (!m->options->exec_attach)
                 return TRUE;
-        if (!parent_pipe_open(PARENT_PIPE_ATTACH, &m->attach_fd, error))
+        if (!open_caller_pipe(m, PARENT_PIPE_ATTACH, &m->attach_fd, error))
                 return FALSE;
-        inherited_fds_forget(&m->inherited, m->attach_fd);
         if (m->attach_fd < 0)
                 return error_set(error, CONMON_ERROR_USAGE, "--attach specified but %s was not set", PARENT_PIPE_ATTACH);
         return TRUE;
@@ -344,7 +357,7 @@ detach(Monitor *m)
 int
 monitor_run(const Options *o, InheritedFds *inherited)
 {
-        Monitor m = {.inherited = *inherited, .start_fd = -1};
+        Monitor m = {.inherited = *inherited, .start_fd = -1, .sync_fd = -1};
         g_autoptr(GError) error = NULL;
         m.options = o;
         if (!monitor_set_up(&m, &error)) {
@@ -357,12 +370,11 @@ monitor_run(const Options *o, InheritedFds *inherited)
         (void)signal(SIGXFSZ, SIG_IGN); /* a log that has reached the limit of ulimit -f is an error like others */
         (void)signal(SIGCHLD, SIG_DFL); /* if the caller ignores it, nobody would get to know how children ended */
         (void)signal(SIGTERM, leave_at_once);
-        if (!parent_pipe_open(PARENT_PIPE_START, &m.start_fd, &error)) {
+        if (!open_caller_pipe(&m, PARENT_PIPE_START, &m.start_fd, &error)) {
                 diag_error("%s", error->message);
                 log_free(m.log);
                 return 1;
         }
-        inherited_fds_forget(&m.inherited, m.start_fd);
         /* The caller moves this process to its cgroup before it writes: nothing may be forked earlier. */
         if (m.start_fd >= 0)
                 fd_wait_for_input(m.start_fd);

@@ -22,8 +22,18 @@ inherited_fds_record(InheritedFds *f)
 {
         fill_standard_fds();
         f->fds = fd_list();
+        f->unknown = f->fds->len == 0;
         for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
                 inherited_fds_forget(f, fd);
+}
+
+bool
+inherited_fds_have(const InheritedFds *f, int fd)
+{
+        bool found = f->unknown || (fd >= 0 && fd <= STDERR_FILENO);
+        for (guint i = 0; i < f->fds->len && !found; i++)
+                found = g_array_index(f->fds, int, i) == fd;
+        return found;
 }
 
 void

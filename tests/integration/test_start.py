@@ -82,6 +82,22 @@ def test_launcher_succeeds_whatever_the_runtime_does(t):
     equal(m.wait(), 1)
 
 
+def stale(t, variable, *extra):
+    """A monitor whose caller inherited this variable, but no descriptor: the log would get the number."""
+    m = t.launch('print hello\\n', '--sync', *extra, pipes=(), env={variable: '3'}, places=t.monitor(variable))
+    equal((m.wait(), m.exit_file.exists()), (1, False), f'status and exit file with {variable}')
+    matches(rf'\[conmon:e\]:? unable to make {variable} CLOEXEC Bad file descriptor\n', m.stderr.read_text())
+    equal(m.log.read_bytes(), b'', f'log with {variable}')
+
+
+@differs('22.6: what the container writes is not lost, and the log has nothing but that')
+def test_variables_of_another_monitor(t):
+    """They are in the environment of exit commands and hooks, without the descriptors."""
+    stale(t, '_OCI_STARTPIPE')
+    stale(t, '_OCI_SYNCPIPE')
+    stale(t, '_OCI_ATTACHPIPE', '-e', '--exec-attach', '--exec-process-spec', '/x')
+
+
 def test_pids(t):
     """The pid file names the process that stays; no newline; the process leads its own session."""
     m = t.create('pause')
