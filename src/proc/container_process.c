@@ -106,8 +106,12 @@ container_process_signal(const ContainerProcess *p, int signal)
 {
         if (p->pid == 0 || p->ended)
                 return -ESRCH;
-        int r = p->pidfd >= 0 ? (int)syscall(SYS_pidfd_send_signal, p->pidfd, signal, NULL, 0) : kill(p->pid, signal);
-        return r < 0 ? -errno : 0;
+        if (p->pidfd >= 0 && syscall(SYS_pidfd_send_signal, p->pidfd, signal, NULL, 0) == 0)
+                return 0;
+        /* A filter that does not know the call. */
+        if (p->pidfd >= 0 && errno != ENOSYS && errno != EPERM)
+                return -errno;
+        return kill(p->pid, signal) < 0 ? -errno : 0;
 }
 
 void

@@ -114,5 +114,13 @@ def test_old_kernel(t):
     equal(m.exit_file.read_text(), '3')
 
 
+def test_filter_that_knows_pidfds_by_half(t):
+    """Signals reach the container where pidfds can be had, but not be used to send any."""
+    t.skip_with(valgrind='it makes system calls of its own')
+    m, lines = traced(t, 'wait @/go\nsh kill -TERM $PPID; exec sleep 100', missing=['pidfd_send_signal'])
+    check(any('ENOSYS' in line for line in lines if line.startswith('pidfd_send_signal')), 'no call failed')
+    equal(m.exit_file.read_text(), '143')
+
+
 if __name__ == '__main__':
     main()
