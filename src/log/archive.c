@@ -47,14 +47,27 @@ set_live(LogArchive *a)
         a->live = a->budget - a->room - log_rotate_sum(a->dirfd, a->name, a->backups);
 }
 
+/* Looks which number the file that is being compressed has by now. False if it has none any more. */
+static bool
+find_again(LogArchive *a)
+{
+        for (int i = 1; i <= a->backups && log_rotate_is_taken(a->dirfd, a->name, i); i++) {
+                g_autofree char *plain = log_rotate_name(a->name, i, false);
+                struct stat st;
+                a->number = i;
+                if (fstatat(a->dirfd, plain, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
+                        return true;
+        }
+        return false;
+}
+
 void
 log_archive_shift(LogArchive *a)
 {
         if (!log_archive_is_busy(a))
                 return;
-        a->number++;
         set_live(a);
-        if (a->number > a->backups || a->live <= 0)
+        if (a->live <= 0 || !find_again(a))
                 log_archive_stop(a);
 }
 
@@ -91,6 +104,8 @@ start_next(LogArchive *a)
         autofd int in = open_next(a, &st);
         if (in < 0)
                 return in;
+        a->dev = st.st_dev;
+        a->ino = st.st_ino;
         /* Less than half saved is not worth a file that other tools can't read at once. */
         a->room = st.st_size / 2;
         set_live(a);
@@ -122,6 +137,8 @@ log_archive_start(LogArchive *a, int dirfd, const char *name, int backups, int64
 static int
 exchange(LogArchive *a)
 {
+        if (!find_again(a))
+                return -ENOENT;
         g_autofree char *plain = log_rotate_name(a->name, a->number, false);
         g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
         if (renameat(a->dirfd, a->temp, a->dirfd, compressed) < 0)

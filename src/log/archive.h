@@ -6,13 +6,16 @@
 #include "log/compressor.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef struct LogArchive {
         LogCompressor compressor;
         int dirfd; /* own copies, while it is busy */
         char *name;
         char *temp;   /* the file that is being written */
-        int number;   /* of the old file that is being compressed; grows with each rotation */
+        dev_t dev;    /* of the old file that is being compressed */
+        ino_t ino;
+        int number;   /* that it had when somebody looked */
         int backups;  /* how many old files are kept */
         int64_t budget; /* bytes for all files */
         int64_t room;   /* bytes that the compressed file may take */
@@ -29,7 +32,7 @@ void log_archive_start(LogArchive *a, int dirfd, const char *name, int backups, 
 
 bool log_archive_is_busy(const LogArchive *a);
 
-/* The log was rotated: each old file has the next number. */
+/* The log was rotated: old files have other numbers, or are gone. */
 void log_archive_shift(LogArchive *a);
 
 /* Gives up what goes on; the old file stays as it is. */

@@ -415,6 +415,37 @@ test_compress_overtaken(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
 }
 
+/* A new file without a rotation, because somebody has moved the old one away: the numbers stay as they are. */
+static void
+test_compress_moved_away(Fixture *f, gconstpointer data)
+{
+        compress_set_up(f);
+        g_autofree char *away = g_build_filename(f->dir, "away", NULL);
+        write_records(f, 101);
+        wait_until(f, is_gone, "ctr.log.1");
+        write_records(f, 100);
+        g_assert_cmpint(g_rename(f->path, away), ==, 0);
+        log_reopen(f->log);
+        wait_until(f, is_gone, "ctr.log.1");
+        assert_unzipped(f, "ctr.log.1.gz", 100, 199);
+        assert_unzipped(f, "ctr.log.2.gz", 0, 99);
+        assert_records(f, "away", 200, 200);
+        g_assert_cmpuint(tempdir_count(f->dir), ==, 4);
+}
+
+/* An old file that somebody takes away while it is compressed is his. */
+static void
+test_compress_taken_away(Fixture *f, gconstpointer data)
+{
+        compress_set_up(f);
+        g_autofree char *one = g_build_filename(f->dir, "ctr.log.1", NULL), *away = g_build_filename(f->dir, "away", NULL);
+        write_records(f, 101);
+        g_assert_cmpint(g_rename(one, away), ==, 0);
+        wait_until(f, is_gone, "ctr.log.gz.tmp");
+        assert_records(f, "away", 0, 99);
+        g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
+}
+
 /* What an earlier run left: a file to compress, one that was compressed but not removed, a half-written result. */
 static void
 test_compress_resumed(Fixture *f, gconstpointer data)
@@ -672,6 +703,8 @@ main(int argc, char **argv)
         ADD("name-is-always-there", test_name_is_always_there);
         ADD("compress", test_compress);
         ADD("compress-overtaken", test_compress_overtaken);
+        ADD("compress-moved-away", test_compress_moved_away);
+        ADD("compress-taken-away", test_compress_taken_away);
         ADD("compress-resumed", test_compress_resumed);
         ADD("compress-without-end", test_compress_without_end);
         ADD("compress-second-name", test_compress_second_name);
