@@ -86,13 +86,24 @@ log_file_close(LogFile *f)
         g_clear_pointer(&f->path, g_free);
 }
 
+/* True if the file is smaller than was written to it: somebody truncated it. */
+static bool
+was_truncated(LogFile *f)
+{
+        struct stat st;
+        if (fstat(f->fd, &st) < 0 || st.st_size >= f->size)
+                return false;
+        f->size = st.st_size;
+        return true;
+}
+
 /* What was written of a message that can't be finished goes away again; it will be written from its start. */
 static void
 take_back_torn(LogFile *f, LogQueue *q)
 {
         struct stat st;
         off_t torn = (off_t)q->torn;
-        if (torn > 0 && f->regular && fstat(f->fd, &st) == 0 && st.st_size >= torn &&
+        if (torn > 0 && f->regular && !was_truncated(f) && fstat(f->fd, &st) == 0 &&
             ftruncate(f->fd, st.st_size - torn) == 0) {
                 f->size -= torn;
                 f->total -= torn;
@@ -175,17 +186,6 @@ make_ready(LogFile *f, LogQueue *q)
         if (r == 0)
                 f->wants_new = false;
         return r;
-}
-
-/* True if the file is smaller than was written to it: somebody truncated it. */
-static bool
-was_truncated(LogFile *f)
-{
-        struct stat st;
-        if (fstat(f->fd, &st) < 0 || st.st_size >= f->size)
-                return false;
-        f->size = st.st_size;
-        return true;
 }
 
 /* How long the file may become. While an old file is being compressed, its result takes some of the room. */
@@ -287,6 +287,9 @@ write_some(LogFile *f, LogQueue *q)
 {
         if (f->limits.global_max > 0 && f->total >= f->limits.global_max && q->torn == 0)
                 return LOG_SEND_ENDED;
+        /* Somebody has made room, and the beginning of the message is gone. */
+        if (q->torn > 0 && f->regular && was_truncated(f))
+                log_queue_rewind(q);
         const char *bytes;
         size_t len = choose(f, q, &bytes);
         if (len == 0)
@@ -297,6 +300,9 @@ write_some(LogFile *f, LogQueue *q)
         f->size += n;
         f->total += n;
         log_queue_wrote(q, (size_t)n);
+        /* What was truncated before is not to be taken for what happens to the torn message. */
+        if (q->torn > 0 && f->regular)
+                (void)was_truncated(f);
         return 0;
 }
 

@@ -332,6 +332,44 @@ test_short_write(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
+/* What makes room is often that somebody truncates the log: the rest of a torn record alone would be none. */
+static void
+test_short_write_and_truncation(Fixture *f, gconstpointer data)
+{
+        f->paths[0] = (char *)"none";
+        start(f);
+        set_file_size(1000);
+        write_lines(f, 1, 20);
+        g_assert_cmpint(truncate(f->path, (off_t)2 * 146), ==, 0);
+        set_file_size(RLIM_INFINITY);
+        write_lines(f, 21, 21);
+        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+        while (status_number(f, "queued", "records") > 0 && g_get_monotonic_time() < deadline)
+                (void)g_main_context_iteration(NULL, TRUE);
+        g_string_erase(f->sent, 2 * 146, 4 * 146);
+        g_autofree char *text = tempdir_get(f->dir, "bad");
+        g_assert_cmpstr(text, ==, f->sent->str);
+        g_string_truncate(f->sent, 0);
+}
+
+static void
+test_short_write_and_truncation_and_reopen(Fixture *f, gconstpointer data)
+{
+        g_autofree char *away = g_build_filename(f->dir, "away", NULL);
+        f->paths[0] = (char *)"none";
+        start(f);
+        set_file_size(1000);
+        write_lines(f, 1, 10);
+        g_assert_cmpint(truncate(f->path, (off_t)2 * 146), ==, 0);
+        set_file_size(RLIM_INFINITY);
+        g_assert_cmpint(g_rename(f->path, away), ==, 0);
+        log_reopen(f->log);
+        g_autofree char *old = tempdir_get(f->dir, "away"), *new = tempdir_get(f->dir, "bad");
+        g_assert_cmpuint(strlen(old), ==, 2 * 146);
+        g_assert_cmpstr(new, ==, f->sent->str + 6 * 146);
+        g_string_truncate(f->sent, 0);
+}
+
 /* When the end comes before there is room again, the file has no torn record. */
 static void
 test_short_write_at_the_end(Fixture *f, gconstpointer data)
@@ -480,6 +518,8 @@ main(int argc, char **argv)
         ADD("fifo-at-the-end", test_fifo_at_the_end);
         ADD("full-device", test_full_device);
         ADD("short-write", test_short_write);
+        ADD("short-write-and-truncation", test_short_write_and_truncation);
+        ADD("short-write-and-truncation-and-reopen", test_short_write_and_truncation_and_reopen);
         ADD("short-write-at-the-end", test_short_write_at_the_end);
         ADD("short-write-and-reopen", test_short_write_and_reopen);
         ADD("fifo-reopened", test_fifo_reopened);
