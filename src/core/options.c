@@ -268,10 +268,11 @@ check_level(const Options *o, GError **error)
 static gboolean
 fill_in(Options *o, GError **error)
 {
-        g_autofree char *cwd = NULL;
-        if ((!o->bundle && !o->exec) || !o->container_pidfile)
-                cwd = g_get_current_dir();
-        if (!o->bundle && !o->exec)
+        bool need_bundle = !o->bundle && !o->exec;
+        g_autofree char *cwd = need_bundle || !o->container_pidfile ? getcwd(NULL, 0) : NULL;
+        if (!cwd && (need_bundle || !o->container_pidfile))
+                return error_set_errno(error, errno, "Failed to get working directory");
+        if (need_bundle)
                 o->bundle = g_strdup(cwd);
         if (!o->container_pidfile)
                 o->container_pidfile = g_strdup_printf("%s/pidfile-%s", cwd, o->cid);

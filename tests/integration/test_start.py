@@ -260,6 +260,42 @@ def test_working_directory_stays_clean(t):
     equal(os.listdir(cwd), [])
 
 
+def in_directory(t, script, directory, env=None, **options):
+    """Starts a monitor in a directory, behind a script of the shell."""
+    directory.mkdir()
+    m = t.monitor(directory.name)
+    argv = t.arguments(m, conmon_pidfile=False, **options) + ['--sync']
+    m.spawn(['/bin/sh', '-c', f'{script}; exec "$0" "$@"', t.program, *argv], t.environment('exit 3', **(env or {})),
+            ('sync', 'start'), cwd=directory)
+    m.start.go()
+    return m
+
+
+def test_directory_that_is_gone(t):
+    """No other directory is taken in its stead."""
+    for number, options in enumerate(({'bundle': False}, {'pidfile': False})):
+        m = in_directory(t, 'rmdir "$PWD"', t.dir / f'gone{number}', **options)
+        equal((m.wait(), m.exit_file.exists()), (1, False), f'status and exit file with {options}')
+        matches(r'\[conmon:e\]:? Failed to get working directory.*\n', m.stderr.read_text())
+        m.sync.expect_end()
+
+
+@differs('the reference asks for the directory even if it does not need it')
+def test_directory_that_is_gone_and_not_needed(t):
+    m = in_directory(t, 'rmdir "$PWD"', t.dir / 'gone')
+    m.created().finish(3)
+
+
+def test_directory_by_another_name(t):
+    """The shell's name for it, $PWD, is not the one that counts."""
+    m = in_directory(t, 'ln -s "$PWD" "$PWD-link"; cd "$PWD-link"', t.dir / 'place', bundle=False, pidfile=False,
+                     env={'FAKE_RUNTIME': f'dump {t.dir}/runtime\ncontainer\npidfile'})
+    m.created().finish(3)
+    argv = t.dump('runtime')['argv']
+    equal(argv[argv.index('--bundle') + 1], str(t.dir / 'place'), 'bundle')
+    equal(argv[argv.index('--pid-file') + 1], f'{t.dir}/place/pidfile-{CID}', 'pid file')
+
+
 def test_environment_is_kept(t):
     """Callers check that the monitor carries their environment."""
     m = t.create('pause', env={'SOME_VARIABLE': 'some value', 'NOTIFY_SOCKET': '/run/x', 'XDG_RUNTIME_DIR': ''})
