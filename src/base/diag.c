@@ -72,9 +72,9 @@ send_to_syslog(DiagLevel level, const char *text)
         char when[32] = "";
         time_t now = time(NULL);
         (void)strftime(when, sizeof when, "%b %e %T", localtime_r(&now, &tm));
-        g_autofree char *message = g_strdup_printf("<%d>%s %s: conmon %s <%s>: %s", LOG_USER | level_marks[level].priority,
-                                                   when, program_invocation_short_name, syslog_id,
-                                                   level_marks[level].kind, text);
+        g_autofree char *message =
+                g_strdup_printf("<%d>%s %s: conmon %s <%s>: %s", LOG_USER | level_marks[level].priority, when,
+                                program_invocation_short_name, syslog_id, level_marks[level].kind, text);
         autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         (void)sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address,
                      sizeof address);

@@ -1,8 +1,8 @@
 #pragma once
 
-/* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d, and
- * with diag_use_syslog also to syslog, where nobody is waited for. This file holds the only mutable globals of the
- * program. */
+/* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d,
+ * and with diag_use_syslog also to syslog, where nobody is waited for. This file holds the only
+ * mutable globals of the program. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -23,18 +23,19 @@ bool diag_parse_level(const char *name, DiagLevel *ret_level);
 void diag_set_level(DiagLevel level);
 DiagLevel diag_level(void);
 
-/* From now on messages also go to the local syslog daemon, facility user, marked with the first 20 characters of the
- * container's id, or of "id: tag" if tag is not NULL. */
+/* From now on messages also go to the local syslog daemon, facility user, marked with the first 20 characters
+ * of the container's id, or of "id: tag" if tag is not NULL. */
 void diag_use_syslog(const char *cid, const char *tag);
 
 /* One message, without a newline at its end. errno is kept. */
 void diag_message(DiagLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* The arguments (often a strerror, which loads a message catalogue) are looked at only if the message is shown. */
-#define diag_at(level, ...)                                                                                            \
-        do {                                                                                                           \
-                if (diag_level() >= (level))                                                                           \
-                        diag_message(level, __VA_ARGS__);                                                              \
+/* The arguments (often a strerror, which loads a message catalogue) are looked at
+ * only if the message is shown. */
+#define diag_at(level, ...)                               \
+        do {                                              \
+                if (diag_level() >= (level))              \
+                        diag_message(level, __VA_ARGS__); \
         } while (0)
 
 #define diag_error(...) diag_at(DIAG_ERROR, __VA_ARGS__)

@@ -9,7 +9,8 @@ GQuark conmon_error_quark(void);
 
 enum {
         CONMON_ERROR_FAILED,
-        CONMON_ERROR_USAGE, /* the command line or the configuration asks for something that is not possible */
+        /* the command line or the configuration asks for something that is not possible */
+        CONMON_ERROR_USAGE,
 };
 
 /* Sets *error to the sentence. Always returns FALSE, so that a failing function can `return error_set(…)`. */

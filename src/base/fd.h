@@ -42,15 +42,16 @@ ssize_t fd_read(int fd, void *buf, size_t len);
 int fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len);
 
 /* Opens what is in a directory, and nothing that a symlink or ".." leads to (openat2(2): RESOLVE_BENEATH,
- * RESOLVE_NO_SYMLINKS). `name` has one component. `flags` as for open(2), to which O_CLOEXEC is added. Returns the
- * descriptor or -errno; ELOOP or ENOTDIR: there is a symlink. */
+ * RESOLVE_NO_SYMLINKS). `name` has one component. `flags` as for open(2), to which O_CLOEXEC is added.
+ * Returns the descriptor or -errno; ELOOP or ENOTDIR: there is a symlink. */
 int fd_open_beneath(int dirfd, const char *name, int flags);
 
-/* Waits until there is something to read or the other end is closed, and reads it; what came is not looked at. */
+/* Waits until there is something to read or the other end is closed, and reads it;
+ * what came is not looked at. */
 void fd_wait_for_input(int fd);
 
-/* The descriptors that are open, in any order: what /proc/self/fd lists, nothing if it can't be read. The caller unrefs
- * the array of int. */
+/* The descriptors that are open, in any order: what /proc/self/fd lists, nothing if it can't be read. The
+ * caller unrefs the array of int. */
 GArray *fd_list(void);
 
 /* Closes every descriptor from first to last, both included (close_range(2), or what /proc/self/fd lists). */

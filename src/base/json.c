@@ -135,7 +135,8 @@ load(Yajl *y, GError **error)
 {
         y->library = dlopen(YAJL, RTLD_NOW | RTLD_LOCAL);
         if (!y->library)
-                return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON can't be loaded (%s)", dlerror());
+                return error_set(error, CONMON_ERROR_FAILED,
+                                 "the library that reads JSON can't be loaded (%s)", dlerror());
         *(void **)&y->alloc = dlsym(y->library, "yajl_alloc");
         *(void **)&y->config = dlsym(y->library, "yajl_config");
         *(void **)&y->parse = dlsym(y->library, "yajl_parse");
@@ -145,7 +146,8 @@ load(Yajl *y, GError **error)
         if (y->alloc && y->config && y->parse && y->complete_parse && y->get_bytes_consumed && y->free)
                 return TRUE;
         (void)dlclose(y->library);
-        return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON, %s, lacks functions", YAJL);
+        return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON, %s, lacks functions",
+                         YAJL);
 }
 
 static gboolean

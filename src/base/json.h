@@ -5,8 +5,8 @@
 #include <glib.h>
 #include <stddef.h>
 
-/* Appends `len` bytes as a JSON string with its quotation marks. A byte that is not part of valid UTF-8 becomes
- * U+FFFD. Also escaped are `<`, `>`, `&`, U+2028 and U+2029, as Go's encoder does. */
+/* Appends `len` bytes as a JSON string with its quotation marks. A byte that is not part of valid UTF-8
+ * becomes U+FFFD. Also escaped are `<`, `>`, `&`, U+2028 and U+2029, as Go's encoder does. */
 void json_append_string(GString *out, const char *text, size_t len);
 
 /* Values that are nested deeper are not told. */
@@ -21,6 +21,6 @@ typedef struct JsonValue {
 } JsonValue;
 typedef void (*JsonFunc)(const JsonValue *value, void *data);
 
-/* Reads a document and calls func for each of its values, in their order; for an object or array before its members.
- * Strings are not checked to be UTF-8. */
+/* Reads a document and calls func for each of its values, in their order; for an object or array before its
+ * members. Strings are not checked to be UTF-8. */
 gboolean json_read(const char *text, size_t len, JsonFunc func, void *data, GError **error);

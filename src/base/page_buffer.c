@@ -11,7 +11,8 @@ void *
 pages_take(size_t size)
 {
         for (int i = 0; i < TRIES; i++) {
-                void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
                 if (pages != MAP_FAILED)
                         return pages;
                 g_usleep(TRY_AGAIN_USEC);

@@ -9,8 +9,8 @@ typedef struct PageBuffer {
         size_t size;
 } PageBuffer;
 
-/* Whole pages from the kernel, all zero, for munmap(2). When the kernel has none it is asked again for a short time; then
- * this aborts, as any allocation does. */
+/* Whole pages from the kernel, all zero, for munmap(2). When the kernel has none it is asked again for a
+ * short time; then this aborts, as any allocation does. */
 void *pages_take(size_t size);
 
 /* Takes the pages if they aren't there yet. */

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reads a size as Docker does: 512, 10k, 1.5m, 2GiB. `unit` is 1000 or 1024, whatever the letters say. False if it is
- * none. */
+/* Reads a size as Docker does: 512, 10k, 1.5m, 2GiB. `unit` is 1000 or 1024, whatever the letters
+ * say. False if it is none. */
 bool quantity_parse_size(const char *text, int unit, int64_t *ret_bytes);
 
 /* Reads a duration as Go does: 500ms, 2s, 1m30s. False if it is none or negative. */

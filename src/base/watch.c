@@ -12,8 +12,8 @@ source_new(GSourceFuncs *funcs, int priority, void *owner)
         GSource *source = g_source_new(funcs, sizeof(OwnedSource));
         ((OwnedSource *)source)->owner = owner;
         g_source_set_priority(source, priority);
-        /* Or GLib takes the descriptor out of the polled ones during each call and adds it again after it: two writes to
-         * its own wake-up descriptor, an allocation, and a round of the loop for nothing. */
+        /* Or GLib takes the descriptor out of the polled ones during each call and adds it again after it:
+         * two writes to its own wake-up descriptor, an allocation, and a round of the loop for nothing. */
         g_source_set_can_recurse(source, TRUE);
         g_source_attach(source, NULL);
         return source;

@@ -94,7 +94,8 @@ add(Annotations *a, const char *name, const JsonValue *value, GError **error)
         if (!value->text)
                 return error_set(error, CONMON_ERROR_USAGE, "its value is not a string");
         if (value->len > VALUE_LEN_MAX)
-                return error_set(error, CONMON_ERROR_USAGE, "its value has %zu bytes; %d are allowed", value->len, VALUE_LEN_MAX);
+                return error_set(error, CONMON_ERROR_USAGE, "its value has %zu bytes; %d are allowed",
+                                 value->len, VALUE_LEN_MAX);
         if (!is_plain(value->text, value->len))
                 return error_set(error, CONMON_ERROR_USAGE, "its value is not plain text in one line");
         char *text = g_strndup(value->text, value->len);
@@ -117,7 +118,8 @@ on_value(const JsonValue *value, void *data)
                 return;
         const char *name = value->path[1] + strlen(ANNOTATION_PREFIX);
         if (strlen(name) > NAME_LEN_MAX || !is_plain(name, strlen(name))) {
-                (void)error_set(&r->error, CONMON_ERROR_USAGE, "An annotation " ANNOTATION_PREFIX "… has a malformed name");
+                (void)error_set(&r->error, CONMON_ERROR_USAGE,
+                                "An annotation " ANNOTATION_PREFIX "… has a malformed name");
                 return;
         }
         if (!r->found)
@@ -130,8 +132,9 @@ static gboolean
 check_together(const Annotations *a, GError **error)
 {
         if (a && a->profile && a->driver)
-                return error_set(error, CONMON_ERROR_USAGE, "The annotations " ANNOTATION_PREFIX "profile and "
-                                 ANNOTATION_PREFIX "driver contradict each other");
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "The annotations " ANNOTATION_PREFIX "profile and " ANNOTATION_PREFIX
+                                 "driver contradict each other");
         return TRUE;
 }
 
@@ -144,7 +147,8 @@ annotations_parse(const char *text, size_t len, Annotations **ret_annotations, G
         if (!memmem(text, len, NEEDLE, strlen(NEEDLE)))
                 return TRUE;
         if (!json_read(text, len, on_value, &reader, &broken) && !reader.error)
-                (void)error_set(&reader.error, CONMON_ERROR_FAILED, "Failed to read annotations in config.json: %s", broken->message);
+                (void)error_set(&reader.error, CONMON_ERROR_FAILED,
+                                "Failed to read annotations in config.json: %s", broken->message);
         if (!reader.error && check_together(reader.found, &reader.error)) {
                 *ret_annotations = reader.found;
                 return TRUE;

@@ -230,8 +230,8 @@ strip_elements(Reader *r, const char *name)
         g_key_file_set_value(r->values, r->group, name, stripped->str);
 }
 
-/* All elements. An option without a value has an empty one. NULL if a backslash does not stand for anything; GLib then
- * returns a value and an error. */
+/* All elements. An option without a value has an empty one. NULL if a backslash does not stand for anything;
+ * GLib then returns a value and an error. */
 static char **
 read_list(Reader *r, const char *name)
 {
@@ -271,8 +271,8 @@ add_entry(Reader *r, const ConfigKey *key, const char *name)
         g_autoptr(GError) error = NULL;
         g_auto(GStrv) values = read_values(r, key, name);
         if (!values) {
-                refuse_line(r, "[%s] %s: a backslash must be written \\\\, a blank \\s%s", r->section->title, name,
-                            key->type == CONFIG_LIST ? ", a semicolon \\;" : "");
+                refuse_line(r, "[%s] %s: a backslash must be written \\\\, a blank \\s%s", r->section->title,
+                            name, key->type == CONFIG_LIST ? ", a semicolon \\;" : "");
                 return;
         }
         for (char **value = values; *value; value++) {
@@ -281,7 +281,10 @@ add_entry(Reader *r, const ConfigKey *key, const char *name)
                         return;
                 }
         }
-        ConfigEntry entry = {.key = key, .name = g_strdup(name), .values = g_steal_pointer(&values), .line = r->line};
+        ConfigEntry entry = {.key = key,
+                             .name = g_strdup(name),
+                             .values = g_steal_pointer(&values),
+                             .line = r->line};
         g_array_append_val(r->section->entries, entry);
 }
 

@@ -33,7 +33,8 @@ static const struct {
         const char *name;
         bool named;
 } sections[] = {
-        {"defaults", false}, {"profile", true}, {"match", true}, {"policy", false}, {"attach", false}, {"limits", false},
+        {"defaults", false}, {"profile", true}, {"match", true},
+        {"policy", false}, {"attach", false}, {"limits", false},
 };
 
 const ConfigKey *

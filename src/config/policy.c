@@ -15,8 +15,8 @@ static const char *const drivers[] = {"fluentd", "forward", "gelf", "journald", 
 /* Those that use a local socket of their own unless they are given an address. */
 static const char *const local_drivers[] = {"journald", "syslog", NULL};
 
-/* What is not here can't be set: a path, a program, a secret's place, the container's environment, TLS without checks.
- * The addresses come first. */
+/* What is not here can't be set: a path, a program, a secret's place, the container's environment, TLS
+ * without checks. The addresses come first. */
 static const char *const options[] = {
         "fluentd-address",
         "gelf-address",
@@ -109,11 +109,13 @@ gboolean
 policy_set(Policy *p, const char *assignment, GError **error)
 {
         const char *equal = strchr(assignment, '=');
-        g_autofree char *name = g_strndup(assignment, equal ? (size_t)(equal - assignment) : strlen(assignment));
+        g_autofree char *name =
+                g_strndup(assignment, equal ? (size_t)(equal - assignment) : strlen(assignment));
         const ConfigKey *key = config_key_find("policy", name);
         if (!equal || !key)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "--log-policy %s: it must be KEY=VALUE with a KEY of the section [policy]", assignment);
+                                 "--log-policy %s: it must be KEY=VALUE with a KEY of the section [policy]",
+                                 assignment);
         char *one[] = {(char *)equal + 1, NULL};
         g_auto(GStrv) values = key->type == CONFIG_LIST ? g_strsplit(equal + 1, ";", -1) : g_strdupv(one);
         for (char **value = values; *value; value++) {
@@ -148,8 +150,10 @@ require(const Policy *p, PolicyAnnotations level, GError **error)
 {
         if (p->annotations >= level)
                 return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE, "the policy is annotations = %s%s", policy_annotations_name(p),
-                         p->annotations == POLICY_ANNOTATIONS_PROFILES ? ", so it may only name a profile" : "");
+        return error_set(error, CONMON_ERROR_USAGE, "the policy is annotations = %s%s",
+                         policy_annotations_name(p),
+                         p->annotations == POLICY_ANNOTATIONS_PROFILES ? ", so it may only name a profile"
+                                                                       : "");
 }
 
 gboolean
@@ -162,7 +166,8 @@ policy_allow_profile(const Policy *p, const char *profile, GError **error)
                         return TRUE;
         if (!p->profiles)
                 return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE, "the policy keeps the profile %s from annotations", profile);
+        return error_set(error, CONMON_ERROR_USAGE, "the policy keeps the profile %s from annotations",
+                         profile);
 }
 
 static bool
@@ -177,19 +182,22 @@ policy_allow_driver(const Policy *p, const char *driver, bool addressed, GError 
         if (!require(p, POLICY_ANNOTATIONS_ALL, error))
                 return FALSE;
         if (strchr(driver, ':'))
-                return error_set(error, CONMON_ERROR_USAGE, "%s: an annotation can't name a path or a program", driver);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "%s: an annotation can't name a path or a program", driver);
         if (!g_strv_contains(drivers, driver)) {
                 g_autofree char *names = g_strjoinv(", ", (char **)drivers);
-                return error_set(error, CONMON_ERROR_USAGE, "the driver %s can't be chosen by an annotation; these can: %s",
-                                 driver, names);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "the driver %s can't be chosen by an annotation; these can: %s", driver,
+                                 names);
         }
         if (addressed || !g_strv_contains(local_drivers, driver) || is_listed_socket(p, driver))
                 return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE, "%s uses a local socket, and the policy does not list it among sockets",
-                         driver);
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "%s uses a local socket, and the policy does not list it among sockets", driver);
 }
 
-/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. Nothing at all would be a driver's own socket. */
+/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. Nothing at all would
+ * be a driver's own socket. */
 static bool
 is_network_address(const char *value)
 {
@@ -208,7 +216,8 @@ static bool
 is_too_large(const char *key, const char *value)
 {
         int64_t bytes = 0;
-        return g_str_has_prefix(key, "max-") && quantity_parse_size(value, 1024, &bytes) && bytes > SIZE_LIMIT;
+        return g_str_has_prefix(key, "max-") && quantity_parse_size(value, 1024, &bytes) &&
+               bytes > SIZE_LIMIT;
 }
 
 static bool
@@ -226,12 +235,15 @@ policy_allow_option(const Policy *p, const char *key, const char *value, GError 
         if (!require(p, POLICY_ANNOTATIONS_ALL, error))
                 return FALSE;
         if (!g_strv_contains(options, key))
-                return error_set(error, CONMON_ERROR_USAGE, "the option %s can't be set by an annotation", key);
+                return error_set(error, CONMON_ERROR_USAGE, "the option %s can't be set by an annotation",
+                                 key);
         if (is_too_large(key, value))
-                return error_set(error, CONMON_ERROR_USAGE, "%s is more than an annotation can ask for; allowed: up to %dm", value,
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "%s is more than an annotation can ask for; allowed: up to %dm", value,
                                  SIZE_LIMIT >> 20);
         if (!is_address(key) || is_network_address(value) || is_listed_socket(p, value))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
-                         "'%s' is not a tcp or udp address, and the policy does not list it among sockets", value);
+                         "'%s' is not a tcp or udp address, and the policy does not list it among sockets",
+                         value);
 }

@@ -2,9 +2,9 @@
 
 /* What annotations may choose, and what is done about errors: the section [policy].
  *
- * Annotations may come from whoever made an image or a pod. With `annotations = all` they may choose a driver and
- * those of its options that are listed in policy.c, but never a path, a program, a local socket that [policy] does not
- * list, or the container's environment. */
+ * Annotations may come from whoever made an image or a pod. With `annotations = all` they may choose a driver
+ * and those of its options that are listed in policy.c, but never a path, a program, a local socket that
+ * [policy] does not list, or the container's environment. */
 
 #include "config/config_file.h"
 
@@ -20,7 +20,8 @@ typedef enum {
 typedef struct Policy {
         PolicyAnnotations annotations;
         char **profiles;  /* patterns of the profiles that annotations may name */
-        char **sockets;   /* addresses of local sockets, or drivers with one of their own, that annotations may name */
+        /* addresses of local sockets, or drivers with one of their own, that annotations may name */
+        char **sockets;
         bool warn;        /* an error does not keep the container from starting */
         bool add_to_none; /* drivers are also added to -l none */
         bool add_to_exec; /* … and to exec runs */
@@ -39,8 +40,8 @@ gboolean policy_set(Policy *p, const char *assignment, GError **error);
 /* The value of annotations as one writes it. */
 const char *policy_annotations_name(const Policy *p);
 
-/* Whether an annotation may say this. The sentence of a failure says why not. `addressed`: an annotation also gives the
- * driver an address, which is checked as an option. */
+/* Whether an annotation may say this. The sentence of a failure says why not. `addressed`: an annotation also
+ * gives the driver an address, which is checked as an option. */
 gboolean policy_allow_profile(const Policy *p, const char *profile, GError **error);
 gboolean policy_allow_driver(const Policy *p, const char *driver, bool addressed, GError **error);
 gboolean policy_allow_option(const Policy *p, const char *key, const char *value, GError **error);

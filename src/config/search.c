@@ -48,7 +48,8 @@ config_is_user(void)
         return uid && *uid && strcmp(uid, "0") != 0 && is_in_user_namespace();
 }
 
-/* Why somebody else might have written it; NULL: nobody can. A group with its owner's number is a private one. */
+/* Why somebody else might have written it; NULL: nobody can. A group with its
+ * owner's number is a private one. */
 static const char *
 find_stranger(const struct stat *st, bool system)
 {
@@ -70,8 +71,9 @@ check_trust(int fd, const char *path, bool system, struct stat *ret_st, GError *
         const char *why = find_stranger(ret_st, system);
         if (!why)
                 return TRUE;
-        return error_set(error, CONMON_ERROR_FAILED, "The configuration %s is not trusted: %s (user %u, group %u, mode %04o)",
-                         path, why, ret_st->st_uid, ret_st->st_gid, ret_st->st_mode & 07777);
+        return error_set(error, CONMON_ERROR_FAILED,
+                         "The configuration %s is not trusted: %s (user %u, group %u, mode %04o)", path, why,
+                         ret_st->st_uid, ret_st->st_gid, ret_st->st_mode & 07777);
 }
 
 static gboolean
@@ -81,15 +83,18 @@ read_fd(Config *c, int fd, const char *path, bool system, GError **error)
         if (!check_trust(fd, path, system, &st, error))
                 return FALSE;
         if (!S_ISREG(st.st_mode))
-                return error_set(error, CONMON_ERROR_FAILED, "The configuration %s is not a regular file", path);
+                return error_set(error, CONMON_ERROR_FAILED, "The configuration %s is not a regular file",
+                                 path);
         if (st.st_size > FILE_MAX)
-                return error_set(error, CONMON_ERROR_FAILED, "The configuration file %s has more than %d bytes", path, FILE_MAX);
+                return error_set(error, CONMON_ERROR_FAILED,
+                                 "The configuration file %s has more than %d bytes", path, FILE_MAX);
         size_t size = (size_t)st.st_size, len = 0;
         g_autofree char *text = g_malloc(size + 1);
         ssize_t n;
         while (len < size && (n = fd_read(fd, text + len, size - len)) != 0) {
                 if (n < 0)
-                        return error_set_errno(error, (int)n, "Failed to read the configuration file %s", path);
+                        return error_set_errno(error, (int)n, "Failed to read the configuration file %s",
+                                               path);
                 len += (size_t)n;
         }
         return config_parse(c, path, text, len, error);
@@ -138,7 +143,8 @@ is_nothing(const char *path, int failure)
         return (failure == -ENOENT || failure == -ENOTDIR) && lstat(path, &st) < 0;
 }
 
-/* Opens a place. Returns -1 if there is nothing, or if it is root's and not for users to read; both are no error. */
+/* Opens a place. Returns -1 if there is nothing, or if it is root's and not for users
+ * to read; both are no error. */
 static int
 find_place(Search *s, const char *path, int flags)
 {
@@ -151,7 +157,8 @@ find_place(Search *s, const char *path, int flags)
         if (fd >= 0)
                 return fd;
         if (fd == -ENOENT)
-                (void)error_set(&error, CONMON_ERROR_FAILED, "The configuration %s is a link to what is not there", path);
+                (void)error_set(&error, CONMON_ERROR_FAILED,
+                                "The configuration %s is a link to what is not there", path);
         else
                 (void)error_set_errno(&error, fd, "Failed to open the configuration %s", path);
         keep_error(s, error);

@@ -123,7 +123,8 @@ find_field(const SelectionConfig *asked, const char *field, size_t *ret_len)
         return NULL;
 }
 
-/* A driver that files name may have fields of Docker's templates in its path, so that each container has its own. */
+/* A driver that files name may have fields of Docker's templates in its path, so that
+ * each container has its own. */
 static gboolean
 add_driver_for(Builder *b, const char *driver, const char *origin, GError **error)
 {
@@ -132,9 +133,12 @@ add_driver_for(Builder *b, const char *driver, const char *origin, GError **erro
         for (const char *open; (open = strstr(driver, "{{")); driver = open + len) {
                 const char *value = find_field(b->asked, open, &len);
                 if (!value)
-                        return error_set(error, CONMON_ERROR_USAGE, "%s: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}", origin);
+                        return error_set(error, CONMON_ERROR_USAGE,
+                                         "%s: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}",
+                                         origin);
                 if (strchr(value, '/') || *value == '.')
-                        return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be part of a path", origin, value);
+                        return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be part of a path", origin,
+                                         value);
                 g_string_append_len(text, driver, open - driver);
                 g_string_append_printf(text, "%.*s", g_str_has_prefix(open, "{{.ID}}") ? 12 : INT_MAX, value);
         }
@@ -180,7 +184,8 @@ use_section(Builder *b, const ConfigSection *section, GError **error)
 }
 
 gboolean
-selection_of_section(const Config *config, const ConfigSection *section, Selection **ret_selection, GError **error)
+selection_of_section(const Config *config, const ConfigSection *section, Selection **ret_selection,
+                     GError **error)
 {
         SelectionConfig asked = {.cid = "0123456789abcdef", .name = "name"};
         Builder b = {.asked = &asked, .config = config, .result = selection_empty()};
@@ -200,7 +205,8 @@ use_profile(Builder *b, const char *name, const char *origin, GError **error)
         if (section)
                 return use_section(b, section, error);
         g_autofree char *names = list_profiles(b->config);
-        return error_set(error, CONMON_ERROR_USAGE, "%s: no configuration file has a profile %s%s", origin, name, names);
+        return error_set(error, CONMON_ERROR_USAGE, "%s: no configuration file has a profile %s%s", origin,
+                         name, names);
 }
 
 /* Whether an annotation sets the driver's own option for an address. */
@@ -243,7 +249,8 @@ use_annotated_option(Builder *b, const AnnotationOption *option, GError **error)
                 return FALSE;
         }
         if (b->result->drivers->len == 0)
-                return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver is chosen that it could be for", origin);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "%s: no log driver is chosen that it could be for", origin);
         forget_option(b->result, option->key);
         add_option(b->result, option->key, option->value, origin);
         return TRUE;
@@ -255,7 +262,8 @@ use_annotated_options(Builder *b, GError **error)
         if (!b->annotations)
                 return TRUE;
         for (guint i = 0; i < b->annotations->options->len; i++)
-                if (!use_annotated_option(b, &g_array_index(b->annotations->options, AnnotationOption, i), error))
+                if (!use_annotated_option(b, &g_array_index(b->annotations->options, AnnotationOption, i),
+                                          error))
                         return FALSE;
         return TRUE;
 }
@@ -296,8 +304,8 @@ has_tee(const SelectionConfig *asked)
         return tee;
 }
 
-/* Why nothing is added to what -l names; NULL: something may be. A container that is to have no log keeps none, unless
- * the policy says otherwise. */
+/* Why nothing is added to what -l names; NULL: something may be. A container that is to have no log keeps
+ * none, unless the policy says otherwise. */
 static const char *
 find_obstacle(const Builder *b)
 {
@@ -311,7 +319,9 @@ find_obstacle(const Builder *b)
                         return "with -l passthrough the output does not come to the monitor";
                 none &= is_word(*path, "none") || is_word(*path, "off") || is_word(*path, "null");
         }
-        return none && !b->policy.add_to_none ? "with -l none, only add-to-none = true in the policy adds a log" : NULL;
+        return none && !b->policy.add_to_none
+                       ? "with -l none, only add-to-none = true in the policy adds a log"
+                       : NULL;
 }
 
 /* Annotations that can't be followed are only looked for in order to say so. */

@@ -1,7 +1,7 @@
 #pragma once
 
-/* Which log drivers a container gets beside those of -l, and other settings that a caller left open. Of command line,
- * annotations, environment and files, the first that names a driver or a profile counts. */
+/* Which log drivers a container gets beside those of -l, and other settings that a caller left open. Of
+ * command line, annotations, environment and files, the first that names a driver or a profile counts. */
 
 #include "config/policy.h"
 
@@ -26,8 +26,8 @@ typedef struct SelectionConfig {
         bool exec;
 } SelectionConfig;
 
-/* The arrays of texts end with NULL, which their length counts. An origin says where the driver or option with the same
- * index is from, for messages; "" is the command line. */
+/* The arrays of texts end with NULL, which their length counts. An origin says where the driver or option
+ * with the same index is from, for messages; "" is the command line. */
 typedef struct Selection {
         GPtrArray *drivers; /* with those of the command line */
         GPtrArray *driver_origins;
@@ -42,12 +42,13 @@ typedef struct Selection {
         Config *config; /* what was read from files; NULL: there are none */
 } Selection;
 
-/* Makes *ret_selection, or NULL if no source but the command line says anything. After an error *ret_selection is the
- * command line's own share, and tells whether to go on with that. */
+/* Makes *ret_selection, or NULL if no source but the command line says anything. After an error
+ * *ret_selection is the command line's own share, and tells whether to go on with that. */
 gboolean selection_new(const SelectionConfig *config, Selection **ret_selection, GError **error);
 
 /* What a container gets of which this section alone decides; for checks. */
-gboolean selection_of_section(const Config *config, const ConfigSection *section, Selection **ret_selection, GError **error);
+gboolean selection_of_section(const Config *config, const ConfigSection *section, Selection **ret_selection,
+                              GError **error);
 
 void selection_free(Selection *s);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Selection, selection_free)

@@ -23,7 +23,8 @@ point_stdio_at_null(void)
         autofd int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
         autofd int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
         if (in < 0 || out < 0) {
-                diag_warn("Failed to open /dev/null: %s; the caller's stdin, stdout and stderr stay open", strerror(errno));
+                diag_warn("Failed to open /dev/null: %s; the caller's stdin, stdout and stderr stay open",
+                          strerror(errno));
                 return;
         }
         (void)dup2(in, STDIN_FILENO);
@@ -31,8 +32,8 @@ point_stdio_at_null(void)
         (void)dup2(out, STDERR_FILENO);
 }
 
-/* A variable that the caller inherited from a monitor around it names a descriptor that is not its own. What has the
- * number now is a file of this monitor. */
+/* A variable that the caller inherited from a monitor around it names a descriptor that is not its own. What
+ * has the number now is a file of this monitor. */
 static gboolean
 open_caller_pipe(Monitor *m, const char *variable, int *ret_fd, GError **error)
 {
@@ -40,7 +41,8 @@ open_caller_pipe(Monitor *m, const char *variable, int *ret_fd, GError **error)
         if (!parent_pipe_open(variable, &fd, error))
                 return FALSE;
         if (fd >= 0 && fd != m->start_fd && fd != m->sync_fd && !inherited_fds_have(&m->inherited, fd))
-                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable, strerror(EBADF));
+                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable,
+                                 strerror(EBADF));
         inherited_fds_forget(&m->inherited, fd);
         *ret_fd = fd;
         return TRUE;
@@ -56,7 +58,8 @@ open_caller_pipes(Monitor *m, GError **error)
         if (!open_caller_pipe(m, PARENT_PIPE_ATTACH, &m->attach_fd, error))
                 return FALSE;
         if (m->attach_fd < 0)
-                return error_set(error, CONMON_ERROR_USAGE, "--attach specified but %s was not set", PARENT_PIPE_ATTACH);
+                return error_set(error, CONMON_ERROR_USAGE, "--attach specified but %s was not set",
+                                 PARENT_PIPE_ATTACH);
         return TRUE;
 }
 
@@ -100,7 +103,8 @@ make_pipes(Monitor *m, GError **error)
         return TRUE;
 }
 
-/* With passthrough a terminal has nobody who reads it, but the runtime can't start such a container without. */
+/* With passthrough a terminal has nobody who reads it, but the runtime can't start
+ * such a container without. */
 static gboolean
 make_stdio(Monitor *m, GError **error)
 {
@@ -214,7 +218,8 @@ start_runtime(Monitor *m, GError **error)
         if (log_is_passthrough(m->log))
                 point_stdio_at_null();
         if (pid < 0)
-                return error_set_errno(error, pid, "Failed to start a process for the runtime %s", m->options->runtime);
+                return error_set_errno(error, pid, "Failed to start a process for the runtime %s",
+                                       m->options->runtime);
         m->runtime_pid = pid;
         return TRUE;
 }
@@ -231,7 +236,8 @@ on_start(GIOCondition revents, void *data)
         }
 }
 
-/* With exec-attach the caller connects its client first, and then writes to the start pipe again or closes it. */
+/* With exec-attach the caller connects its client first, and then writes to the
+ * start pipe again or closes it. */
 static gboolean
 start_when_told(Monitor *m, GError **error)
 {
@@ -299,7 +305,8 @@ static int
 monitor(Monitor *m)
 {
         g_autoptr(GError) error = NULL;
-        /* The main loop takes its context anyway; having it earlier spares a write(2) for each event source. */
+        /* The main loop takes its context anyway; having it earlier spares a
+         * write(2) for each event source. */
         (void)g_main_context_acquire(NULL);
         signals_block(&m->caller_mask);
         if (!monitor_launch(m, &error)) {
@@ -367,8 +374,10 @@ monitor_run(const Options *o, InheritedFds *inherited)
         }
         oom_score_protect(&m.caller_score);
         (void)signal(SIGPIPE, SIG_IGN);
-        (void)signal(SIGXFSZ, SIG_IGN); /* a log that has reached the limit of ulimit -f is an error like others */
-        (void)signal(SIGCHLD, SIG_DFL); /* if the caller ignores it, nobody would get to know how children ended */
+        /* a log that has reached the limit of ulimit -f is an error like others */
+        (void)signal(SIGXFSZ, SIG_IGN);
+        /* if the caller ignores it, nobody would get to know how children ended */
+        (void)signal(SIGCHLD, SIG_DFL);
         (void)signal(SIGTERM, leave_at_once);
         if (!open_caller_pipe(&m, PARENT_PIPE_START, &m.start_fd, &error)) {
                 diag_error("%s", error->message);

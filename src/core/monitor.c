@@ -19,8 +19,8 @@ typedef struct {
         int status;
 } EarlyEnd;
 
-/* Of more than that nobody looks for the container's. It takes a runtime that is held up while processes end by the
- * thousand. */
+/* Of more than that nobody looks for the container's. It takes a runtime that is held up while
+ * processes end by the thousand. */
 #define EARLY_ENDS_MAX 65536
 
 const char *
@@ -53,7 +53,8 @@ on_container_end(bool known, int status, void *data)
         if (m->timed_out)
                 return; /* the code is settled; this is the end that the timeout brought about */
         if (!known) {
-                diag_warn("The container's process %d has ended, but its parent was another process: its exit code is unknown",
+                diag_warn("The container's process %d has ended, but its parent was another process: its "
+                          "exit code is unknown",
                           m->container.pid);
                 m->exit_code = -1;
         } else if (WIFSIGNALED(status)) {
@@ -100,14 +101,14 @@ find_early_end(const Monitor *m, pid_t pid)
         return NULL;
 }
 
-/* What is left to do with a container that runs: files of any owner, signals to any user's processes, and limits (of
- * pipes, of OOM scores) that hold for everybody else. */
-#define RIGHTS_TO_RUN                                                                                                  \
-        (RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) | RIGHT(CAP_MAC_OVERRIDE) |          \
-         RIGHT(CAP_KILL) | RIGHT(CAP_SYS_RESOURCE))
+/* What is left to do with a container that runs: files of any owner, signals to any user's processes, and
+ * limits (of pipes, of OOM scores) that hold for everybody else. */
+#define RIGHTS_TO_RUN                                                               \
+        (RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) | \
+         RIGHT(CAP_MAC_OVERRIDE) | RIGHT(CAP_KILL) | RIGHT(CAP_SYS_RESOURCE))
 
-/* From here on the monitor deals with what untrusted programs send. Plugins that answer system calls may need everything;
- * the exit command, what the caller's user may do. */
+/* From here on the monitor deals with what untrusted programs send. Plugins that answer system calls may need
+ * everything; the exit command, what the caller's user may do. */
 static void
 lower_rights(const Monitor *m)
 {
@@ -157,8 +158,10 @@ describe_failure(const Monitor *m, int status)
 {
         const char *runtime = m->options->runtime;
         if (WIFSIGNALED(status))
-                return g_strdup_printf("The runtime %s was killed by signal %d and gave no reason", runtime, WTERMSIG(status));
-        return g_strdup_printf("The runtime %s ended with exit status %d and gave no reason", runtime, WEXITSTATUS(status));
+                return g_strdup_printf("The runtime %s was killed by signal %d and gave no reason", runtime,
+                                       WTERMSIG(status));
+        return g_strdup_printf("The runtime %s ended with exit status %d and gave no reason", runtime,
+                               WEXITSTATUS(status));
 }
 
 static void
@@ -202,7 +205,8 @@ on_child_end(Monitor *m, pid_t pid, int status)
                 container_process_reaped(&m->container, status);
 }
 
-/* The runtime is looked at last, so that the end of a container that was faster than its runtime is known by then. */
+/* The runtime is looked at last, so that the end of a container that was faster than its
+ * runtime is known by then. */
 static void
 reap_children(Monitor *m)
 {
@@ -231,7 +235,8 @@ forward_signal(Monitor *m, int signal)
         else if (m->runtime_pid)
                 r = kill(m->runtime_pid, signal) < 0 ? -errno : 0;
         else if (m->state == MONITOR_CREATING) {
-                g_autofree char *text = g_strdup_printf("Signal %d came before the process was started", signal);
+                g_autofree char *text =
+                        g_strdup_printf("Signal %d came before the process was started", signal);
                 monitor_fail(m, text);
                 return;
         }

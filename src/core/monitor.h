@@ -5,8 +5,9 @@
  *     CREATING --pid read--> RUNNING --container gone--> ENDED
  *         `-- any error: a message on the sync pipe ----> FAILED
  *
- * setup.c opens the log, launch.c makes the other pieces and starts the runtime, monitor.c holds the states, relay.c moves bytes, shutdown.c does what
- * is to be done at the end. From RUNNING on no error ends the monitor. */
+ * setup.c opens the log, launch.c makes the other pieces and starts the runtime, monitor.c holds
+ * the states, relay.c moves bytes, shutdown.c does what is to be done at the end. From RUNNING on
+ * no error ends the monitor. */
 
 #include "core/options.h"
 #include "ctl/line_fifo.h"
@@ -29,8 +30,8 @@ typedef enum {
         MONITOR_FAILED, /* there is no container */
 } MonitorState;
 
-/* What the runtime writes while it works is kept back, because it is part of the log only if it succeeds. Of more than
- * this it is clear that somebody wants it read. */
+/* What the runtime writes while it works is kept back, because it is part of the log only if it succeeds. Of
+ * more than this it is clear that somebody wants it read. */
 #define RELAY_HOLD_MAX 65536
 
 /* What is kept of the runtime's stderr for the caller, should it fail. */
@@ -84,16 +85,17 @@ typedef struct Monitor {
         OomWatch *oom;
 } Monitor;
 
-/* The life of a monitor from the checked command line to its exit status. `inherited` was recorded at the very start
- * and is taken over. */
+/* The life of a monitor from the checked command line to its exit status. `inherited` was recorded at the
+ * very start and is taken over. */
 int monitor_run(const Options *options, InheritedFds *inherited);
 
-/* setup.c: opens the log and settles what command line, configuration files, annotations and environment say. A failure
- * is for the process that the caller waits for; what the caller is to hear on the sync pipe is left in m->refusal. */
+/* setup.c: opens the log and settles what command line, configuration files, annotations and environment
+ * say. A failure is for the process that the caller waits for; what the caller is to hear on the sync
+ * pipe is left in m->refusal. */
 gboolean monitor_set_up(Monitor *m, GError **error);
 
-/* launch.c: makes sockets and FIFOs and starts the runtime, or makes sure that it is started when the caller says so. In
- * case of an error there is nothing to wait for. */
+/* launch.c: makes sockets and FIFOs and starts the runtime, or makes sure that it is started when the caller
+ * says so. In case of an error there is nothing to wait for. */
 gboolean monitor_launch(Monitor *m, GError **error);
 
 /* monitor.c */

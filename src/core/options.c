@@ -101,7 +101,8 @@ static const struct {
          "Tag of the container's journald entries", "TAG"},
         {"name", 'n', false, G_OPTION_ARG_STRING, offsetof(Options, name),
          "Container name", "NAME"},
-        {"no-container-partial-message", 0, false, G_OPTION_ARG_NONE, offsetof(Options, no_container_partial_message),
+        {"no-container-partial-message", 0, false, G_OPTION_ARG_NONE,
+         offsetof(Options, no_container_partial_message),
          "Leave CONTAINER_PARTIAL_MESSAGE out of journald entries", NULL},
         {"no-new-keyring", 0, false, G_OPTION_ARG_NONE, offsetof(Options, no_new_keyring),
          "Pass --no-new-keyring to the runtime", NULL},
@@ -156,8 +157,8 @@ is_ascii(char **argv)
         return true;
 }
 
-/* Strings are converted from the caller's charset, which has to be looked up in several files, and are refused if they are
- * not valid there. Neither matters to ASCII: GLib takes file names as they are. */
+/* Strings are converted from the caller's charset, which has to be looked up in several files, and are
+ * refused if they are not valid there. Neither matters to ASCII: GLib takes file names as they are. */
 static GOptionArg
 plain_type(GOptionArg type)
 {
@@ -184,8 +185,9 @@ parse(Options *o, int argc, char **argv, GError **error)
                         .arg_description = table[i].value,
                 };
         g_autoptr(GOptionContext) context = g_option_context_new("- monitor one container");
-        g_option_context_set_description(context, "`--log-driver help` lists the log drivers, among them k8s-file, "
-                                                  "json-file and journald.\nconmon(8) describes every option.");
+        g_option_context_set_description(context,
+                                         "`--log-driver help` lists the log drivers, among them k8s-file, "
+                                         "json-file and journald.\nconmon(8) describes every option.");
         g_option_context_add_main_entries(context, entries, NULL);
         if (!g_option_context_parse(context, &argc, &argv, error))
                 return FALSE;
@@ -199,9 +201,11 @@ static gboolean
 check_first(const Options *o, GError **error)
 {
         if (o->log_max_files < 0)
-                return error_set(error, CONMON_ERROR_USAGE, "log-max-files must be non-negative, got %d", o->log_max_files);
+                return error_set(error, CONMON_ERROR_USAGE, "log-max-files must be non-negative, got %d",
+                                 o->log_max_files);
         if (o->log_rotate && o->log_max_files == 0)
-                return error_set(error, CONMON_ERROR_USAGE, "log-max-files must be at least 1 when log-rotate is enabled, got 0");
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "log-max-files must be at least 1 when log-rotate is enabled, got 0");
         if (!o->cid)
                 return error_set(error, CONMON_ERROR_USAGE, "Container ID not provided. Use --cid");
         return TRUE;
@@ -227,9 +231,11 @@ check_second(const Options *o, GError **error)
                 return error_set(error, CONMON_ERROR_USAGE, "%s", text);
 
         if (access(o->runtime, X_OK) < 0)
-                return error_set(error, CONMON_ERROR_USAGE, "Runtime path %s is not valid %s", o->runtime, strerror(errno));
+                return error_set(error, CONMON_ERROR_USAGE, "Runtime path %s is not valid %s", o->runtime,
+                                 strerror(errno));
         if (o->exec && !o->exec_process_spec)
-                return error_set(error, CONMON_ERROR_USAGE, "Exec process spec path not provided. Use --exec-process-spec");
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Exec process spec path not provided. Use --exec-process-spec");
         if (o->exit_delay < 0)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Delay before invoking exit command must be greater than or equal to 0");
@@ -250,7 +256,8 @@ static gboolean
 check_settings(const Options *o, GError **error)
 {
         return check_setting("--attach-queue-max", "attach", "queue-max", o->attach_queue_max, error) &&
-               check_setting("--attach-stall-timeout", "attach", "stall-timeout", o->attach_stall_timeout, error);
+               check_setting("--attach-stall-timeout", "attach", "stall-timeout", o->attach_stall_timeout,
+                             error);
 }
 
 static gboolean
@@ -321,7 +328,8 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 g_printerr("conmon: %s\n", error->message);
                 return false;
         }
-        if (!check_level(o, &error) || !check_second(o, &error) || !check_settings(o, &error) || !fill_in(o, &error)) {
+        if (!check_level(o, &error) || !check_second(o, &error) || !check_settings(o, &error) ||
+            !fill_in(o, &error)) {
                 diag_error("%s", error->message);
                 return false;
         }
@@ -333,14 +341,15 @@ void
 options_clear(Options *o)
 {
         char **strings[] = {
-                &o->attach_queue_max, &o->attach_stall_timeout, &o->bundle, &o->cid, &o->config, &o->conmon_pidfile, &o->container_pidfile, &o->cuuid, &o->exec_process_spec,
-                &o->exit_command, &o->exit_dir, &o->log_level, &o->log_profile, &o->log_tag, &o->name, &o->persist_dir, &o->restore,
-                &o->runtime, &o->sdnotify_socket, &o->seccomp_notify_socket, &o->seccomp_notify_plugins,
-                &o->socket_dir_path,
+                &o->attach_queue_max, &o->attach_stall_timeout, &o->bundle, &o->cid, &o->config,
+                &o->conmon_pidfile, &o->container_pidfile, &o->cuuid, &o->exec_process_spec,
+                &o->exit_command, &o->exit_dir, &o->log_level, &o->log_profile, &o->log_tag, &o->name,
+                &o->persist_dir, &o->restore, &o->runtime, &o->sdnotify_socket, &o->seccomp_notify_socket,
+                &o->seccomp_notify_plugins, &o->socket_dir_path,
         };
         char ***arrays[] = {
-                &o->exit_command_args, &o->files, &o->log_paths, &o->log_drivers, &o->log_opts, &o->log_policies, &o->log_labels,
-                &o->log_allowlist_dirs, &o->runtime_args, &o->runtime_opts,
+                &o->exit_command_args, &o->files, &o->log_paths, &o->log_drivers, &o->log_opts,
+                &o->log_policies, &o->log_labels, &o->log_allowlist_dirs, &o->runtime_args, &o->runtime_opts,
         };
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 g_clear_pointer(strings[i], g_free);

@@ -58,8 +58,10 @@ set_up_clients(Monitor *m, const Selection *s)
 {
         const Options *o = m->options;
         m->attach_client = (AttachClientConfig){
-                .queue_max = (size_t)choose_setting("queue-max", o->attach_queue_max, s ? s->attach_queue_max : -1),
-                .stall_usec = choose_setting("stall-timeout", o->attach_stall_timeout, s ? s->attach_stall_usec : -1),
+                .queue_max = (size_t)choose_setting("queue-max", o->attach_queue_max,
+                                                    s ? s->attach_queue_max : -1),
+                .stall_usec = choose_setting("stall-timeout", o->attach_stall_timeout,
+                                             s ? s->attach_stall_usec : -1),
         };
 }
 
@@ -86,8 +88,8 @@ reword(const char *sentence)
         return text;
 }
 
-/* What the configuration adds can't be had. The policy decides whether the container starts without; an exec run does
- * in any case. A caller with a sync pipe looks there for the reason. */
+/* What the configuration adds can't be had. The policy decides whether the container starts without; an exec
+ * run does in any case. A caller with a sync pipe looks there for the reason. */
 static gboolean
 refuse(Monitor *m, bool warn, GError *refused, GError **error)
 {
@@ -103,13 +105,15 @@ refuse(Monitor *m, bool warn, GError *refused, GError **error)
         return TRUE;
 }
 
-/* Errors count wherever they are in the files, as they do for --check-config; but exec runs are never affected. */
+/* Errors count wherever they are in the files, as they do for --check-config; but
+ * exec runs are never affected. */
 static gboolean
 choose_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
 {
         if (!selection_new(asked, ret_selection, error) || !*ret_selection)
                 return FALSE;
-        return (asked->exec || check_config_sections((*ret_selection)->config, error)) && open_log(m, *ret_selection, error);
+        return (asked->exec || check_config_sections((*ret_selection)->config, error)) &&
+               open_log(m, *ret_selection, error);
 }
 
 gboolean
@@ -131,7 +135,8 @@ monitor_set_up(Monitor *m, GError **error)
         g_autoptr(Selection) selection = NULL;
         g_autoptr(GError) refused = NULL;
         if (!choose_log(m, &asked, &selection, &refused))
-                /* What is wrong with the command line alone is the caller's own, and is told as it always was. */
+                /* What is wrong with the command line alone is the caller's own, and
+                 * is told as it always was. */
                 if (!open_log(m, NULL, error))
                         return FALSE;
         set_up_clients(m, selection);

@@ -21,7 +21,8 @@ on_timer(void *data)
         *(bool *)data = true;
 }
 
-/* Clients read the rest of the output before they see its end; one that does not read must not delay the exit files. */
+/* Clients read the rest of the output before they see its end; one that does not read must
+ * not delay the exit files. */
 static void
 wait_for_clients(Monitor *m)
 {
@@ -34,8 +35,8 @@ wait_for_clients(Monitor *m)
         timer_stop(&timer);
 }
 
-/* Callers know that the container is gone when their client sees the end of the output; then ports must be free and the
- * socket's name gone. */
+/* Callers know that the container is gone when their client sees the end of the output; then ports must be
+ * free and the socket's name gone. */
 static void
 close_attach(Monitor *m)
 {
@@ -101,10 +102,12 @@ record_end(Monitor *m)
         fd_close(&m->attach_fd);
         inherited_fds_close(&m->inherited);
         close_attach(m);
-        log_write_status(m->log, true); /* callers may remove the directory as soon as there is an exit file */
+        /* callers may remove the directory as soon as there is an exit file */
+        log_write_status(m->log, true);
         exit_files_write(o->persist_dir, o->exit_dir, o->cid, m->exit_code);
         if (o->exec)
-                parent_pipe_send(&m->sync_fd, monitor_sync_key(m), m->exit_code, m->timed_out ? "command timed out" : NULL);
+                parent_pipe_send(&m->sync_fd, monitor_sync_key(m), m->exit_code,
+                                 m->timed_out ? "command timed out" : NULL);
         drain_log(m);
 }
 
@@ -117,8 +120,8 @@ remove_link(Monitor *m)
         g_clear_pointer(&m->refusal, g_free);
 }
 
-/* Nothing may be open below the bundle when the exit command runs, and the caller, which it may be waiting for, must have
- * seen the end of the sync pipe. */
+/* Nothing may be open below the bundle when the exit command runs, and the caller, which it may be waiting
+ * for, must have seen the end of the sync pipe. */
 static void
 close_everything(Monitor *m)
 {

@@ -20,8 +20,8 @@ typedef struct CtlMessage {
 /* Numbers may be 0 to this. */
 #define CTL_VALUE_MAX 1000
 
-/* Reads "TYPE A B". Words behind these are ignored. Returns false if the line has no such form, if a number is
- * out of range or the type is not known; then *ret is not touched. */
+/* Reads "TYPE A B". Words behind these are ignored. Returns false if the line has no such form, if a number
+ * is out of range or the type is not known; then *ret is not touched. */
 bool ctl_message_parse(const char *line, CtlMessage *ret);
 
 /* Reads a winsz line, "ROWS COLUMNS", in the same way. */

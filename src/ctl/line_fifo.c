@@ -58,7 +58,8 @@ on_readable(GIOCondition revents, void *data)
                 if (n == -EAGAIN)
                         return;
                 if (n <= 0) {
-                        diag_warn("Failed to read from a control FIFO: %s; it is ignored from now on", strerror((int)-n));
+                        diag_warn("Failed to read from a control FIFO: %s; it is ignored from now on",
+                                  strerror((int)-n));
                         watch_disarm(&fifo->watch);
                         return;
                 }

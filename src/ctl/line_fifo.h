@@ -1,7 +1,7 @@
 #pragma once
 
-/* A FIFO that takes lines of text from anybody who may write to it. The monitor keeps a writer of its own, so that
- * the reader never sees the end of the file. */
+/* A FIFO that takes lines of text from anybody who may write to it. The monitor keeps a writer of its own, so
+ * that the reader never sees the end of the file. */
 
 #include <glib.h>
 #include <stdbool.h>

@@ -211,7 +211,8 @@ notify_relay_new(const char *bundle, const char *host_address, GError **error)
 {
         int fd = listen_in(bundle, "notify", "notify.sock");
         if (fd < 0) {
-                error_set_errno(error, fd, "Failed to make the notification socket %s/notify/notify.sock", bundle);
+                error_set_errno(error, fd, "Failed to make the notification socket %s/notify/notify.sock",
+                                bundle);
                 return NULL;
         }
         NotifyRelay *r = g_new0(NotifyRelay, 1);

@@ -40,7 +40,8 @@ parent_pipe_open(const char *variable, int *ret_fd, GError **error)
                 return error_set(error, CONMON_ERROR_USAGE, "unable to parse %s %s", variable, strerror(-r));
         r = fd_set_cloexec(fd, true);
         if (r < 0)
-                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable, strerror(-r));
+                return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable,
+                                 strerror(-r));
         *ret_fd = fd;
         return TRUE;
 }
@@ -131,6 +132,7 @@ parent_pipe_send(int *fd, const char *key, int value, const char *text)
         if (r == 0)
                 return;
         if (r != -EPIPE)
-                diag_error("Unable to send the message \"%s\": %d to the caller: %s", key, value, strerror(-r));
+                diag_error("Unable to send the message \"%s\": %d to the caller: %s", key, value,
+                           strerror(-r));
         fd_close(fd);
 }

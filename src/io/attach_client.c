@@ -122,7 +122,8 @@ set_deaf(AttachClient *c)
                 c->events->on_wants(c, c->events->data);
 }
 
-/* One sendmmsg(2) of as many packets as it holds. Returns the number of bytes of output that went out, or -errno. */
+/* One sendmmsg(2) of as many packets as it holds. Returns the number of bytes of output
+ * that went out, or -errno. */
 static ssize_t
 send_batch(AttachClient *c, StreamId stream, const char *bytes, size_t len)
 {
@@ -140,7 +141,8 @@ send_batch(AttachClient *c, StreamId stream, const char *bytes, size_t len)
         return (ssize_t)MIN(len, (size_t)sent * PACKET_MAX);
 }
 
-/* Sends until the client takes no more. Returns how many bytes of output went out, or -errno if the client is lost. */
+/* Sends until the client takes no more. Returns how many bytes of output went out, or
+ * -errno if the client is lost. */
 static ssize_t
 send_now(AttachClient *c, StreamId stream, const char *bytes, size_t len)
 {
@@ -174,8 +176,10 @@ static void
 on_stalled(void *data)
 {
         AttachClient *c = data;
-        diag_warn("An attach client has taken nothing for %.1f s with %zu bytes waiting for it; it is disconnected",
-                  (double)c->config->stall_usec / G_USEC_PER_SEC, c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR]);
+        diag_warn("An attach client has taken nothing for %.1f s with %zu bytes waiting for it; it is "
+                  "disconnected",
+                  (double)c->config->stall_usec / G_USEC_PER_SEC,
+                  c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR]);
         attach_client_disconnect(c);
 }
 
@@ -220,7 +224,8 @@ attach_client_is_at_end(const AttachClient *c)
 {
         int left = 0;
         struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
-        return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)) && ioctl(c->fd, FIONREAD, &left) == 0 && left == 0;
+        return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP)) &&
+               ioctl(c->fd, FIONREAD, &left) == 0 && left == 0;
 }
 
 /* A container that reads no input may do so for ever: who left none for it does not wait for that. */
@@ -334,8 +339,8 @@ attach_client_fd(const AttachClient *c)
         return c->fd;
 }
 
-/* If a socket is closed with input unread, its other end gets ECONNRESET instead of the output that it has not read yet
- * (unix(7) does not tell; Linux does so for all types). */
+/* If a socket is closed with input unread, its other end gets ECONNRESET instead of the output that it has
+ * not read yet (unix(7) does not tell; Linux does so for all types). */
 static void
 discard_input(int fd)
 {

@@ -134,7 +134,8 @@ on_input(AttachClient *c, void *data)
 {
         AttachServer *s = data;
         ssize_t n = container_stdin_receive(s->input, attach_client_fd(c));
-        /* A client that left without reading everything is reported as ECONNRESET, in front of what it sent. */
+        /* A client that left without reading everything is reported as ECONNRESET,
+         * in front of what it sent. */
         if (n > 0 || n == -EAGAIN || n == -ECONNRESET)
                 return;
         if (n == 0 && !attach_client_is_at_end(c))
@@ -320,7 +321,8 @@ attach_server_hand_over_slow_clients(AttachServer *s)
                 AttachClient *c = s->clients->pdata[i];
                 int r = attach_client_is_behind(c) ? send_rest_in_background(c) : 0;
                 if (r < 0)
-                        diag_warn("Failed to start a process for a slow attach client: %s; it loses the end of the output",
+                        diag_warn("Failed to start a process for a slow attach client: %s; it loses the end "
+                                  "of the output",
                                   strerror(-r));
         }
 }

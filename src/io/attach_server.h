@@ -1,7 +1,7 @@
 #pragma once
 
-/* The attach socket of a container: any number of clients that get all output from the moment they connect, and whose
- * input goes to the container. */
+/* The attach socket of a container: any number of clients that get all output from the moment they connect,
+ * and whose input goes to the container. */
 
 #include "base/stream_id.h"
 #include "io/attach_client.h"
@@ -18,7 +18,8 @@ typedef void (*AttachWantsFunc)(void *data);
 
 typedef struct AttachServerConfig {
         const char *bundle;      /* directory of the socket, which is named "attach" */
-        const char *link_path;   /* a symlink to the bundle to make, in place of whatever is there; NULL: none */
+        /* a symlink to the bundle to make, in place of whatever is there; NULL: none */
+        const char *link_path;
         AttachClientConfig client;
         bool input_end_closes_stdin; /* the end of one client's input closes the container's stdin for all */
         ContainerStdin *input;   /* outlives the server */
@@ -52,8 +53,9 @@ bool attach_server_is_behind(const AttachServer *s);
 /* Accepts who is waiting, for the last time, then removes the socket's name. */
 void attach_server_stop_listening(AttachServer *s);
 
-/* Each client that has not got everything yet is given to a process of its own, which sends it the rest and ends.
- * Nothing of what the monitor does later waits for it. The caller must not be a child subreaper any more. */
+/* Each client that has not got everything yet is given to a process of its own, which sends it the
+ * rest and ends. Nothing of what the monitor does later waits for it. The caller must not be a
+ * child subreaper any more. */
 void attach_server_hand_over_slow_clients(AttachServer *s);
 
 /* Disconnects everybody, removes the socket (unless it is not listening any more) and frees. NULL is fine. */

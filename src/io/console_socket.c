@@ -59,7 +59,8 @@ bind_in_temp(int fd, char **ret_path)
                 if (r == 0)
                         return 0;
                 if (r != -ENAMETOOLONG)
-                        diag_warn("Failed to make a console socket in %s: %s; trying /tmp", dir, strerror(-r));
+                        diag_warn("Failed to make a console socket in %s: %s; trying /tmp", dir,
+                                  strerror(-r));
         }
         return bind_new_name(fd, "/tmp", ret_path);
 }
@@ -178,7 +179,8 @@ on_event(GIOCondition revents, void *data)
         if (fd == -EAGAIN || fd == -EINTR)
                 return;
         if (fd < 0)
-                diag_warn("Failed to receive the terminal from the runtime on the console socket: %s", strerror(-fd));
+                diag_warn("Failed to receive the terminal from the runtime on the console socket: %s",
+                          strerror(-fd));
         c->done = true;
         if (c->connected)
                 watch_disarm(&c->watch);

@@ -1,7 +1,8 @@
 #pragma once
 
-/* The socket on which the runtime hands over the master side of the container's terminal: one connection, one message
- * with any text and one descriptor (SCM_RIGHTS, unix(7)), as the OCI runtimes' --console-socket has it. */
+/* The socket on which the runtime hands over the master side of the container's terminal: one
+ * connection, one message with any text and one descriptor (SCM_RIGHTS, unix(7)), as the OCI
+ * runtimes' --console-socket has it. */
 
 #include <glib.h>
 
@@ -18,7 +19,8 @@ const char *console_socket_path(const ConsoleSocket *c);
 
 void console_socket_start(ConsoleSocket *c);
 
-/* The runtime has ended: takes what it left on the socket, if anything, without waiting. May call the function. */
+/* The runtime has ended: takes what it left on the socket, if anything, without
+ * waiting. May call the function. */
 void console_socket_check(ConsoleSocket *c);
 
 /* Removes the socket. Keep it until the runtime has ended: it may send more than is wanted. NULL is fine. */

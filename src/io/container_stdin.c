@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Callers send up to 32 KiB in a packet; what a socket takes by default is below this, so no packet is cut. Pages that
- * are not written to cost nothing. */
+/* Callers send up to 32 KiB in a packet; what a socket takes by default is below this, so no packet is cut.
+ * Pages that are not written to cost nothing. */
 #define PACKET_MAX (256 * 1024)
 
 static void on_writable(GIOCondition revents, void *data);
@@ -69,7 +69,8 @@ flush(ContainerStdin *s)
                         return;
                 } else if (errno != EINTR) {
                         if (errno != EPIPE)
-                                diag_warn("Failed to write to the container's stdin: %s; what clients send is discarded",
+                                diag_warn("Failed to write to the container's stdin: %s; what clients send "
+                                          "is discarded",
                                           strerror(errno));
                         gone(s);
                         return;

@@ -12,7 +12,8 @@
 typedef void (*StdinWantsFunc)(bool wants, void *data);
 
 typedef enum {
-        STDIN_EXPECTED, /* will be there later: clients are not read until then, the kernel keeps what they send */
+        /* will be there later: clients are not read until then, the kernel keeps what they send */
+        STDIN_EXPECTED,
         STDIN_OPEN,
         STDIN_GONE, /* there is none, or the container has closed it: what clients send is thrown away */
 } StdinState;
@@ -39,8 +40,8 @@ void container_stdin_open(ContainerStdin *s, int fd);
 /* True if a packet may be read from a client now. */
 bool container_stdin_wants(const ContainerStdin *s);
 
-/* Reads one packet from the socket and passes it on, or keeps what the container doesn't take yet. To be called only
- * while container_stdin_wants. Returns what recv(2) returned, or -errno. */
+/* Reads one packet from the socket and passes it on, or keeps what the container doesn't take yet. To be
+ * called only while container_stdin_wants. Returns what recv(2) returned, or -errno. */
 ssize_t container_stdin_receive(ContainerStdin *s, int sock);
 
 /* Closes the container's stdin as soon as what was received is written. */

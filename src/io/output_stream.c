@@ -21,8 +21,9 @@
 
 #define QUIET_USEC (1 * G_USEC_PER_SEC)
 
-/* A container that writes a few bytes at a time, without a pause, would wake the monitor for each of them, and have to wait
- * for that. After so many small reads that came so fast, the next ones are a little later and get more. */
+/* A container that writes a few bytes at a time, without a pause, would wake the monitor for each of
+ * them, and have to wait for that. After so many small reads that came so fast, the next ones are a
+ * little later and get more. */
 #define SMALL_READ      1024
 #define SMALL_GAP_USEC  300
 #define SMALL_READS_MAX 32
@@ -51,7 +52,8 @@ output_stream_start(OutputStream *s, int fd, bool is_terminal)
         s->is_terminal = is_terminal;
         int r = fd_set_nonblock(fd, true);
         if (r < 0)
-                diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id), strerror(-r));
+                diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id),
+                          strerror(-r));
         watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_readable, s);
         if (!s->paused)
                 watch_arm(&s->watch, G_IO_IN);
@@ -104,8 +106,8 @@ is_readable(int fd)
         return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
-/* Nobody has the slave side open: poll(2) would report that for ever. An edge-triggered epoll reports only the
- * next change, so that waiting for a process that opens the terminal again costs nothing. */
+/* Nobody has the slave side open: poll(2) would report that for ever. An edge-triggered epoll reports only
+ * the next change, so that waiting for a process that opens the terminal again costs nothing. */
 static void
 enter_hangup(OutputStream *s)
 {
@@ -115,7 +117,8 @@ enter_hangup(OutputStream *s)
         struct epoll_event want = {.events = EPOLLIN | EPOLLET};
         s->hangup_epoll = epoll_create1(EPOLL_CLOEXEC);
         if (s->hangup_epoll < 0 || epoll_ctl(s->hangup_epoll, EPOLL_CTL_ADD, s->fd, &want) < 0) {
-                diag_warn("Failed to wait for the terminal to be opened again: %s; its output is no longer read",
+                diag_warn("Failed to wait for the terminal to be opened again: %s; its output is no longer "
+                          "read",
                           strerror(errno));
                 fd_close(&s->hangup_epoll);
                 return;
@@ -142,8 +145,8 @@ on_failure(OutputStream *s, ssize_t result)
 {
         bool again = may_pass(result);
         if (!s->failed || !again)
-                diag_warn("Failed to read the container's %s: %s%s", stream_name(s->id), strerror((int)-result),
-                          again ? "; trying again" : "");
+                diag_warn("Failed to read the container's %s: %s%s", stream_name(s->id),
+                          strerror((int)-result), again ? "; trying again" : "");
         s->failed = true;
         if (!again) {
                 end(s);
@@ -167,7 +170,8 @@ on_nothing(OutputStream *s, ssize_t result)
                 on_failure(s, result);
 }
 
-/* An unfinished line was kept because its rest was there; if it is not, nobody else will come for the line. */
+/* An unfinished line was kept because its rest was there; if it is not, nobody
+ * else will come for the line. */
 static void
 settle(OutputStream *s)
 {
@@ -226,8 +230,8 @@ on_readable(GIOCondition revents, void *data)
         }
 }
 
-/* Goes on resting as long as small writes come, and stops as soon as they are so many that the container may have to wait
- * for room in the pipe. */
+/* Goes on resting as long as small writes come, and stops as soon as they are so many that the container may
+ * have to wait for room in the pipe. */
 static void
 on_rested(void *data)
 {
@@ -290,7 +294,8 @@ output_stream_pause(OutputStream *s, bool paused)
         }
         /* Also after a hangup that came meanwhile: reading tells. */
         leave_hangup(s);
-        /* Who takes the output may be the one who asks, in the middle of taking: what is kept comes in a later turn. */
+        /* Who takes the output may be the one who asks, in the middle of taking: what is
+         * kept comes in a later turn. */
         if (s->fill)
                 timer_start(&s->rest_timer, 0);
         else

@@ -42,12 +42,12 @@ void output_stream_init(OutputStream *s, StreamId id, OutputFunc func, void *dat
 /* Takes the descriptor and starts reading, unless the stream is paused. Makes it non-blocking. */
 void output_stream_start(OutputStream *s, int fd, bool is_terminal);
 
-/* A paused stream is not read, so that the container comes to wait when the kernel's buffer is full. Calls OutputFunc never,
- * and may be called by it. */
+/* A paused stream is not read, so that the container comes to wait when the kernel's buffer is full. Calls
+ * OutputFunc never, and may be called by it. */
 void output_stream_pause(OutputStream *s, bool paused);
 
-/* Reads what the kernel holds for the stream now, also if it is paused, without waiting for more. A process that goes
- * on writing can't prolong this. */
+/* Reads what the kernel holds for the stream now, also if it is paused, without waiting for more. A process
+ * that goes on writing can't prolong this. */
 void output_stream_drain(OutputStream *s);
 
 /* Closes and frees. */

@@ -24,5 +24,6 @@ terminal_resize(int fd, int rows, int columns)
 {
         struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
         if (ioctl(fd, TIOCSWINSZ, &size) < 0)
-                diag_warn("Failed to set the size of the container's terminal to %dx%d: %s", rows, columns, strerror(errno));
+                diag_warn("Failed to set the size of the container's terminal to %dx%d: %s", rows, columns,
+                          strerror(errno));
 }

@@ -55,7 +55,8 @@ find_again(LogArchive *a)
                 g_autofree char *plain = log_rotate_name(a->name, i, false);
                 struct stat st;
                 a->number = i;
-                if (fstatat(a->dirfd, plain, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
+                if (fstatat(a->dirfd, plain, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == a->dev &&
+                    st.st_ino == a->ino)
                         return true;
         }
         return false;
@@ -76,15 +77,17 @@ static bool
 is_current(const LogArchive *a, const struct stat *st)
 {
         struct stat current;
-        return fstatat(a->dirfd, a->name, &current, AT_SYMLINK_NOFOLLOW) == 0 && current.st_dev == st->st_dev &&
-               current.st_ino == st->st_ino;
+        return fstatat(a->dirfd, a->name, &current, AT_SYMLINK_NOFOLLOW) == 0 &&
+               current.st_dev == st->st_dev && current.st_ino == st->st_ino;
 }
 
-/* Opens the youngest old file that is not compressed. One that has a compressed copy has just not been removed yet. */
+/* Opens the youngest old file that is not compressed. One that has a compressed copy has
+ * just not been removed yet. */
 static int
 open_next(LogArchive *a, struct stat *ret_st)
 {
-        for (a->number = 1; a->number <= a->backups && log_rotate_is_taken(a->dirfd, a->name, a->number); a->number++) {
+        for (a->number = 1; a->number <= a->backups && log_rotate_is_taken(a->dirfd, a->name, a->number);
+             a->number++) {
                 g_autofree char *plain = log_rotate_name(a->name, a->number, false);
                 g_autofree char *compressed = log_rotate_name(a->name, a->number, true);
                 autofd int fd = openat(a->dirfd, plain, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

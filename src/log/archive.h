@@ -1,7 +1,7 @@
 #pragma once
 
-/* The old files of a log, name.1 and so on, which become name.1.gz: one at a time, the youngest first, in a process
- * of its own. What an earlier run left undone is done too. */
+/* The old files of a log, name.1 and so on, which become name.1.gz: one at a time, the youngest first, in a
+ * process of its own. What an earlier run left undone is done too. */
 
 #include "log/compressor.h"
 
@@ -25,9 +25,9 @@ typedef struct LogArchive {
 
 void log_archive_init(LogArchive *a);
 
-/* Compresses the old files that are not compressed, unless that goes on already. At no moment shall all files together
- * be longer than `budget`; what remains of that for the current file is in a->live, and if it would need more, the
- * caller calls log_archive_stop. */
+/* Compresses the old files that are not compressed, unless that goes on already. At no moment shall all files
+ * together be longer than `budget`; what remains of that for the current file is in a->live, and if it would
+ * need more, the caller calls log_archive_stop. */
 void log_archive_start(LogArchive *a, int dirfd, const char *name, int backups, int64_t budget);
 
 bool log_archive_is_busy(const LogArchive *a);

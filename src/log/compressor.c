@@ -96,7 +96,8 @@ static void
 on_answer(const char *answer, size_t len, void *data)
 {
         LogCompressor *c = data;
-        g_autofree char *text = len > 0 ? g_strndup(answer, len) : g_strdup("the process has ended unexpectedly");
+        g_autofree char *text =
+                len > 0 ? g_strndup(answer, len) : g_strdup("the process has ended unexpectedly");
         c->func(strcmp(text, success) == 0 ? NULL : text, c->data);
 }
 

@@ -15,7 +15,8 @@ typedef struct LogCompressor {
 } LogCompressor;
 
 /* Starts compressing `in` to `out`, both of which stay the caller's. The result never becomes longer than
- * `max` bytes; if that is not enough, it is given up. Returns 0 or -errno; func is called once, unless log_compressor_stop comes before. */
+ * `max` bytes; if that is not enough, it is given up. Returns 0 or -errno; func is called once, unless
+ * log_compressor_stop comes before. */
 int log_compressor_start(LogCompressor *c, int in, int out, off_t max);
 
 /* Ends the process at once. Harmless if there is none. */

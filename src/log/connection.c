@@ -38,7 +38,8 @@ find_transport(const char *text, unsigned transports, LogTransport *ret, const c
         const char *colon = strstr(text, "://");
         for (LogTransport t = 0; colon && t < N_LOG_TRANSPORTS; t++) {
                 size_t len = strlen(schemes[t]);
-                if (!(transports & 1u << t) || (size_t)(colon - text) != len || strncmp(text, schemes[t], len) != 0)
+                if (!(transports & 1u << t) || (size_t)(colon - text) != len ||
+                    strncmp(text, schemes[t], len) != 0)
                         continue;
                 *ret = t;
                 *ret_rest = colon + 3;
@@ -104,8 +105,8 @@ log_address_parse(const char *driver, const char *option, const char *text, unsi
         }
         g_autofree char *allowed = describe_addresses(transports, default_port);
         log_address_clear(&a);
-        return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s", driver,
-                         option, text, allowed);
+        return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s",
+                         driver, option, text, allowed);
 }
 
 void
@@ -174,7 +175,8 @@ log_connection_is_datagram(const LogConnection *c)
 
 static void on_event(GIOCondition revents, void *data);
 
-/* A connection of bytes is always listened to, so that its end is known before something is written in vain. */
+/* A connection of bytes is always listened to, so that its end is known before
+ * something is written in vain. */
 static void
 set_events(LogConnection *c)
 {
@@ -237,7 +239,8 @@ connect_resolved(LogConnection *c)
         int r = c->resolved.error;
         while (c->next < c->resolved.n) {
                 const struct sockaddr_storage *a = &c->resolved.addresses[c->next++];
-                socklen_t len = a->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+                socklen_t len =
+                        a->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
                 r = connect_to(c, (const struct sockaddr *)a, len);
                 if (r >= 0)
                         return r;

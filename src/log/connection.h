@@ -1,7 +1,7 @@
 #pragma once
 
-/* The socket of a driver: made when there is something to send, written without ever waiting, made anew when it
- * breaks. When to try again after a failure is the sink's business (log_sink_ready, LogDriver.send). */
+/* The socket of a driver: made when there is something to send, written without ever waiting, made anew when
+ * it breaks. When to try again after a failure is the sink's business (log_sink_ready, LogDriver.send). */
 
 #include "log/driver.h"
 #include "log/resolver.h"
@@ -20,8 +20,9 @@ typedef struct LogAddress {
         uint16_t port;
 } LogAddress;
 
-/* Reads "tcp://HOST[:PORT]", "udp://HOST[:PORT]", "unix://PATH", "unixgram://PATH" as the value of an option.
- * `transports` has a bit for each one that is possible; a default_port of 0 means that the port must be given. */
+/* Reads "tcp://HOST[:PORT]", "udp://HOST[:PORT]", "unix://PATH", "unixgram://PATH" as the value
+ * of an option. `transports` has a bit for each one that is possible; a default_port of 0 means
+ * that the port must be given. */
 gboolean log_address_parse(const char *driver, const char *option, const char *text, unsigned transports,
                            uint16_t default_port, LogAddress *ret, GError **error);
 void log_address_clear(LogAddress *a);
@@ -57,8 +58,8 @@ struct LogConnection {
 void log_connection_init(LogConnection *c, LogSink *sink, LogAddress *addresses, size_t n);
 void log_connection_done(LogConnection *c);
 
-/* Returns 0 if the connection is there, LOG_SEND_WAIT while it is being made (log_sink_ready will be called), or
- * -errno if it can't be made, or has broken with something to send; the next call tries again. */
+/* Returns 0 if the connection is there, LOG_SEND_WAIT while it is being made (log_sink_ready will be called),
+ * or -errno if it can't be made, or has broken with something to send; the next call tries again. */
 int log_connection_ready(LogConnection *c, LogQueue *q);
 
 /* True for a connection of messages, false for one of bytes. */
@@ -76,10 +77,11 @@ ssize_t log_connection_write(LogConnection *c, const struct iovec *pieces, int n
 /* To be called when the peer has ended the connection: closes it and lets log_sink_ready be called. */
 void log_connection_end(LogConnection *c);
 
-/* Sends the queue over a connection that is there: what is written counts as delivered. Returns 0, LOG_SEND_WAIT or
- * -errno; then the connection is closed, but for -EMSGSIZE: the first message is too large for a datagram. */
+/* Sends the queue over a connection that is there: what is written counts as delivered. Returns 0,
+ * LOG_SEND_WAIT or -errno; then the connection is closed, but for -EMSGSIZE: the first message is
+ * too large for a datagram. */
 int log_connection_send(LogConnection *c, LogQueue *q);
 
-/* All that LogDriver.send has to do if messages are sent as they are: makes the connection if there is something to
- * send, and sends. A message that is too large for a datagram is dropped. */
+/* All that LogDriver.send has to do if messages are sent as they are: makes the connection if there is
+ * something to send, and sends. A message that is too large for a datagram is dropped. */
 int log_connection_deliver(LogConnection *c, LogQueue *q);

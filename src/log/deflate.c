@@ -38,7 +38,8 @@ typedef struct {
 
 struct DeflateState {
         void *library;
-        int (*init)(Stream *, int level, int method, int window, int memory, int strategy, const char *version, int size);
+        int (*init)(Stream *, int level, int method, int window, int memory, int strategy,
+                    const char *version, int size);
         int (*run)(Stream *, int flush);
         int (*reset)(Stream *);
         int (*end)(Stream *);
@@ -65,8 +66,8 @@ deflate_is_possible(Deflate *d)
                 return true;
         struct DeflateState *s = g_new0(struct DeflateState, 1);
         int window = WINDOW_BITS + (d->gzip ? GZIP : 0);
-        if (load(s) && s->init(&s->stream, d->level, METHOD_DEFLATED, window, MEMORY_LEVEL, 0, "1", sizeof s->stream) ==
-                               RESULT_OK) {
+        if (load(s) && s->init(&s->stream, d->level, METHOD_DEFLATED, window, MEMORY_LEVEL, 0, "1",
+                               sizeof s->stream) == RESULT_OK) {
                 d->state = s;
                 return true;
         }

@@ -11,8 +11,8 @@ typedef struct Deflate {
         struct DeflateState *state; /* NULL: none at the moment */
 } Deflate;
 
-/* Writes the compressed form of `len` bytes to `out`. Returns its length; 0 if it would be longer than `max` or there is no
- * zlib (see deflate_is_possible). */
+/* Writes the compressed form of `len` bytes to `out`. Returns its length; 0 if it would be longer than `max`
+ * or there is no zlib (see deflate_is_possible). */
 size_t deflate_message(Deflate *d, const char *bytes, size_t len, char *out, size_t max);
 
 /* True if there is a zlib. */

@@ -4,12 +4,13 @@
 
 #include "log/record.h"
 
-/* A pattern without `*` fits lines that contain it; one with `*` fits lines that it describes from the first byte to
- * the last, `*` being any bytes. Takes time in proportion to the line, whatever the pattern is. */
+/* A pattern without `*` fits lines that contain it; one with `*` fits lines that it describes from the first
+ * byte to the last, `*` being any bytes. Takes time in proportion to the line, whatever the pattern is. */
 bool log_pattern_matches(const char *pattern, const char *line, size_t len);
 
 typedef struct LogFilter {
-        const char *const *include; /* a line must fit one of them, if there are any; ends with NULL; borrowed */
+        /* a line must fit one of them, if there are any; ends with NULL; borrowed */
+        const char *const *include;
         const char *const *exclude; /* and none of these */
         bool passing[N_STREAMS];    /* what was decided for the line that goes on */
 } LogFilter;

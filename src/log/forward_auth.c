@@ -26,8 +26,8 @@ forward_auth_check_options(const LogOptions *o, GError **error)
                                  "fluentd-password-env, and the other way round");
         if (username && !has_either(o, "fluentd-shared-key-file", "fluentd-shared-key-env"))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver fluentd: option fluentd-username needs fluentd-shared-key-file or "
-                                 "fluentd-shared-key-env");
+                                 "Log driver fluentd: option fluentd-username needs fluentd-shared-key-file "
+                                 "or fluentd-shared-key-env");
         return TRUE;
 }
 
@@ -39,8 +39,10 @@ forward_auth_init(ForwardAuth *a, const LogOptions *o, GError **error)
         (void)gethostname(own, sizeof own - 1);
         a->hostname = g_strdup(hostname ? hostname : own);
         a->username = g_strdup(log_options_string(o, "fluentd-username"));
-        return secret_read("fluentd", o, "fluentd-shared-key-file", "fluentd-shared-key-env", &a->shared_key, error) &&
-               secret_read("fluentd", o, "fluentd-password-file", "fluentd-password-env", &a->password, error);
+        return secret_read("fluentd", o, "fluentd-shared-key-file", "fluentd-shared-key-env", &a->shared_key,
+                           error) &&
+               secret_read("fluentd", o, "fluentd-password-file", "fluentd-password-env", &a->password,
+                           error);
 }
 
 void
@@ -55,8 +57,8 @@ forward_auth_done(ForwardAuth *a)
 
 /* SHA-512 of four pieces. */
 static char *
-digest(const void *salt, size_t salt_len, const char *name, size_t name_len, const void *nonce, size_t nonce_len,
-       const char *key)
+digest(const void *salt, size_t salt_len, const char *name, size_t name_len, const void *nonce,
+       size_t nonce_len, const char *key)
 {
         g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA512);
         g_checksum_update(sum, salt, (gssize)salt_len);
@@ -124,11 +126,11 @@ make_ping(ForwardAuth *a, const MsgpackValue *auth)
 {
         char head[MSGPACK_HEAD_MAX];
         bool user = auth->len > 0 && a->username;
-        g_autofree char *key = digest(a->salt, sizeof a->salt, a->hostname, strlen(a->hostname), a->nonce, a->nonce_len,
-                                      a->shared_key);
-        g_autofree char *password = user ? digest(auth->text, auth->len, a->username, strlen(a->username), "", 0,
-                                                  a->password)
-                                         : g_strdup("");
+        g_autofree char *key = digest(a->salt, sizeof a->salt, a->hostname, strlen(a->hostname), a->nonce,
+                                      a->nonce_len, a->shared_key);
+        g_autofree char *password =
+                user ? digest(auth->text, auth->len, a->username, strlen(a->username), "", 0, a->password)
+                     : g_strdup("");
         GString *ping = g_string_new(NULL);
         g_string_append_len(ping, head, msgpack_put_array(head, 6) - head);
         append_text(ping, "PING");

@@ -62,7 +62,8 @@ describe_driver(const LogDriver *driver)
         append_driver(text, driver);
         if (driver->flags & LOG_DRIVER_NO_SINK && !driver->options)
                 return g_string_free(text, FALSE);
-        g_string_append_printf(text, "Options, as --log-opt KEY=VALUE or --log-opt %s.KEY=VALUE:\n", driver->name);
+        g_string_append_printf(text, "Options, as --log-opt KEY=VALUE or --log-opt %s.KEY=VALUE:\n",
+                               driver->name);
         g_autoptr(LogOptions) options = log_sink_options(driver);
         const LogOption *option;
         for (size_t i = 0; (option = log_options_table(options, i)); i++)

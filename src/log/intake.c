@@ -41,7 +41,8 @@ check_streams(const char *driver, const char *text, GError **error)
         if (parse_streams(text, streams))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
-                         "Log driver %s: option streams can't be '%s'; allowed: stdout, stderr, or both with a comma",
+                         "Log driver %s: option streams can't be '%s'; allowed: stdout, stderr, or both with "
+                         "a comma",
                          driver, text);
 }
 
@@ -49,15 +50,18 @@ const LogOption *
 log_intake_options(void)
 {
         static const LogOption options[] = {
-                {"streams", LOG_OPTION_LIST, "stdout,stderr", "which output is logged", .check = check_streams},
-                {"max-record", LOG_OPTION_BINARY_SIZE, NULL, "most bytes of a record; longer lines become several",
-                 .min = 64, .max = 1 << 20},
+                {"streams", LOG_OPTION_LIST, "stdout,stderr", "which output is logged",
+                 .check = check_streams},
+                {"max-record", LOG_OPTION_BINARY_SIZE, NULL,
+                 "most bytes of a record; longer lines become several", .min = 64, .max = 1 << 20},
                 {"include", LOG_OPTION_STRING, NULL,
                  "log only lines that contain this text, or fit it if there are * in it", .repeats = true},
                 {"exclude", LOG_OPTION_STRING, NULL,
                  "log no lines that contain this text, or fit it if there are * in it", .repeats = true},
-                {"redact-file", LOG_OPTION_STRING, NULL, "a file of texts, one a line, that are logged as ***"},
-                {"rate-limit-burst", LOG_OPTION_INT, "0", "most lines in an interval; 0: no limit", .max = 1000000000},
+                {"redact-file", LOG_OPTION_STRING, NULL,
+                 "a file of texts, one a line, that are logged as ***"},
+                {"rate-limit-burst", LOG_OPTION_INT, "0", "most lines in an interval; 0: no limit",
+                 .max = 1000000000},
                 {"rate-limit-interval", LOG_OPTION_DURATION, "30s", "the interval", .min = 1000,
                  .max = 24 * G_TIME_SPAN_HOUR},
                 {"rate-limit-action", LOG_OPTION_ENUM, "drop", "what happens when the limit is reached",
@@ -117,8 +121,8 @@ read_options(LogIntake *in, const LogDriver *driver, const LogOptions *options, 
 }
 
 gboolean
-log_intake_new(const LogDriver *driver, const LogOptions *options, const LogOutlet *outlet, LogIntake **ret_intake,
-               GError **error)
+log_intake_new(const LogDriver *driver, const LogOptions *options, const LogOutlet *outlet,
+               LogIntake **ret_intake, GError **error)
 {
         LogIntake *in = g_new0(LogIntake, 1);
         in->outlet = *outlet;

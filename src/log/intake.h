@@ -1,7 +1,7 @@
 #pragma once
 
-/* What a sink's options do to records before they are encoded: streams, max-record, include, exclude, redact-file,
- * rate-limit-*. In this order: streams, joining, include and exclude, rate limit, redaction. */
+/* What a sink's options do to records before they are encoded: streams, max-record, include, exclude,
+ * redact-file, rate-limit-*. In this order: streams, joining, include and exclude, rate limit, redaction. */
 
 #include "log/driver.h"
 #include "log/joiner.h"
@@ -19,13 +19,14 @@ typedef struct LogIntake LogIntake;
 /* The options of every sink that are read here; ends with a name of NULL. */
 const LogOption *log_intake_options(void);
 
-/* Sets *ret_intake to NULL if the options and the driver ask for nothing of all this. The options are borrowed. */
+/* Sets *ret_intake to NULL if the options and the driver ask for nothing of all this.
+ * The options are borrowed. */
 gboolean log_intake_new(const LogDriver *driver, const LogOptions *options, const LogOutlet *outlet,
                         LogIntake **ret_intake, GError **error);
 void log_intake_free(LogIntake *in);
 
-/* Takes records and hands on what is to be logged. Adds to *count what was decided about: less or more records than
- * in the batch if they are joined or cut. */
+/* Takes records and hands on what is to be logged. Adds to *count what was decided about: less or more
+ * records than in the batch if they are joined or cut. */
 void log_intake_push(LogIntake *in, const LogBatch *batch, LogCount *count);
 
 /* What was held back is handed on. */

@@ -84,8 +84,8 @@ count_unfinished(const char *bytes, size_t len)
 
 /* Emits what is held and then `len` bytes, without copying if nothing is held. */
 static void
-emit_piece(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsigned flags, LogRecordFunc emit,
-           void *data)
+emit_piece(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsigned flags,
+           LogRecordFunc emit, void *data)
 {
         JoinerLine *line = &j->lines[r->stream];
         LogRecord out = {.time_ns = r->time_ns, .stream = r->stream, .flags = (uint8_t)flags};

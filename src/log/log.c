@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-/* Records that are cut and handed on at a time; their array lives in memory that goes back when it is quiet. */
+/* Records that are cut and handed on at a time; their array lives in memory that
+ * goes back when it is quiet. */
 #define BATCH_RECORDS 256
 #define BATCH_SIZE    (BATCH_RECORDS * sizeof(LogRecord))
 
@@ -81,8 +82,8 @@ check_output(const LogSpec *spec, const LogOptions *options, GError **error)
         if (!spec->origin || !spec->driver->has_sink || spec->driver->has_sink(options))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
-                         "%s: %s would take the output away from all other logs; it needs opt.tee = yes", spec->origin,
-                         spec->driver->name);
+                         "%s: %s would take the output away from all other logs; it needs opt.tee = yes",
+                         spec->origin, spec->driver->name);
 }
 
 static gboolean
@@ -95,15 +96,16 @@ add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
                 return TRUE;
         g_autofree char *arg = g_strdup(spec->arg);
         const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
-        LogSink *sink = log_sink_new(driver, g_steal_pointer(&options), arg, config, spec->from_log_path, error);
+        LogSink *sink =
+                log_sink_new(driver, g_steal_pointer(&options), arg, config, spec->from_log_path, error);
         if (!sink)
                 return log_spec_fail(spec, error);
         g_ptr_array_add(log->sinks, sink);
         return TRUE;
 }
 
-/* True for a driver of the configuration with a single destination, the journal, to which -l leads already: who reads the
- * log there would see everything twice. */
+/* True for a driver of the configuration with a single destination, the journal, to which -l leads already:
+ * who reads the log there would see everything twice. */
 static bool
 is_there_already(const GPtrArray *specs, const LogSpec *spec)
 {
@@ -172,7 +174,8 @@ open_sinks(Log *log, const LogConfig *config, GError **error)
         if (config->no_partial_message && !has_driver(specs, "journald"))
                 diag_warn("--no-container-partial-message has no effect without journald log driver");
         if (log->passthrough && config->drivers && *config->drivers)
-                diag_warn("No other log driver gets anything with -l passthrough; --log-opt passthrough.tee=yes is for that");
+                diag_warn("No other log driver gets anything with -l passthrough; --log-opt "
+                          "passthrough.tee=yes is for that");
         return TRUE;
 }
 

@@ -27,7 +27,8 @@ log_file_read_limits(const LogDriverConfig *config, LogFileLimits *limits, GErro
         limits->compress = log_options_number(o, "compress");
         bool rotates = limits->size_max > 0 && limits->backups > 0;
         if (log_options_has(o, "max-file") && limits->backups > 0 && !rotates)
-                return error_set(error, CONMON_ERROR_USAGE, "Log option max-file=%s has no effect without max-size",
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log option max-file=%s has no effect without max-size",
                                  log_options_string(o, "max-file"));
         if (limits->compress && !rotates)
                 return error_set(error, CONMON_ERROR_USAGE,
@@ -162,13 +163,14 @@ renew(LogFile *f, LogQueue *q)
         return 0;
 }
 
-/* A FIFO or device is opened again, unless it is the same one: a reader would see an end that there is not. */
+/* A FIFO or device is opened again, unless it is the same one: a reader would see
+ * an end that there is not. */
 static int
 open_again(LogFile *f, LogQueue *q)
 {
         struct stat there, open;
-        if (f->fd >= 0 && stat(f->path, &there) == 0 && fstat(f->fd, &open) == 0 && there.st_dev == open.st_dev &&
-            there.st_ino == open.st_ino)
+        if (f->fd >= 0 && stat(f->path, &there) == 0 && fstat(f->fd, &open) == 0 &&
+            there.st_dev == open.st_dev && there.st_ino == open.st_ino)
                 return 0;
         log_queue_rewind(q);
         watch_done(&f->writable);
@@ -194,11 +196,12 @@ size_limit(const LogFile *f)
 {
         if (!f->regular || f->limits.size_max <= 0)
                 return INT64_MAX;
-        return log_archive_is_busy(&f->archive) ? MIN(f->archive.live, f->limits.size_max) : f->limits.size_max;
+        return log_archive_is_busy(&f->archive) ? MIN(f->archive.live, f->limits.size_max)
+                                                : f->limits.size_max;
 }
 
-/* What can be written now: whole messages within the limits, or one that is longer than they are. 0: the file is
- * full. */
+/* What can be written now: whole messages within the limits, or one that is longer than they
+ * are. 0: the file is full. */
 static size_t
 choose(LogFile *f, LogQueue *q, const char **ret_bytes)
 {
@@ -242,8 +245,8 @@ handle_write_error(LogFile *f, LogQueue *q, int error)
         return -error;
 }
 
-/* True if a new file can't be made here and never will: in a directory that belongs to somebody else or is read-only,
- * or for a file that is mounted by itself. */
+/* True if a new file can't be made here and never will: in a directory that belongs to somebody else or is
+ * read-only, or for a file that is mounted by itself. */
 static bool
 is_fixed(int error)
 {
@@ -260,7 +263,8 @@ start_over(LogFile *f, int error)
         if (ftruncate(f->fd, 0) < 0)
                 return error;
         if (!f->told)
-                diag_warn("The log %s can't be rotated: %s; its old content is thrown away", f->path, g_strerror(-error));
+                diag_warn("The log %s can't be rotated: %s; its old content is thrown away", f->path,
+                          g_strerror(-error));
         f->told = true;
         f->size = 0;
         return 0;

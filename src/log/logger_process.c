@@ -19,14 +19,16 @@
 
 #define STOP_MS 12000
 
-/* What programs that collect logs do as root: files of any owner, other users for themselves, sockets of any kind,
- * limits. Not the kernel, devices, file systems, the network's configuration, other processes' memory. */
-#define LOGGER_RIGHTS                                                                                                  \
-        (RIGHT(CAP_CHOWN) | RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) |                 \
-         RIGHT(CAP_FSETID) | RIGHT(CAP_LINUX_IMMUTABLE) | RIGHT(CAP_LEASE) | RIGHT(CAP_MAC_OVERRIDE) |                 \
-         RIGHT(CAP_KILL) | RIGHT(CAP_SETUID) | RIGHT(CAP_SETGID) | RIGHT(CAP_SETPCAP) | RIGHT(CAP_SYS_CHROOT) |        \
-         RIGHT(CAP_NET_BIND_SERVICE) | RIGHT(CAP_NET_BROADCAST) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_IPC_LOCK) |           \
-         RIGHT(CAP_IPC_OWNER) | RIGHT(CAP_AUDIT_WRITE) | RIGHT(CAP_SYS_NICE) | RIGHT(CAP_SYS_RESOURCE))
+/* What programs that collect logs do as root: files of any owner, other users for themselves,
+ * sockets of any kind, limits. Not the kernel, devices, file systems, the network's
+ * configuration, other processes' memory. */
+#define LOGGER_RIGHTS                                                                                  \
+        (RIGHT(CAP_CHOWN) | RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) | \
+         RIGHT(CAP_FSETID) | RIGHT(CAP_LINUX_IMMUTABLE) | RIGHT(CAP_LEASE) | RIGHT(CAP_MAC_OVERRIDE) | \
+         RIGHT(CAP_KILL) | RIGHT(CAP_SETUID) | RIGHT(CAP_SETGID) | RIGHT(CAP_SETPCAP) |                \
+         RIGHT(CAP_SYS_CHROOT) | RIGHT(CAP_NET_BIND_SERVICE) | RIGHT(CAP_NET_BROADCAST) |              \
+         RIGHT(CAP_NET_RAW) | RIGHT(CAP_IPC_LOCK) | RIGHT(CAP_IPC_OWNER) | RIGHT(CAP_AUDIT_WRITE) |    \
+         RIGHT(CAP_SYS_NICE) | RIGHT(CAP_SYS_RESOURCE))
 
 /* ---- in the child ---- */
 

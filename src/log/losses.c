@@ -36,15 +36,16 @@ log_losses_announce(LogLosses *l, LogDropCause cause, char *text)
 {
         uint64_t n = l->unannounced[cause];
         l->unannounced[cause] = 0;
-        int len = snprintf(text, LOG_LOSSES_TEXT_SIZE, "conmon: %" G_GUINT64_FORMAT " record%s dropped: %s\n", n,
-                           n == 1 ? "" : "s", causes[cause].text);
+        int len = snprintf(text, LOG_LOSSES_TEXT_SIZE, "conmon: %" G_GUINT64_FORMAT " record%s dropped: %s\n",
+                           n, n == 1 ? "" : "s", causes[cause].text);
         return (size_t)len - 1;
 }
 
 void
 log_count_status(const char *name, LogCount count, GString *json)
 {
-        g_string_append_printf(json, "\"%s\":{\"records\":%" G_GUINT64_FORMAT ",\"bytes\":%" G_GUINT64_FORMAT "}",
+        g_string_append_printf(json,
+                               "\"%s\":{\"records\":%" G_GUINT64_FORMAT ",\"bytes\":%" G_GUINT64_FORMAT "}",
                                name, count.records, count.bytes);
 }
 

@@ -32,8 +32,8 @@ bool log_losses_pending(const LogLosses *l);
 /* Room for an announcement. */
 #define LOG_LOSSES_TEXT_SIZE 96
 
-/* Writes the announcement for what one cause took since the last one, "conmon: 17 records dropped: queue full", with a
- * newline behind it, into `text`. Returns its length without the newline. */
+/* Writes the announcement for what one cause took since the last one, "conmon: 17 records dropped: queue
+ * full", with a newline behind it, into `text`. Returns its length without the newline. */
 size_t log_losses_announce(LogLosses *l, LogDropCause cause, char *text);
 
 /* Adds `"dropped":{...}`. */

@@ -17,8 +17,8 @@ static const char *const fields[] = {
         ".ID", ".FullID", ".Name", ".Hostname", ".ImageName", ".ImageID", ".ImageFullID", NULL,
 };
 
-/* The first {{field}} without the braces and the blanks in them; NULL: there is none, or no end of it. Its place is
- * from *ret_open to before *ret_end. */
+/* The first {{field}} without the braces and the blanks in them; NULL: there is none, or no end of it. Its
+ * place is from *ret_open to before *ret_end. */
 static char *
 next_field(const char *template, const char **ret_open, const char **ret_end)
 {
@@ -54,10 +54,12 @@ log_metadata_options(void)
 {
         static const LogOption options[] = {
                 {"tag", LOG_OPTION_STRING, NULL,
-                 "template of the tag: {{.ID}} {{.FullID}} {{.Name}} {{.Hostname}} {{.ImageName}} {{.ImageID}} "
-                 "{{.ImageFullID}}", .check = check_template},
+                 "template of the tag: {{.ID}} {{.FullID}} {{.Name}} {{.Hostname}} {{.ImageName}} "
+                 "{{.ImageID}} {{.ImageFullID}}",
+                 .check = check_template},
                 {"labels", LOG_OPTION_LIST, NULL, "names of annotations to add to each record"},
-                {"env", LOG_OPTION_LIST, NULL, "names of the container's environment variables to add to each record"},
+                {"env", LOG_OPTION_LIST, NULL,
+                 "names of the container's environment variables to add to each record"},
                 {NULL},
         };
         return options;
@@ -104,7 +106,8 @@ add_attribute(GPtrArray *attributes, const char *key, size_t key_len, const char
 }
 
 /* Annotations that tell the image's name and id, the better ones last. */
-static const char *const image_names[] = {"org.opencontainers.image.ref.name", "io.kubernetes.cri-o.ImageName", NULL};
+static const char *const image_names[] = {"org.opencontainers.image.ref.name",
+                                          "io.kubernetes.cri-o.ImageName", NULL};
 static const char *const image_ids[] = {"io.kubernetes.cri-o.Image", "io.kubernetes.cri-o.ImageRef", NULL};
 
 static void
@@ -153,7 +156,8 @@ is_string_in(const JsonValue *value, const char *const *names)
 static void
 on_value(const JsonValue *value, void *data)
 {
-        static const char *const annotations[] = {"annotations", NULL}, *const env[] = {"process", "env", NULL};
+        static const char *const annotations[] = {"annotations", NULL}, *const env[] = {"process", "env",
+                                                                                        NULL};
         if (is_string_in(value, annotations))
                 take_annotation(data, value->path[1], value);
         else if (is_string_in(value, env))
@@ -165,7 +169,8 @@ search_bundle(Search *search, const LogDriverConfig *config, GError **error)
 {
         if (!config->log->bundle)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log options for labels, env and the image need the container's config.json; use --bundle");
+                                 "Log options for labels, env and the image need the container's "
+                                 "config.json; use --bundle");
         g_autofree char *path = g_build_filename(config->log->bundle, "config.json", NULL);
         g_autofree char *text = NULL;
         size_t len;
@@ -186,7 +191,8 @@ add_labels(GPtrArray *attributes, const LogConfig *log, GError **error)
                 const char *equal = strchr(*label, '=');
                 if (!equal || equal == *label)
                         return error_set(error, CONMON_ERROR_USAGE,
-                                         "Container labels must be in format LABEL=VALUE (it is '%s')", *label);
+                                         "Container labels must be in format LABEL=VALUE (it is '%s')",
+                                         *label);
                 add_attribute(attributes, *label, (size_t)(equal - *label), equal + 1, strlen(equal + 1));
         }
         return TRUE;
@@ -272,7 +278,8 @@ log_metadata_new(const LogDriverConfig *config, const char *default_tag, GError 
 {
         g_autoptr(LogMetadata) m = g_new0(LogMetadata, 1);
         g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func(attribute_free);
-        g_auto(GStrv) labels = split_list(config->options, "labels"), env = split_list(config->options, "env");
+        g_auto(GStrv) labels = split_list(config->options, "labels"),
+                      env = split_list(config->options, "env");
         const char *tag = log_options_string(config->options, "tag");
         Search search = {.labels = labels, .env = env, .found = found};
         m->short_id = g_strndup(config->log->cid, SHORT_ID_LEN);

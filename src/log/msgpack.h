@@ -1,6 +1,7 @@
 #pragma once
 
-/* The parts of MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) that the forward protocol needs. */
+/* The parts of MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) that
+ * the forward protocol needs. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,8 +48,8 @@ typedef struct MsgpackReader {
         const char *at, *end;
 } MsgpackReader;
 
-/* Reads the next value, of arrays and maps only the head. Returns 0, -EAGAIN if the input ends within it, or -EBADMSG if
- * it is none. */
+/* Reads the next value, of arrays and maps only the head. Returns 0, -EAGAIN if the input ends within it,
+ * or -EBADMSG if it is none. */
 int msgpack_read(MsgpackReader *r, MsgpackValue *ret);
 
 /* Passes over the next value with all that is in it. The same results. */

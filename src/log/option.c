@@ -200,14 +200,14 @@ fail_unknown(const LogOptions *o, const char *key, const char *value, GError **e
 {
         if (log_options_hides(o, key))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver %s: option %s can't be given as such, because everybody could read the "
-                                 "secret in the arguments; use %s-file or %s-env",
+                                 "Log driver %s: option %s can't be given as such, because everybody could "
+                                 "read the secret in the arguments; use %s-file or %s-env",
                                  o->driver, key, key, key);
         GString *names = g_string_new(NULL);
         for (size_t i = 0; i < o->n; i++)
                 g_string_append_printf(names, "%s%s", i ? ", " : "", o->slots[i].option->name);
-        error_set(error, CONMON_ERROR_USAGE, "Log driver %s has no option %s (given as %s=%s); it has: %s", o->driver,
-                  key, key, value, names->str);
+        error_set(error, CONMON_ERROR_USAGE, "Log driver %s has no option %s (given as %s=%s); it has: %s",
+                  o->driver, key, key, value, names->str);
         g_string_free(names, TRUE);
         return FALSE;
 }
@@ -230,8 +230,9 @@ log_options_set(LogOptions *o, const char *key, const char *value, GError **erro
                 return fail_unknown(o, key, value, error);
         if (!is_allowed(slot->option, value)) {
                 g_autofree char *allowed = describe_allowed(slot->option);
-                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s",
-                                 o->driver, key, value, allowed);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver %s: option %s can't be '%s'; allowed: %s", o->driver, key, value,
+                                 allowed);
         }
         if (slot->option->check && !slot->option->check(o->driver, value, error))
                 return FALSE;

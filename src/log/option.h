@@ -32,8 +32,9 @@ typedef struct LogOption {
 /* The options of one sink: some tables, and the values that were given. */
 typedef struct LogOptions LogOptions;
 
-/* `tables` is a list of option arrays, each of which ends with a name of NULL; the list ends with NULL. Of several
- * options of one name the first one counts. `driver` is the name that messages use. Everything but the list itself must outlive the options. */
+/* `tables` is a list of option arrays, each of which ends with a name of NULL; the list ends with NULL. Of
+ * several options of one name the first one counts. `driver` is the name that messages use. Everything but
+ * the list itself must outlive the options. */
 LogOptions *log_options_new(const char *driver, const LogOption *const *tables);
 void log_options_free(LogOptions *o);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogOptions, log_options_free)
@@ -47,8 +48,8 @@ bool log_options_repeats(const LogOptions *o, const char *key);
 /* True if there is an option of this name. */
 bool log_options_knows(const LogOptions *o, const char *key);
 
-/* True if `key` is a secret that options KEY-file and KEY-env are for: it can't be set, and no sentence repeats the
- * value. */
+/* True if `key` is a secret that options KEY-file and KEY-env are for: it can't be set, and no
+ * sentence repeats the value. */
 bool log_options_hides(const LogOptions *o, const char *key);
 
 /* Checks and keeps a value. The sentence of a failure names driver, key, value and what is allowed. */
@@ -63,8 +64,8 @@ bool log_options_has(const LogOptions *o, const char *key);
 /* The value given last, or the default, which may be NULL. Owned by the options. */
 const char *log_options_string(const LogOptions *o, const char *key);
 
-/* The same as a number (bytes, microseconds, 0 or 1 for BOOL, the index of an ENUM's choice); 0 if there is neither
- * a value nor a default. */
+/* The same as a number (bytes, microseconds, 0 or 1 for BOOL, the index of an ENUM's choice); 0 if there is
+ * neither a value nor a default. */
 int64_t log_options_number(const LogOptions *o, const char *key);
 
 /* All values of an option that repeats, in order, ends with NULL, never NULL itself. Owned by the options. */

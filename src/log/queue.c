@@ -8,7 +8,8 @@
 /* A chunk of 64 KiB with its prefixes fits if the lines are not too short. Only pages that are used count. */
 #define FIRST_SIZE ((size_t)256 * 1024)
 
-/* Further blocks are there because messages have to wait. What is done of one goes back with the whole block only. */
+/* Further blocks are there because messages have to wait. What is done of one goes back
+ * with the whole block only. */
 #define NEXT_SIZE ((size_t)64 * 1024)
 
 static LogBlock *

@@ -58,8 +58,8 @@ log_block_room(LogBlock *b, size_t len)
         return taken + len <= b->size ? b->bytes + b->end : NULL;
 }
 
-/* Adds the `len` bytes at log_block_room as the message for this record. Whoever let a driver do this says so with
- * log_queue_added. */
+/* Adds the `len` bytes at log_block_room as the message for this record. Whoever let a driver do this
+ * says so with log_queue_added. */
 static inline void
 log_block_add(LogBlock *b, size_t len, const LogRecord *r)
 {
@@ -111,12 +111,14 @@ LogCount log_queue_waiting(const LogQueue *q);
 /* Takes back the message that was added last. It must not have been sent. */
 void log_queue_undo(LogQueue *q);
 
-/* Points *ret_bytes to whole messages that were not sent, in one piece, of together at most `max` bytes, and
- * returns how many bytes they are: not necessarily all that there are, and 0 if there are none or the first one
- * is longer than `max`. If a message is sent in part, it is the rest of that one alone, whatever `max` is. */
+/* Points *ret_bytes to whole messages that were not sent, in one piece, of together at most `max`
+ * bytes, and returns how many bytes they are: not necessarily all that there are, and 0 if there are
+ * none or the first one is longer than `max`. If a message is sent in part, it is the rest of that one
+ * alone, whatever `max` is. */
 size_t log_queue_next(LogQueue *q, size_t max, const char **ret_bytes);
 
-/* How many messages the next `len` bytes that are not sent are: whole ones in one piece, see log_queue_next. */
+/* How many messages the next `len` bytes that are not sent are: whole ones in one
+ * piece, see log_queue_next. */
 size_t log_queue_count(const LogQueue *q, size_t len);
 
 /* Length of the first message that is not sent; 0 if there is none. */
@@ -129,8 +131,8 @@ typedef struct LogMessage {
         StreamId stream;
 } LogMessage;
 
-/* Fills in at most `max` messages that were not sent, returns how many. They may come from several blocks. Must
- * not be used while a message is sent in part. */
+/* Fills in at most `max` messages that were not sent, returns how many. They may come from several blocks.
+ * Must not be used while a message is sent in part. */
 size_t log_queue_peek(LogQueue *q, LogMessage *messages, size_t max);
 
 /* The next `len` bytes have been sent. */
@@ -156,8 +158,8 @@ typedef struct LogDropped {
 /* True if the first message that is not sent goes on with a line that was begun. */
 bool log_queue_is_within_line(LogQueue *q);
 
-/* Drops the oldest message, if nothing of it was sent, and the rest of its line. Returns false if there is nothing
- * that can be dropped. */
+/* Drops the oldest message, if nothing of it was sent, and the rest of its line. Returns false if there is
+ * nothing that can be dropped. */
 bool log_queue_drop_oldest(LogQueue *q, LogDropped *ret);
 
 /* Drops everything that is not done. Adds it to *dropped. */

@@ -23,11 +23,13 @@ limit_for(LogRateLimit *l, gint64 usec)
         timer_start(&l->timer, usec);
 }
 
-/* Every line pays with its part of the interval. What is on its way already is taken, at the cost of later lines. */
+/* Every line pays with its part of the interval. What is on its way already is taken,
+ * at the cost of later lines. */
 static void
 take_credit(LogRateLimit *l, gint64 now)
 {
-        if (__builtin_add_overflow(MAX(l->end, now * NS_PER_USEC), l->interval * NS_PER_USEC / l->burst, &l->end))
+        if (__builtin_add_overflow(MAX(l->end, now * NS_PER_USEC), l->interval * NS_PER_USEC / l->burst,
+                                   &l->end))
                 l->end = INT64_MAX;
         gint64 ahead = l->end / NS_PER_USEC - now;
         if (ahead > l->interval)

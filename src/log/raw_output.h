@@ -1,7 +1,7 @@
 #pragma once
 
-/* The container's bytes as they are, to a descriptor for each stream: pipes to an external logger, or what the monitor was
- * started with. For use by drivers; the functions fit into LogDriver. */
+/* The container's bytes as they are, to a descriptor for each stream: pipes to an external logger, or what
+ * the monitor was started with. For use by drivers; the functions fit into LogDriver. */
 
 #include "base/watch.h"
 #include "log/driver.h"
@@ -25,8 +25,8 @@ void log_raw_init(LogRawOutput *o, LogSink *sink);
 /* Takes a descriptor over that does not wait. */
 void log_raw_set(LogRawOutput *o, StreamId stream, int fd);
 
-/* The same with a copy of a descriptor that somebody else uses too, and whose flags are not ours to change. Returns 0 or
- * -errno. */
+/* The same with a copy of a descriptor that somebody else uses too, and whose flags are not ours to
+ * change. Returns 0 or -errno. */
 int log_raw_share(LogRawOutput *o, StreamId stream, int fd);
 
 /* Closes the descriptors. May be called again. */

@@ -34,11 +34,11 @@ read_secrets(LogRedactor *r, const char *path, GError **error)
         if (failure < 0)
                 return error_set_errno(error, failure, "Failed to read the secrets of redact-file=%s", path);
         if (r->len > FILE_MAX)
-                return error_set(error, CONMON_ERROR_USAGE, "The secrets of redact-file=%s are longer than %d bytes", path,
-                                 FILE_MAX);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "The secrets of redact-file=%s are longer than %d bytes", path, FILE_MAX);
         if (memchr(r->file, '\0', r->len))
-                return error_set(error, CONMON_ERROR_USAGE, "The secrets of redact-file=%s are no text: there is a NUL byte",
-                                 path);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "The secrets of redact-file=%s are no text: there is a NUL byte", path);
         return TRUE;
 }
 

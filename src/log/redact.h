@@ -1,7 +1,7 @@
 #pragma once
 
-/* Hiding secrets: option redact-file. Best effort by nature: a secret that is written in two records, or encoded, is
- * not found. */
+/* Hiding secrets: option redact-file. Best effort by nature: a secret that is written in two records,
+ * or encoded, is not found. */
 
 #include "log/record.h"
 
@@ -13,7 +13,8 @@ typedef struct LogRedactor LogRedactor;
 LogRedactor *log_redactor_new(const char *path, GError **error);
 void log_redactor_free(LogRedactor *r);
 
-/* Returns the record, or a copy in which each secret is replaced by "***"; the copy is valid until the next call. */
+/* Returns the record, or a copy in which each secret is replaced by "***"; the copy is
+ * valid until the next call. */
 LogRecord log_redactor_apply(LogRedactor *r, const LogRecord *record);
 
 /* Memory that is not in use goes back to the kernel. */

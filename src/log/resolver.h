@@ -1,7 +1,7 @@
 #pragma once
 
-/* Host names to addresses, in a process of its own that lives for one question: getaddrinfo(3) waits, and loads
- * libraries that an idle monitor must not carry. */
+/* Host names to addresses, in a process of its own that lives for one question: getaddrinfo(3) waits, and
+ * loads libraries that an idle monitor must not carry. */
 
 #include "log/worker.h"
 
@@ -38,6 +38,6 @@ bool log_resolver_is_busy(const LogResolver *r);
 /* Ends the process if it still runs. Harmless at rest. */
 void log_resolver_stop(LogResolver *r);
 
-/* Fills in one address if the host is a number (IPv4, or IPv6 with or without brackets). Returns false if it is a
- * name. */
+/* Fills in one address if the host is a number (IPv4, or IPv6 with or without brackets).
+ * Returns false if it is a name. */
 bool log_resolver_numeric(const char *host, uint16_t port, struct sockaddr_storage *ret);

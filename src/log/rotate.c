@@ -46,8 +46,9 @@ static bool
 is_same(int dirfd, const char *a, const char *b)
 {
         struct stat sa, sb;
-        return fstatat(dirfd, a, &sa, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(dirfd, b, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
-               sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+        return fstatat(dirfd, a, &sa, AT_SYMLINK_NOFOLLOW) == 0 &&
+               fstatat(dirfd, b, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sa.st_dev == sb.st_dev &&
+               sa.st_ino == sb.st_ino;
 }
 
 /* 0 also if there was nothing to remove. */
@@ -65,7 +66,8 @@ log_rotate_is_taken(int dirfd, const char *name, int number)
         return exists(dirfd, plain) || exists(dirfd, compressed);
 }
 
-/* The first number that is free, or the last one, whose file is to go. A gap is where an earlier run stopped. */
+/* The first number that is free, or the last one, whose file is to go. A gap is
+ * where an earlier run stopped. */
 static int
 find_gap(int dirfd, const char *name, int backups)
 {
@@ -149,7 +151,8 @@ log_rotate(int dirfd, const char *name, int backups)
         int r = remove_file(dirfd, temp);
         if (r < 0)
                 return r;
-        autofd int fd = openat(dirfd, temp, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        autofd int fd =
+                openat(dirfd, temp, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
         if (fd < 0)
                 return -errno;
         r = backups > 0 ? keep_old(dirfd, name, backups) : 0;

@@ -15,24 +15,25 @@ secret_protect(void)
 }
 
 gboolean
-secret_read(const char *driver, const LogOptions *o, const char *file_option, const char *env_option, char **ret,
-            GError **error)
+secret_read(const char *driver, const LogOptions *o, const char *file_option, const char *env_option,
+            char **ret, GError **error)
 {
         const char *path = log_options_string(o, file_option), *name = log_options_string(o, env_option);
         char *text = NULL;
         if (path && name)
-                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: options %s and %s can't be given both", driver,
-                                 file_option, env_option);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver %s: options %s and %s can't be given both", driver, file_option,
+                                 env_option);
         if (path || name)
                 secret_protect();
         int r = path ? fd_read_file(path, SECRET_MAX, &text, NULL) : 0;
         if (r < 0)
-                return error_set_errno(error, r, "Log driver %s: failed to read %s, the value of option %s", driver, path,
-                                       file_option);
+                return error_set_errno(error, r, "Log driver %s: failed to read %s, the value of option %s",
+                                       driver, path, file_option);
         if (name && !(text = g_strdup(g_getenv(name))))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver %s: there is no environment variable %s, the value of option %s", driver,
-                                 name, env_option);
+                                 "Log driver %s: there is no environment variable %s, the value of option %s",
+                                 driver, name, env_option);
         if (path && g_str_has_suffix(text, "\n"))
                 text[strlen(text) - 1] = '\0';
         *ret = text;

@@ -109,8 +109,9 @@ check_config(const LogDriver *driver, const LogDriverConfig *config, GError **er
         const LogOptions *o = config->options;
         if (log_options_has(o, "mode") && log_options_has(o, "on-full") &&
             is_blocking(o) != (log_options_number(o, "on-full") == ON_FULL_BLOCK))
-                return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: mode=%s and on-full=%s contradict each other",
-                                 driver->name, log_options_string(o, "mode"), log_options_string(o, "on-full"));
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver %s: mode=%s and on-full=%s contradict each other", driver->name,
+                                 log_options_string(o, "mode"), log_options_string(o, "on-full"));
         return !driver->check || driver->check(config, error);
 }
 
@@ -408,7 +409,8 @@ drop_line(LogSink *s, LogDropCause cause)
         return true;
 }
 
-/* Makes room for what was added last. False if that can't be done: a line that was begun is to have its end. */
+/* Makes room for what was added last. False if that can't be done: a line that was
+ * begun is to have its end. */
 static bool
 drop_oldest(LogSink *s)
 {
@@ -615,7 +617,8 @@ log_sink_abandon(LogSink *s)
         drop_queue(s, LOG_DROP_END);
         uint64_t n = s->losses.total[LOG_DROP_END].records - before;
         if (n > 0)
-                diag_warn("Logging to %s: %" G_GUINT64_FORMAT " records could not be delivered before the end",
+                diag_warn("Logging to %s: %" G_GUINT64_FORMAT
+                          " records could not be delivered before the end",
                           target(s), n);
         s->ended = true;
         s->changed = NULL;
@@ -669,7 +672,8 @@ log_sink_status(const LogSink *s, GString *json)
         log_losses_status(&s->losses, json);
         g_string_append_c(json, ',');
         log_count_status("queued", log_queue_waiting(&s->queue), json);
-        g_string_append_printf(json, ",\"queue\":{\"bytes\":%zu,\"max\":%zu},\"markers\":%" G_GUINT64_FORMAT ",",
+        g_string_append_printf(json,
+                               ",\"queue\":{\"bytes\":%zu,\"max\":%zu},\"markers\":%" G_GUINT64_FORMAT ",",
                                log_queue_memory(&s->queue), s->queue_max, s->n_markers);
         append_errors(s, json);
         if (s->driver->status)

@@ -1,6 +1,7 @@
 #pragma once
 
-/* One destination: a driver's instance with its queue, policy and counters. Sinks know nothing of each other. */
+/* One destination: a driver's instance with its queue, policy and counters. Sinks
+ * know nothing of each other. */
 
 #include "log/driver.h"
 
@@ -11,8 +12,8 @@ LogOptions *log_sink_options(const LogDriver *driver);
 typedef void (*LogSinkChangedFunc)(void *data);
 
 /* Whether log_sink_new could work, as far as that can be told without a look at the machine. */
-gboolean log_sink_check(const LogDriver *driver, const LogOptions *options, const char *arg, const LogConfig *log,
-                        bool from_log_path, GError **error);
+gboolean log_sink_check(const LogDriver *driver, const LogOptions *options, const char *arg,
+                        const LogConfig *log, bool from_log_path, GError **error);
 
 /* Makes a sink with the options given (ownership passes, also on failure) and opens its driver. */
 LogSink *log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, const LogConfig *log,

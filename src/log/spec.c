@@ -81,14 +81,14 @@ parse_log_driver(const char *value, GError **error)
         const LogDriver *driver = log_driver_find(value, word);
         if (!driver) {
                 g_autofree char *names = driver_names();
-                error_set(error, CONMON_ERROR_USAGE, "No such log driver %.*s; there are: %s", (int)word, value,
-                          names);
+                error_set(error, CONMON_ERROR_USAGE, "No such log driver %.*s; there are: %s", (int)word,
+                          value, names);
                 return NULL;
         }
         const char *arg = value[word] ? value + word + 1 : NULL;
         if (arg && !driver->arg) {
-                error_set(error, CONMON_ERROR_USAGE, "Log driver %s takes nothing behind its name (given as %s)",
-                          driver->name, value);
+                error_set(error, CONMON_ERROR_USAGE,
+                          "Log driver %s takes nothing behind its name (given as %s)", driver->name, value);
                 return NULL;
         }
         return spec_new(driver, arg, false);
@@ -169,7 +169,8 @@ parse_option(const char *text, char **ret_driver, char **ret_key, const char **r
 {
         const char *equal = strchr(text, '=');
         if (!equal || equal == text)
-                return error_set(error, CONMON_ERROR_USAGE, "--log-opt %s is not of the form [DRIVER.]KEY=VALUE", text);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "--log-opt %s is not of the form [DRIVER.]KEY=VALUE", text);
         const char *dot = memchr(text, '.', (size_t)(equal - text));
         *ret_driver = dot ? g_strndup(text, (size_t)(dot - text)) : NULL;
         const char *key = dot ? dot + 1 : text;
@@ -178,8 +179,8 @@ parse_option(const char *text, char **ret_driver, char **ret_key, const char **r
         return TRUE;
 }
 
-/* True if the option names the spec's driver, or names none and the spec is one of --log-driver. What -l names is the
- * caller's, and only the command line has options for it. */
+/* True if the option names the spec's driver, or names none and the spec is one of --log-driver. What -l
+ * names is the caller's, and only the command line has options for it. */
 static bool
 is_meant(const LogSpec *spec, const char *driver, const char *origin)
 {
@@ -195,9 +196,11 @@ is_named(const LogOptions *options, const char *key)
         return log_options_knows(options, key) || log_options_hides(options, key);
 }
 
-/* Takes one option if it is for this sink. `again`: the one before has the same origin, so it is of the same list. */
+/* Takes one option if it is for this sink. `again`: the one before has the same origin,
+ * so it is of the same list. */
 static gboolean
-set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again, GError **error)
+set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again,
+           GError **error)
 {
         g_autofree char *driver = NULL, *key = NULL;
         const char *value = NULL;
@@ -206,7 +209,8 @@ set_option(LogOptions *options, const LogSpec *spec, const char *text, const cha
         if (!is_meant(spec, driver, origin) || (!driver && !is_named(options, key)))
                 return TRUE;
         if (again && log_options_knows(options, key) && !log_options_repeats(options, key))
-                return error_set(error, CONMON_ERROR_USAGE, "it takes one value; a semicolon in it must be written \\;");
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "it takes one value; a semicolon in it must be written \\;");
         return log_options_set(options, key, value, error);
 }
 
@@ -229,7 +233,8 @@ log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error)
 
 /* What to say about an option that nobody takes. */
 static gboolean
-fail_option(const char *text, const char *driver, const char *key, bool any, const char *origin, GError **error)
+fail_option(const char *text, const char *driver, const char *key, bool any, const char *origin,
+            GError **error)
 {
         g_autofree char *what = origin ? g_strdup(origin) : g_strconcat("--log-opt ", text, NULL);
         if (driver && !log_driver_find(driver, strlen(driver)))
@@ -238,7 +243,8 @@ fail_option(const char *text, const char *driver, const char *key, bool any, con
                 return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what, driver);
         if (!any)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "%s: without --log-driver it must name its driver, as in k8s-file.%s", what, text);
+                                 "%s: without --log-driver it must name its driver, as in k8s-file.%s", what,
+                                 text);
         return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver in use has an option %s", what, key);
 }
 
@@ -266,7 +272,8 @@ gboolean
 log_specs_check_options(const GPtrArray *specs, const LogConfig *config, GError **error)
 {
         for (char **text = config->options; text && *text; text++)
-                if (!check_option(specs, *text, find_origin(config->option_origins, config->options, text), error))
+                if (!check_option(specs, *text, find_origin(config->option_origins, config->options, text),
+                                  error))
                         return FALSE;
         return TRUE;
 }

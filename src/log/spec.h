@@ -11,12 +11,12 @@ typedef struct LogSpec {
         char *origin;       /* as in LogConfig; NULL for the command line */
 } LogSpec;
 
-/* Reads all of -l and --log-driver, in this order; drivers without a sink are in the list too. Of several files in
- * -l the last one counts, as it always did. Returns LogSpec *, freed with the array, or NULL. */
+/* Reads all of -l and --log-driver, in this order; drivers without a sink are in the list too. Of several
+ * files in -l the last one counts, as it always did. Returns LogSpec *, freed with the array, or NULL. */
 GPtrArray *log_specs_parse(const LogConfig *config, GError **error);
 
-/* The options that --log-opt has for the sink of this spec: KEY=VALUE is for all that --log-driver added and that
- * know the key, DRIVER.KEY=VALUE for all of this driver, also those of -l. */
+/* The options that --log-opt has for the sink of this spec: KEY=VALUE is for all that --log-driver added and
+ * that know the key, DRIVER.KEY=VALUE for all of this driver, also those of -l. */
 LogOptions *log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error);
 
 /* Puts in front of an error's sentence where the driver is from. Always returns FALSE. */

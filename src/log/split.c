@@ -39,7 +39,8 @@ number_piece(LogSplitter *s, LogRecord *r)
 }
 
 size_t
-log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *records, size_t max, size_t *ret_used)
+log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *records, size_t max,
+                 size_t *ret_used)
 {
         const char *at = data, *end = data + len;
         size_t n = 0;
@@ -58,7 +59,8 @@ log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *record
                 if (newline)
                         at++;
                 else
-                        records[n].flags = LOG_RECORD_PARTIAL | (at == end && !s->more ? LOG_RECORD_PAUSED : 0);
+                        records[n].flags =
+                                LOG_RECORD_PARTIAL | (at == end && !s->more ? LOG_RECORD_PAUSED : 0);
                 if (!newline || s->ordinal > 0)
                         number_piece(s, &records[n]);
         }

@@ -21,7 +21,8 @@ typedef struct LogSplitter {
 /* Prepares the splitter of a stream. `seed` makes the ids of partial records differ between runs. */
 void log_splitter_init(LogSplitter *s, StreamId stream, uint64_t seed);
 
-/* Cuts the next records off `data`, which is in whole to go out (see log_split_ready), at most `max` of them. They
- * point into it. The caller has set now_ns and more. Returns their number and how many bytes they cover. */
+/* Cuts the next records off `data`, which is in whole to go out (see log_split_ready), at most
+ * `max` of them. They point into it. The caller has set now_ns and more. Returns their number and
+ * how many bytes they cover. */
 size_t log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *records, size_t max,
                         size_t *ret_used);

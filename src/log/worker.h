@@ -1,8 +1,8 @@
 #pragma once
 
-/* A process for one task that may take long or needs what the monitor is not to carry. It has none of the monitor's
- * descriptors and no capabilities, and its answer comes through a pipe; the monitor never waits for it. It is a child that
- * somebody else reaps, and ends with the monitor. */
+/* A process for one task that may take long or needs what the monitor is not to carry. It has none of the
+ * monitor's descriptors and no capabilities, and its answer comes through a pipe; the monitor never waits for
+ * it. It is a child that somebody else reaps, and ends with the monitor. */
 
 #include "base/watch.h"
 
@@ -13,8 +13,8 @@
 /* The most bytes of an answer: they come in one piece (PIPE_BUF, pipe(7)). */
 #define LOG_WORKER_ANSWER_MAX 4096
 
-/* Runs in the child, where nothing but stdin, stdout, stderr and the descriptors given to log_worker_start is open.
- * Writes the answer to `answer` and returns its length. */
+/* Runs in the child, where nothing but stdin, stdout, stderr and the descriptors given to log_worker_start is
+ * open. Writes the answer to `answer` and returns its length. */
 typedef size_t (*LogWorkerTask)(const void *arg, char *answer);
 
 /* The answer; of no length if the process ended without one. */
@@ -30,8 +30,8 @@ typedef struct LogWorker {
         Watch watch;
 } LogWorker;
 
-/* Starts the task. `in` and `out` become its stdin and stdout, -1 leaves those as they are. The function is called once,
- * unless the worker is stopped before. Returns 0 or -errno. */
+/* Starts the task. `in` and `out` become its stdin and stdout, -1 leaves those as they are. The function is
+ * called once, unless the worker is stopped before. Returns 0 or -errno. */
 int log_worker_start(LogWorker *w, LogWorkerTask task, const void *arg, int in, int out);
 
 /* Kills the process if it still runs. Harmless at rest. */

@@ -26,7 +26,8 @@ pid_file_read(const char *path, GError **error)
         g_strstrip(text);
         if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
                 return (pid_t)pid;
-        error_set(error, CONMON_ERROR_FAILED, "The runtime left no process id in %s, but “%.20s”", path, text);
+        error_set(error, CONMON_ERROR_FAILED, "The runtime left no process id in %s, but “%.20s”", path,
+                  text);
         return 0;
 }
 
@@ -73,8 +74,8 @@ on_pidfd(GIOCondition revents, void *data)
         container_process_check(p);
         if (p->ended)
                 return;
-        /* Who traces a process gets its status first (ptrace(2)); then there will be SIGCHLD for the parent. A zombie of
-         * another parent answers signals; the pidfd says that it is over. */
+        /* Who traces a process gets its status first (ptrace(2)); then there will be SIGCHLD for the parent.
+         * A zombie of another parent answers signals; the pidfd says that it is over. */
         if (is_child(p))
                 watch_disarm(&p->watch);
         else
@@ -97,7 +98,8 @@ container_process_watch(ContainerProcess *p)
         } else if (errno == ESRCH) {
                 set_ended(p, false, 0);
         } else {
-                diag_debug("No pidfd for process %d: %s; its end is noticed by SIGCHLD", p->pid, strerror(errno));
+                diag_debug("No pidfd for process %d: %s; its end is noticed by SIGCHLD", p->pid,
+                           strerror(errno));
         }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-/* The container's first process. Its end is noticed through a pidfd, whoever its parent is, and signals go through the
- * pidfd, so that they never reach another process that has the same number later. */
+/* The container's first process. Its end is noticed through a pidfd, whoever its parent is, and signals go
+ * through the pidfd, so that they never reach another process that has the same number later. */
 
 #include "base/watch.h"
 
@@ -22,8 +22,8 @@ typedef struct ContainerProcess {
         void *data;
 } ContainerProcess;
 
-/* Reads a pid file as the runtime writes it: one positive decimal number, white space around it allowed. Returns the pid
- * or 0 with *error set. */
+/* Reads a pid file as the runtime writes it: one positive decimal number, white space around it allowed.
+ * Returns the pid or 0 with *error set. */
 pid_t pid_file_read(const char *path, GError **error);
 
 void container_process_init(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data);
@@ -40,7 +40,8 @@ void container_process_check(ContainerProcess *p);
 /* Returns 0 or -errno; -ESRCH if it has ended. */
 int container_process_signal(const ContainerProcess *p, int signal);
 
-/* SIGKILL to the whole process group of the process, or to the process alone if it is in no group of its own. */
+/* SIGKILL to the whole process group of the process, or to the process alone if it
+ * is in no group of its own. */
 void container_process_kill_group(const ContainerProcess *p);
 
 void container_process_done(ContainerProcess *p);

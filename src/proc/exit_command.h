@@ -14,7 +14,7 @@ typedef struct ExitCommand {
         const OomScore *score;
 } ExitCommand;
 
-/* Waits for the delay, runs the program and waits for it and for every other child of this process. The monitor's signals
- * must be blocked (signals_block); one that would end the container ends the delay. How the program ended is told if it
- * did not end well. */
+/* Waits for the delay, runs the program and waits for it and for every other child of this process. The
+ * monitor's signals must be blocked (signals_block); one that would end the container ends the delay. How the
+ * program ended is told if it did not end well. */
 void exit_command_run(const ExitCommand *command);

@@ -18,8 +18,8 @@
 
 #define LIST_MAX 65536
 
-/* Returns false if the process is not one to be killed. A child can't have ended unseen: its pid is its own until it is
- * reaped. */
+/* Returns false if the process is not one to be killed. A child can't have ended unseen: its pid is
+ * its own until it is reaped. */
 static bool
 kill_one(pid_t pid)
 {

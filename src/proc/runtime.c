@@ -71,8 +71,8 @@ runtime_argv(const RuntimeCommand *c)
         return argv;
 }
 
-/* The child shares the monitor's memory until it executes the runtime (vfork(2)): nothing but system calls and its own
- * stack here. In particular not base/diag.h, whose syslog connection would be the monitor's. */
+/* The child shares the monitor's memory until it executes the runtime (vfork(2)): nothing but system calls
+ * and its own stack here. In particular not base/diag.h, whose syslog connection would be the monitor's. */
 static void
 child_error(const char *what, const char *detail, int errnum)
 {
@@ -84,8 +84,8 @@ child_error(const char *what, const char *detail, int errnum)
 
 #define LISTEN_PID "LISTEN_PID="
 
-/* A copy of the environment in which there is room for the child's pid in LISTEN_PID; *ret_room is where it goes. NULL
- * if LISTEN_PID is not to change: it is set for another process, or not at all. */
+/* A copy of the environment in which there is room for the child's pid in LISTEN_PID; *ret_room is where it
+ * goes. NULL if LISTEN_PID is not to change: it is set for another process, or not at all. */
 static char **
 make_environment(bool replace, char **ret_room)
 {

@@ -15,7 +15,8 @@ typedef enum {
         RUNTIME_EXEC,
 } RuntimeAction;
 
-/* What the command line is made of. Strings are borrowed; those that don't belong to the action are not looked at. */
+/* What the command line is made of. Strings are borrowed; those that don't belong to the
+ * action are not looked at. */
 typedef struct RuntimeCommand {
         RuntimeAction action;
         const char *runtime;
@@ -43,6 +44,7 @@ typedef struct RuntimeProcess {
         bool replace_listen_pid; /* LISTEN_PID becomes its pid (sd_listen_fds(3)) */
 } RuntimeProcess;
 
-/* Starts the runtime and returns when it is executed. It is killed when the monitor dies. What fails in the child is
- * written to its stderr and ends it with status 127 (not executable) or 1. Returns the pid or -errno. */
+/* Starts the runtime and returns when it is executed. It is killed when the monitor dies. What
+ * fails in the child is written to its stderr and ends it with status 127 (not executable) or 1.
+ * Returns the pid or -errno. */
 pid_t runtime_spawn(const RuntimeProcess *process);

@@ -75,7 +75,8 @@ signals_sleep(int seconds)
                 gint64 left = end - g_get_monotonic_time();
                 if (left <= 0)
                         return;
-                struct timespec t = {.tv_sec = left / G_USEC_PER_SEC, .tv_nsec = (left % G_USEC_PER_SEC) * 1000};
+                struct timespec t = {.tv_sec = left / G_USEC_PER_SEC,
+                                     .tv_nsec = (left % G_USEC_PER_SEC) * 1000};
                 int signal = sigtimedwait(&set, NULL, &t);
                 if (signal == SIGCHLD)
                         while (waitpid(-1, NULL, WNOHANG) > 0)

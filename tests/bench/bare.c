@@ -1,5 +1,5 @@
-/* What a log costs at the least: read up to 64 KiB, put a prepared prefix before each line, write once a chunk.
- * No event loop, no clock, no clients, no limits.
+/* What a log costs at the least: read up to 64 KiB, put a prepared prefix before each line, write once a
+ * chunk. No event loop, no clock, no clients, no limits.
  *
  *     bench-bare [-t] LOG WRITER [ARGUMENT…]
  *

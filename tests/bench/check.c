@@ -2,8 +2,8 @@
  *
  *     bench-check k8s-file|json-file lf|crlf LINE TOTAL FILE
  *
- * TOTAL counts bytes as the container wrote them. With a leading `~` the log holds only the end of the stream (it
- * was cut by a size limit). Prints the number of records and of partial ones, or says what is wrong. */
+ * TOTAL counts bytes as the container wrote them. With a leading `~` the log holds only the end of the stream
+ * (it was cut by a size limit). Prints the number of records and of partial ones, or says what is wrong. */
 
 #include "pattern.h"
 
@@ -102,10 +102,12 @@ compare(Log log, const Pattern *pattern, uint64_t offset)
 
         while (log.next(&log, &record)) {
                 if (!pattern_matches(pattern, offset, record.data, record.len))
-                        wrong("record %zu (offset %llu) has other bytes", records, (unsigned long long) offset);
+                        wrong("record %zu (offset %llu) has other bytes", records,
+                              (unsigned long long)offset);
                 offset += record.len;
                 if (record.ends_line && !pattern_matches(pattern, offset, "\n", 1))
-                        wrong("record %zu (offset %llu): a newline too many", records, (unsigned long long) offset);
+                        wrong("record %zu (offset %llu): a newline too many", records,
+                              (unsigned long long)offset);
                 offset += record.ends_line;
                 records++;
                 partial += !record.ends_line;
@@ -155,7 +157,8 @@ main(int argc, char **argv)
         pattern_init(&pattern, line, crlf);
         found = count_bytes(log);
         if (found > total || (found < total && !tail_only))
-                wrong("%llu bytes written, %llu in the log", (unsigned long long) total, (unsigned long long) found);
+                wrong("%llu bytes written, %llu in the log", (unsigned long long)total,
+                      (unsigned long long)found);
         compare(log, &pattern, total - found);
         return 0;
 }

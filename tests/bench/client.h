@@ -16,8 +16,8 @@ typedef struct Clients {
         int fd; /* the result comes from here */
 } Clients;
 
-/* Connects `count` clients that read as fast as they can; returns when all are connected. They expect lines of
- * `line` bytes. Ends the program on failure. */
+/* Connects `count` clients that read as fast as they can; returns when all are connected. They expect lines
+ * of `line` bytes. Ends the program on failure. */
 void clients_start(Clients *c, const char *path, size_t count, size_t line);
 
 /* Connects one client that never reads. */

@@ -1,8 +1,8 @@
 #pragma once
 
-/* What the measured containers write: an endless, repeating run of numbered lines. Whoever reads it (a log, an
- * attach client) can tell from the offset alone what must be there, so nothing can be lost, doubled or moved
- * without being seen. */
+/* What the measured containers write: an endless, repeating run of numbered lines. Whoever reads it (a log,
+ * an attach client) can tell from the offset alone what must be there, so nothing can be lost, doubled or
+ * moved without being seen. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,11 +1,12 @@
-/* Plays the caller of a monitor as podman does it, once or several times, and prints one line of JSON with what
- * it cost each time. Times are in microseconds.
+/* Plays the caller of a monitor as podman does it, once or several times, and prints one line of JSON with
+ * what it cost each time. Times are in microseconds.
  *
  *     bench-session [OPTION…] -- MONITOR [ARGUMENT…]
  *
  *     --pid-file FILE    where the monitor's pid is (--conmon-pidfile)
  *     --gate FIFO        opened once the clients are connected: the container starts to write
- *     --attach SOCKET --clients N --line N   N clients that read as fast as they can, connected before the gate
+ *     --attach SOCKET --clients N --line N
+ *                        N clients that read as fast as they can, connected before the gate
  *     --deaf MSEC        a client that never reads, connected so long after the gate
  *     --kill MSEC        the container is killed so long after it was reported
  *     --sink ADDRESS     a receiver of log messages (sink.h)
@@ -14,8 +15,8 @@
  *     --repeat N
  *
  * Processor time is that of the launcher and of the monitor alone, from the scheduler's own account
- * (/proc/PID/schedstat, read after the end and before reaping), without the runtime and the container. `cpu_all`
- * is what getrusage says with everything the monitor reaped. */
+ * (/proc/PID/schedstat, read after the end and before reaping), without the runtime and the container.
+ * `cpu_all` is what getrusage says with everything the monitor reaped. */
 
 #include "client.h"
 #include "sink.h"
@@ -259,7 +260,8 @@ go(Session *s)
 
         if (o->clients > 0) {
                 clients_start(&s->clients, o->attach, o->clients, o->line);
-                sleep_ms(ACCEPT_MS); /* the reference loses what comes before it has accepted all of several */
+                /* the reference loses what comes before it has accepted all of several */
+                sleep_ms(ACCEPT_MS);
         }
         if (o->gate != NULL) {
                 gate = open(o->gate, O_WRONLY | O_CLOEXEC);

@@ -1,14 +1,14 @@
 /* Makes one call of a libc function fail in a process that is started with this library in LD_PRELOAD.
  *
- *   FAULT_TRACE=FILE   appends a line "STATE|FUNCTION|OBJECT" for each call; those of children, which may limit the size
- *                      of files that they write, to FILE-child
+ *   FAULT_TRACE=FILE   appends a line "STATE|FUNCTION|OBJECT" for each call; those of children, which may
+ *                      limit the size of files that they write, to FILE-child
  *   FAULT=STATE|FUNCTION|OBJECT|N|HOW
- *                      the N-th call with this description (from 1) does not happen, but fails with errno HOW, a
- *                      number; with "short" for HOW it moves only a part of what it was to move
+ *                      the N-th call with this description (from 1) does not happen, but fails with errno
+ *                      HOW, a number; with "short" for HOW it moves only a part of what it was to move
  *   FAULT_HIT=FILE     is created when that has happened
  *
- * OBJECT is what the call is about, without anything that differs between runs. STATE is where the process is in the
- * life of a monitor, seen from outside:
+ * OBJECT is what the call is about, without anything that differs between runs. STATE is where the process is
+ * in the life of a monitor, seen from outside:
  *
  *   start          the process that the caller waits for, until it forks
  *   launched       the same afterwards
@@ -116,8 +116,8 @@ load(void)
         for (size_t i = 0; i < sizeof caller_fds / sizeof *caller_fds; i++)
                 if (getenv(caller_names[i]))
                         caller_fds[i] = atoi(getenv(caller_names[i]));
-        if (*plan && sscanf(plan, "%31[^|]|%31[^|]|%255[^|]|%d|%31s", wanted_state, wanted_function, wanted_object,
-                            &wanted_number, how) != 5)
+        if (*plan && sscanf(plan, "%31[^|]|%31[^|]|%255[^|]|%d|%31s", wanted_state, wanted_function,
+                            wanted_object, &wanted_number, how) != 5)
                 abort();
         wanted_error = strcmp(how, "short") == 0 ? SHORT : atoi(how);
         ready = true;
@@ -207,7 +207,8 @@ static bool
 is_wanted(const char *function)
 {
         size_t len = strlen(wanted_function);
-        return wanted_number > 0 && strcmp(state, wanted_state) == 0 && strncmp(function, wanted_function, len) == 0 &&
+        return wanted_number > 0 && strcmp(state, wanted_state) == 0 &&
+               strncmp(function, wanted_function, len) == 0 &&
                (!function[len] || strcmp(function + len, "64") == 0);
 }
 
@@ -266,59 +267,59 @@ decide_number(const char *function, const char *kind, long number)
 }
 
 /* Calls the function of that name behind this library. */
-#define REAL(name)                                                                                                     \
-        ({                                                                                                             \
-                static __typeof__(&name) real;                                                                         \
-                if (!real)                                                                                             \
-                        real = (__typeof__(&name))next(#name);                                                         \
-                real;                                                                                                  \
+#define REAL(name)                                             \
+        ({                                                     \
+                static __typeof__(&name) real;                 \
+                if (!real)                                     \
+                        real = (__typeof__(&name))next(#name); \
+                real;                                          \
         })
 
-#define FAIL(result)                                                                                                   \
-        do {                                                                                                           \
-                errno = how;                                                                                           \
-                return result;                                                                                         \
+#define FAIL(result)           \
+        do {                   \
+                errno = how;   \
+                return result; \
         } while (0)
 
-#define WITH_FD(type, name, parameters, fd, ...)                                                                       \
-        type name parameters                                                                                           \
-        {                                                                                                              \
-                int how = decide_fd(#name, fd);                                                                        \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(__VA_ARGS__);                                                                        \
+#define WITH_FD(type, name, parameters, fd, ...) \
+        type name parameters                     \
+        {                                        \
+                int how = decide_fd(#name, fd);  \
+                if (how > 0)                     \
+                        FAIL(-1);                \
+                return REAL(name)(__VA_ARGS__);  \
         }
 
-#define WITH_PATH(type, name, parameters, path, ...)                                                                   \
-        type name parameters                                                                                           \
-        {                                                                                                              \
-                int how = decide_path(#name, path);                                                                    \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(__VA_ARGS__);                                                                        \
+#define WITH_PATH(type, name, parameters, path, ...) \
+        type name parameters                         \
+        {                                            \
+                int how = decide_path(#name, path);  \
+                if (how > 0)                         \
+                        FAIL(-1);                    \
+                return REAL(name)(__VA_ARGS__);      \
         }
 
-#define WITH_NUMBER(type, name, parameters, kind, number, ...)                                                         \
-        type name parameters                                                                                           \
-        {                                                                                                              \
-                int how = decide_number(#name, kind, (long)(number));                                                  \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(__VA_ARGS__);                                                                        \
+#define WITH_NUMBER(type, name, parameters, kind, number, ...)        \
+        type name parameters                                          \
+        {                                                             \
+                int how = decide_number(#name, kind, (long)(number)); \
+                if (how > 0)                                          \
+                        FAIL(-1);                                     \
+                return REAL(name)(__VA_ARGS__);                       \
         }
 
-#define WITH_ADDRESS(name)                                                                                             \
-        int name(int fd, const struct sockaddr *addr, socklen_t len)                                                   \
-        {                                                                                                              \
-                char object[TEXT_MAX];                                                                                 \
-                int how = 0;                                                                                           \
-                if (is_interesting(#name)) {                                                                           \
-                        address_object(addr, len, object);                                                             \
-                        how = decide(#name, object);                                                                   \
-                }                                                                                                      \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(fd, addr, len);                                                                      \
+#define WITH_ADDRESS(name)                                           \
+        int name(int fd, const struct sockaddr *addr, socklen_t len) \
+        {                                                            \
+                char object[TEXT_MAX];                               \
+                int how = 0;                                         \
+                if (is_interesting(#name)) {                         \
+                        address_object(addr, len, object);           \
+                        how = decide(#name, object);                 \
+                }                                                    \
+                if (how > 0)                                         \
+                        FAIL(-1);                                    \
+                return REAL(name)(fd, addr, len);                    \
         }
 
 /* ---- the state ---- */
@@ -357,7 +358,8 @@ note_forked(bool parent)
 {
         if (strcmp(state, "start") == 0)
                 state = parent ? "launched" : "launch";
-        else if (strcmp(state, "recorded") == 0 || strcmp(state, "creating") == 0 || strcmp(state, "exit") == 0)
+        else if (strcmp(state, "recorded") == 0 || strcmp(state, "creating") == 0 ||
+                 strcmp(state, "exit") == 0)
                 state = parent ? "exit" : "exit-child";
         else if (!parent) {
                 state = "child";
@@ -367,17 +369,17 @@ note_forked(bool parent)
 
 /* ---- files ---- */
 
-#define OPEN(name)                                                                                                     \
-        int name(const char *path, int flags, ...)                                                                     \
-        {                                                                                                              \
-                va_list list;                                                                                          \
-                va_start(list, flags);                                                                                 \
-                mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(list, mode_t) : 0;                              \
-                va_end(list);                                                                                          \
-                int how = decide_path(#name, path);                                                                    \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(path, flags, mode);                                                                  \
+#define OPEN(name)                                                                        \
+        int name(const char *path, int flags, ...)                                        \
+        {                                                                                 \
+                va_list list;                                                             \
+                va_start(list, flags);                                                    \
+                mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(list, mode_t) : 0; \
+                va_end(list);                                                             \
+                int how = decide_path(#name, path);                                       \
+                if (how > 0)                                                              \
+                        FAIL(-1);                                                         \
+                return REAL(name)(path, flags, mode);                                     \
         }
 OPEN(open)
 OPEN(open64)
@@ -390,17 +392,17 @@ __open64_2(const char *path, int flags)
         return open64(path, flags);
 }
 
-#define OPENAT(name)                                                                                                   \
-        int name(int dir, const char *path, int flags, ...)                                                            \
-        {                                                                                                              \
-                va_list list;                                                                                          \
-                va_start(list, flags);                                                                                 \
-                mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(list, mode_t) : 0;                              \
-                va_end(list);                                                                                          \
-                int how = decide_path(#name, path);                                                                    \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(dir, path, flags, mode);                                                             \
+#define OPENAT(name)                                                                      \
+        int name(int dir, const char *path, int flags, ...)                               \
+        {                                                                                 \
+                va_list list;                                                             \
+                va_start(list, flags);                                                    \
+                mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(list, mode_t) : 0; \
+                va_end(list);                                                             \
+                int how = decide_path(#name, path);                                       \
+                if (how > 0)                                                              \
+                        FAIL(-1);                                                         \
+                return REAL(name)(dir, path, flags, mode);                                \
         }
 OPENAT(openat)
 OPENAT(openat64)
@@ -409,7 +411,8 @@ WITH_PATH(int, mkostemp, (char *path, int flags), path, path, flags)
 WITH_PATH(int, mkostemp64, (char *path, int flags), path, path, flags)
 WITH_PATH(int, unlink, (const char *path), path, path)
 WITH_PATH(int, unlinkat, (int dir, const char *path, int flags), path, dir, path, flags)
-WITH_PATH(int, linkat, (int dir, const char *path, int to, const char *name, int flags), name, dir, path, to, name, flags)
+WITH_PATH(int, linkat, (int dir, const char *path, int to, const char *name, int flags), name, dir, path, to,
+          name, flags)
 WITH_PATH(int, symlink, (const char *target, const char *path), path, target, path)
 WITH_PATH(int, mkfifo, (const char *path, mode_t mode), path, path, mode)
 WITH_PATH(int, mkfifoat, (int dir, const char *path, mode_t mode), path, dir, path, mode)
@@ -423,10 +426,12 @@ WITH_PATH(int, stat64, (const char *path, struct stat64 *st), path, path, st)
 WITH_PATH(int, lstat, (const char *path, struct stat *st), path, path, st)
 WITH_PATH(int, lstat64, (const char *path, struct stat64 *st), path, path, st)
 WITH_PATH(int, fstatat, (int dir, const char *path, struct stat *st, int flags), path, dir, path, st, flags)
-WITH_PATH(int, fstatat64, (int dir, const char *path, struct stat64 *st, int flags), path, dir, path, st, flags)
+WITH_PATH(int, fstatat64, (int dir, const char *path, struct stat64 *st, int flags), path, dir, path, st,
+          flags)
 WITH_PATH(int, statfs64, (const char *path, struct statfs64 *st), path, path, st)
 WITH_PATH(ssize_t, readlink, (const char *path, char *buf, size_t size), path, path, buf, size)
-WITH_PATH(ssize_t, readlinkat, (int dir, const char *path, char *buf, size_t size), path, dir, path, buf, size)
+WITH_PATH(ssize_t, readlinkat, (int dir, const char *path, char *buf, size_t size), path, dir, path, buf,
+          size)
 WITH_PATH(int, execv, (const char *path, char *const argv[]), path, path, argv)
 WITH_PATH(int, execve, (const char *path, char *const argv[], char *const envp[]), path, path, argv, envp)
 WITH_PATH(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), path, fd, path, mask)
@@ -527,8 +532,9 @@ send(int fd, const void *buf, size_t len, int flags)
         return REAL(send)(fd, buf, how == SHORT ? part_of(len) : len, flags);
 }
 
-WITH_FD(ssize_t, sendto, (int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t size), fd,
-        fd, buf, len, flags, addr, size)
+WITH_FD(ssize_t, sendto,
+        (int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t size), fd, fd,
+        buf, len, flags, addr, size)
 WITH_FD(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), fd, fd, msg, flags)
 
 int
@@ -541,16 +547,18 @@ sendmmsg(int fd, struct mmsghdr *messages, unsigned int n, int flags)
 }
 
 WITH_FD(ssize_t, recv, (int fd, void *buf, size_t len, int flags), fd, fd, buf, len, flags)
-WITH_FD(ssize_t, recvfrom, (int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *size), fd, fd, buf,
-        len, flags, addr, size)
+WITH_FD(ssize_t, recvfrom, (int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *size),
+        fd, fd, buf, len, flags, addr, size)
 WITH_FD(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags), fd, fd, msg, flags)
 WITH_FD(int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags), fd, fd, addr, len, flags)
 WITH_ADDRESS(bind)
 WITH_ADDRESS(connect)
 WITH_FD(int, listen, (int fd, int backlog), fd, fd, backlog)
 WITH_FD(int, shutdown, (int fd, int how_), fd, fd, how_)
-WITH_FD(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), fd, fd, level, name, value, len)
-WITH_FD(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *len), fd, fd, level, name, value, len)
+WITH_FD(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), fd, fd, level, name,
+        value, len)
+WITH_FD(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *len), fd, fd, level, name,
+        value, len)
 WITH_NUMBER(int, socket, (int domain, int type, int protocol), "domain", domain, domain, type, protocol)
 WITH_NUMBER(int, pipe2, (int fds[2], int flags), "flags", flags, fds, flags)
 WITH_NUMBER(int, eventfd, (unsigned int value, int flags), "flags", flags, value, flags)
@@ -559,7 +567,8 @@ WITH_NUMBER(int, epoll_create1, (int flags), "flags", flags, flags)
 WITH_NUMBER(int, inotify_init1, (int flags), "flags", flags, flags)
 WITH_NUMBER(int, timerfd_create, (int clock, int flags), "clock", clock, clock, flags)
 WITH_FD(int, epoll_ctl, (int fd, int op, int other, struct epoll_event *event), other, fd, op, other, event)
-WITH_FD(int, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, fd, events, max, timeout)
+WITH_FD(int, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, fd, events, max,
+        timeout)
 WITH_FD(int, dup, (int fd), fd, fd)
 WITH_FD(int, dup2, (int fd, int to), fd, fd, to)
 WITH_FD(int, tcgetattr, (int fd, struct termios *t), fd, fd, t)
@@ -584,23 +593,23 @@ ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset
         return REAL(ppoll)(fds, n, timeout, mask);
 }
 
-#define FCNTL(name)                                                                                                    \
-        int name(int fd, int command, ...)                                                                             \
-        {                                                                                                              \
-                va_list list;                                                                                          \
-                va_start(list, command);                                                                               \
-                long arg = va_arg(list, long);                                                                         \
-                va_end(list);                                                                                          \
-                char object[TEXT_MAX + 32], about[TEXT_MAX];                                                           \
-                int how = 0;                                                                                           \
-                if (is_interesting(#name)) {                                                                           \
-                        fd_object(fd, about);                                                                          \
-                        snprintf(object, sizeof object, "command %d of %.200s", command, about);                       \
-                        how = decide(#name, object);                                                                   \
-                }                                                                                                      \
-                if (how > 0)                                                                                           \
-                        FAIL(-1);                                                                                      \
-                return REAL(name)(fd, command, arg);                                                                   \
+#define FCNTL(name)                                                                              \
+        int name(int fd, int command, ...)                                                       \
+        {                                                                                        \
+                va_list list;                                                                    \
+                va_start(list, command);                                                         \
+                long arg = va_arg(list, long);                                                   \
+                va_end(list);                                                                    \
+                char object[TEXT_MAX + 32], about[TEXT_MAX];                                     \
+                int how = 0;                                                                     \
+                if (is_interesting(#name)) {                                                     \
+                        fd_object(fd, about);                                                    \
+                        snprintf(object, sizeof object, "command %d of %.200s", command, about); \
+                        how = decide(#name, object);                                             \
+                }                                                                                \
+                if (how > 0)                                                                     \
+                        FAIL(-1);                                                                \
+                return REAL(name)(fd, command, arg);                                             \
         }
 FCNTL(fcntl)
 FCNTL(fcntl64)
@@ -632,7 +641,8 @@ fork(void)
         return pid;
 }
 
-/* Only the runtime is started like this. The state is different in the child, so the memory can't be the same. */
+/* Only the runtime is started like this. The state is different in the child, so the
+ * memory can't be the same. */
 pid_t
 vfork(void)
 {
@@ -714,22 +724,23 @@ scandirat64(int dir, const char *path, struct dirent64 ***list, int (*filter)(co
 
 WITH_NUMBER(int, kill, (pid_t pid, int number), "signal", number, pid, number)
 WITH_NUMBER(int, sigprocmask, (int what, const sigset_t *set, sigset_t *old), "how", what, what, set, old)
-WITH_NUMBER(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *timeout), "signals", 0, set,
-            info, timeout)
+WITH_NUMBER(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *timeout),
+            "signals", 0, set, info, timeout)
 WITH_NUMBER(int, clock_gettime, (clockid_t clock, struct timespec *now), "clock", clock, clock, now)
-WITH_NUMBER(int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), "resource", resource, resource, limit)
-WITH_NUMBER(int, setrlimit64, (__rlimit_resource_t resource, const struct rlimit64 *limit), "resource", resource, resource,
-            limit)
+WITH_NUMBER(int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), "resource", resource,
+            resource, limit)
+WITH_NUMBER(int, setrlimit64, (__rlimit_resource_t resource, const struct rlimit64 *limit), "resource",
+            resource, resource, limit)
 WITH_NUMBER(ssize_t, getrandom, (void *buf, size_t len, unsigned int flags), "bytes", len, buf, len, flags)
 WITH_NUMBER(int, munmap, (void *pages, size_t len), "bytes", len, pages, len)
 
-#define MMAP(name, type)                                                                                               \
-        void *name(void *at, size_t len, int protection, int flags, int fd, type offset)                               \
-        {                                                                                                              \
-                int how = decide_number(#name, "bytes", (long)len);                                                    \
-                if (how > 0)                                                                                           \
-                        FAIL(MAP_FAILED);                                                                              \
-                return REAL(name)(at, len, protection, flags, fd, offset);                                             \
+#define MMAP(name, type)                                                                 \
+        void *name(void *at, size_t len, int protection, int flags, int fd, type offset) \
+        {                                                                                \
+                int how = decide_number(#name, "bytes", (long)len);                      \
+                if (how > 0)                                                             \
+                        FAIL(MAP_FAILED);                                                \
+                return REAL(name)(at, len, protection, flags, fd, offset);               \
         }
 MMAP(mmap, off_t)
 MMAP(mmap64, off64_t)

@@ -10,7 +10,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_autoptr(GError) error = NULL;
         LogAddress a = {0};
         struct sockaddr_storage numeric;
-        gboolean ok = log_address_parse("driver", "option", text, (1 << N_LOG_TRANSPORTS) - 1, 1234, &a, &error);
+        gboolean ok =
+                log_address_parse("driver", "option", text, (1 << N_LOG_TRANSPORTS) - 1, 1234, &a, &error);
         g_assert_cmpint(ok, ==, error == NULL);
         if (ok) {
                 g_assert_cmpint(a.transport, <, N_LOG_TRANSPORTS);

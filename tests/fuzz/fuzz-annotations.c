@@ -29,7 +29,8 @@ check_allowed(const Annotations *a)
                 g_assert_null(strchr(option->key, '.'));
                 g_assert_true(g_strv_contains(policy_option_names(), option->key));
                 if (g_str_has_suffix(option->key, "-address"))
-                        g_assert_true(*option->value && !g_str_has_prefix(option->value, "unix") && *option->value != '/');
+                        g_assert_true(*option->value && !g_str_has_prefix(option->value, "unix") &&
+                                      *option->value != '/');
         }
         policy_done(&p);
 }

@@ -76,8 +76,8 @@ turn(void)
                 continue;
 }
 
-/* Messages as the bytes say: the low half of the first one is how many descriptors, the high half the length of the text
- * behind it; 0xff is another connection. */
+/* Messages as the bytes say: the low half of the first one is how many descriptors, the high half the length
+ * of the text behind it; 0xff is another connection. */
 static void
 talk(const char *path, const uint8_t *data, size_t size)
 {

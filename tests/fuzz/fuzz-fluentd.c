@@ -42,7 +42,8 @@ static Log *
 start(bool handshake)
 {
         g_autofree char *address = g_strdup_printf("fluentd-address=unix://%s", path);
-        char driver[] = "fluentd", ack[] = "fluentd-request-ack=true", key[] = "fluentd-shared-key-env=FUZZ_KEY";
+        char driver[] = "fluentd", ack[] = "fluentd-request-ack=true",
+             key[] = "fluentd-shared-key-env=FUZZ_KEY";
         char *drivers[] = {driver, NULL}, *options[] = {address, ack, handshake ? key : NULL, NULL};
         LogConfig config = {.drivers = drivers, .options = options, .cid = "0123456789abcdef"};
         g_autoptr(GError) error = NULL;

@@ -19,7 +19,8 @@ static void
 check_k8s(const char *message, size_t len, const LogRecord *r)
 {
         static const char *const streams[] = {"stdout", "stderr"};
-        g_autofree char *middle = g_strdup_printf(" %s %c ", streams[r->stream], r->flags & LOG_RECORD_PARTIAL ? 'P' : 'F');
+        g_autofree char *middle =
+                g_strdup_printf(" %s %c ", streams[r->stream], r->flags & LOG_RECORD_PARTIAL ? 'P' : 'F');
         g_assert_cmpuint(len, ==, 35 + strlen(middle) + r->len + 1);
         g_assert_cmpmem(message + 35, strlen(middle), middle, strlen(middle));
         g_assert_cmpmem(message + len - 1 - r->len, r->len, r->bytes, r->len);
@@ -101,11 +102,14 @@ targets(void)
                 t->driver = log_driver_find(t->format->driver, strlen(t->format->driver));
                 t->options = log_sink_options(t->driver);
                 const char *equals = t->format->option ? strchr(t->format->option, '=') : NULL;
-                g_autofree char *key = equals ? g_strndup(t->format->option, (size_t)(equals - t->format->option)) : NULL;
+                g_autofree char *key =
+                        equals ? g_strndup(t->format->option, (size_t)(equals - t->format->option)) : NULL;
                 if (key)
                         g_assert_true(log_options_set(t->options, key, equals + 1, NULL));
-                LogDriverConfig c = {
-                        .options = t->options, .arg = t->format->arg, .log = &config, .from_log_path = !t->format->option};
+                LogDriverConfig c = {.options = t->options,
+                                     .arg = t->format->arg,
+                                     .log = &config,
+                                     .from_log_path = !t->format->option};
                 g_autoptr(GError) error = NULL;
                 t->self = t->driver->open(&c, &error);
                 g_assert_no_error(error);
@@ -154,7 +158,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         s.now_ns = INT64_C(1700000000123456789) + data[0];
         s.more = false;
         for (size_t at = 0, used; at < size - 1; at += used) {
-                size_t n = log_splitter_cut(&s, text + at, size - 1 - at, records, G_N_ELEMENTS(records), &used);
+                size_t n =
+                        log_splitter_cut(&s, text + at, size - 1 - at, records, G_N_ELEMENTS(records), &used);
                 for (size_t i = 0; i < G_N_ELEMENTS(formats); i++)
                         encode(&targets()[i], records, n);
         }

@@ -28,8 +28,8 @@ look_at_option(const LogOptions *o, const LogOption *option)
         g_assert_nonnull(log_options_all(o, option->name)[0]);
         if (option->type == LOG_OPTION_BOOL)
                 g_assert_true(number == 0 || number == 1);
-        if (option->type == LOG_OPTION_INT || option->type == LOG_OPTION_SIZE || option->type == LOG_OPTION_BINARY_SIZE ||
-            option->type == LOG_OPTION_DURATION) {
+        if (option->type == LOG_OPTION_INT || option->type == LOG_OPTION_SIZE ||
+            option->type == LOG_OPTION_BINARY_SIZE || option->type == LOG_OPTION_DURATION) {
                 g_assert_cmpint(number, >=, option->min);
                 g_assert_true(option->max == 0 || number <= option->max);
         }
@@ -50,7 +50,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         g_autofree char *text = g_strndup((const char *)data, size);
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-        g_autoptr(GPtrArray) paths = g_ptr_array_new(), drivers = g_ptr_array_new(), options = g_ptr_array_new();
+        g_autoptr(GPtrArray) paths = g_ptr_array_new(), drivers = g_ptr_array_new(),
+                             options = g_ptr_array_new();
         for (char **line = lines; *line; line++)
                 take_line(*line, paths, drivers, options);
         g_ptr_array_add(paths, NULL);

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whatever else has names like those of old files, rotation keeps the order of its own and leaves the rest alone. */
+/* Whatever else has names like those of old files, rotation keeps the order of its own
+ * and leaves the rest alone. */
 
 #define NAME "ctr.log"
 
@@ -30,7 +31,8 @@ number_of(const char *name)
 static bool
 is_usable(const char *name)
 {
-        return *name && strlen(name) < 64 && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+        return *name && strlen(name) < 64 && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+               strcmp(name, "..") != 0;
 }
 
 static void

@@ -58,7 +58,8 @@ push(Reader *shared, Reader *joined, const LogRecord *r)
         log_joiner_push(joined->joiner, r, take, joined);
 }
 
-/* As the monitor does: what is not taken comes again in front of the next bytes. Returns what was consumed. */
+/* As the monitor does: what is not taken comes again in front of the next bytes.
+ * Returns what was consumed. */
 static size_t
 cut(LogSplitter *s, const char *at, size_t len, bool more, Reader *shared, Reader *joined)
 {
@@ -84,9 +85,13 @@ static void
 run(const uint8_t *data, size_t size)
 {
         LogSplitter s;
-        LogJoinerConfig config = {.max_record = 1 + data[1] * 8, .hold = data[0] & 1, .split_full = data[0] & 2};
+        LogJoinerConfig config = {.max_record = 1 + data[1] * 8,
+                                  .hold = data[0] & 1,
+                                  .split_full = data[0] & 2};
         Reader shared = {.text = g_string_new(NULL), .max = LOG_RECORD_MAX};
-        Reader joined = {.text = g_string_new(NULL), .max = config.max_record, .joiner = log_joiner_new(&config)};
+        Reader joined = {.text = g_string_new(NULL),
+                         .max = config.max_record,
+                         .joiner = log_joiner_new(&config)};
         const char *text = (const char *)data + 2;
         size_t len = size - 2, chunk = 1 + (data[0] >> 2) * 5u;
         log_splitter_init(&s, STREAM_STDOUT, 7);

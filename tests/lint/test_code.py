@@ -115,6 +115,14 @@ def test_white_space(t):
     equal(wrong, [], 'white space where none should be')
 
 
+def test_line_length(t):
+    """As .clang-format has it."""
+    limit = int(re.search(r'^ColumnLimit: (\d+)$', (TOP / '.clang-format').read_text(), re.M).group(1))
+    long = [f'{path.relative_to(TOP)}:{number}' for path in sources('*.c', '*.h')
+            for number, line in enumerate(path.read_text().split('\n'), 1) if len(line) > limit]
+    equal(long, [], f'lines of more than {limit} characters')
+
+
 def test_expected_skips(t):
     """Every line has a pattern and a reason."""
     lines = (TOP / 'tests/expected-skips').read_text().splitlines()

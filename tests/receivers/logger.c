@@ -19,7 +19,8 @@ main(int argc, char **argv)
                 if (strcmp(argv[i], "crash") == 0)
                         crash = left = atol(argv[i + 1]);
                 else
-                        files[strcmp(argv[i], "err") == 0] = open(argv[i + 1], O_WRONLY | O_CREAT | O_APPEND, 0644);
+                        files[strcmp(argv[i], "err") == 0] =
+                                open(argv[i + 1], O_WRONLY | O_CREAT | O_APPEND, 0644);
         }
         if (files[0] < 0 || files[1] < 0 || getenv("CONTAINER_ID") == NULL)
                 return 1;

@@ -1,5 +1,5 @@
-/* Prints MessagePack from standard input as JSON, a line a value, by means of libmsgpackc. Binary data is {"bin": hex},
- * an extension {"ext": type, "data": hex}. */
+/* Prints MessagePack from standard input as JSON, a line a value, by means of libmsgpackc. Binary data is
+ * {"bin": hex}, an extension {"ext": type, "data": hex}. */
 
 #include <inttypes.h>
 #include <msgpack.h>

@@ -10,7 +10,8 @@
  *   eprint TEXT        write TEXT to standard error
  *   fill FD N [L]      write N bytes to FD as fast as possible, in lines of L bytes with their newline
  *   copy FD PATH AT N [CHUNK [MS]]
- *                      write N bytes of a file from AT on to FD, CHUNK at a time and with a pause between them
+ *                      write N bytes of a file from AT on to FD, CHUNK at a time and with a pause
+ *                      between them
  *   obey PATH          run the lines that come through a FIFO until nobody has it open for writing
  *   cat                copy standard input to standard output until it ends
  *   discard [N]        read standard input until it ends, or N bytes of it
@@ -37,7 +38,8 @@
  * Only in the runtime:
  *
  *   console [HOW]      open a terminal and send its master over --console-socket, if there is one.
- *                      HOW: twice, pair (two of them in one message), file (send /dev/null), nofd (data only), connect (send nothing)
+ *                      HOW: twice, pair (two of them in one message), file (send /dev/null), nofd (data
+ *                      only), connect (send nothing)
  *   container [HOW]    start the container. HOW: foster (under a parent that outlives the runtime and
  *                      reaps it), reap (wait for it here), member (in the runtime's session)
  *   pidfile            write the pid of the container to --pid-file

@@ -1,7 +1,7 @@
 #pragma once
 
-/* What the tests of network drivers share: a log, sockets in the same process that play the server, and turns of the
- * main loop until something has happened. */
+/* What the tests of network drivers share: a log, sockets in the same process that play the server, and turns
+ * of the main loop until something has happened. */
 
 #include "log-fixture.h"
 
@@ -72,7 +72,9 @@ net_add_option(NetFixture *f, const char *format, ...)
 static inline int
 net_listen(int type, uint16_t *port)
 {
-        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
+        struct sockaddr_in a = {.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                .sin_port = htons(*port)};
         socklen_t len = sizeof a;
         int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -282,7 +282,8 @@ count_descriptors(void)
         return n;
 }
 
-/* The container does not read what one client sent: those that come, send nothing and leave are not kept until it does. */
+/* The container does not read what one client sent: those that come, send nothing and leave
+ * are not kept until it does. */
 static void
 test_leaving_while_input_is_blocked(void)
 {
@@ -314,7 +315,8 @@ test_leaving_while_input_is_blocked(void)
 
 #define CLIENTS 5
 
-/* Clients that come, read, write and leave as they please, and how far each stream is, for them and for all. */
+/* Clients that come, read, write and leave as they please, and how far each stream
+ * is, for them and for all. */
 typedef struct {
         Bench bench;
         GRand *rand;
@@ -408,7 +410,8 @@ is_settled(Crowd *c)
                 }
         read_input(c);
         return c->arrived == c->input && attach_server_wants(c->bench.server, STREAM_STDOUT) &&
-               attach_server_wants(c->bench.server, STREAM_STDERR) && !attach_server_is_behind(c->bench.server);
+               attach_server_wants(c->bench.server, STREAM_STDERR) &&
+               !attach_server_is_behind(c->bench.server);
 }
 
 static void
@@ -423,7 +426,8 @@ run_random(guint32 seed)
                 else if (what < 50)
                         read_input(&c);
                 else if (what < 75)
-                        come_or_act(&c, g_rand_int_range(c.rand, 0, CLIENTS), g_rand_int_range(c.rand, 0, 100));
+                        come_or_act(&c, g_rand_int_range(c.rand, 0, CLIENTS),
+                                    g_rand_int_range(c.rand, 0, 100));
                 else
                         iterate(g_rand_int_range(c.rand, 1, 4));
         }

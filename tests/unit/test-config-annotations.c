@@ -46,11 +46,14 @@ test_good(void)
                 {IN(""), "none"},
                 {IN("\"a\":\"b\""), "none"},
                 {IN("\"org.conmon.logs\":\"b\",\"xorg.conmon.log/driver\":\"b\""), "none"},
-                {"{\"org.conmon.log/driver\":\"x\",\"annotations\":{\"a\":{\"org.conmon.log/driver\":\"x\"}}}", "none"},
+                {"{\"org.conmon.log/driver\":\"x\",\"annotations\":{\"a\":{\"org.conmon.log/"
+                 "driver\":\"x\"}}}",
+                 "none"},
                 {"[{\"annotations\":{\"org.conmon.log/driver\":\"x\"}}]", "none"},
                 {IN(P "profile\":\"a\""), "a,-"},
                 {IN("\"org.conmon.log\\/profile\":\"a\""), "a,-"},
-                {IN(P "driver\":\"syslog\"," P "opt.tag\":\"t;u\"," P "opt.mode\":\"\""), "-,syslog,tag=t;u,mode="},
+                {IN(P "driver\":\"syslog\"," P "opt.tag\":\"t;u\"," P "opt.mode\":\"\""),
+                 "-,syslog,tag=t;u,mode="},
                 {IN(P "driver\":\"x\"," P "driver\":\"x\"," P "opt.a\":\"1\"," P "opt.a\":\"1\""), "-,x,a=1"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
@@ -76,8 +79,10 @@ test_bad(void)
                 {IN(P "opt.tag\":\"a\\nb\""), A "opt.tag: its value is not plain text in one line"},
                 {IN(P "opt.tag\":\"a\xff\""), A "opt.tag: its value is not plain text in one line"},
                 {IN(P "opt.a\\u001b[0m\":\"a\""), "An annotation org.conmon.log/… has a malformed name"},
-                {IN(P "driver\":\"a\"," P "driver\":\"b\""), A "driver: it is there twice, with different values"},
-                {IN(P "opt.x\":\"a\"," P "opt.x\":\"b\""), A "opt.x: it is there twice, with different values"},
+                {IN(P "driver\":\"a\"," P "driver\":\"b\""),
+                 A "driver: it is there twice, with different values"},
+                {IN(P "opt.x\":\"a\"," P "opt.x\":\"b\""),
+                 A "opt.x: it is there twice, with different values"},
                 {IN(P "driver\":\"a\"," P "profile\":\"b\""),
                  "The annotations org.conmon.log/profile and org.conmon.log/driver contradict each other"},
                 {IN(P "driver\":\"a\"") "}",
@@ -91,7 +96,8 @@ test_bad(void)
 static void
 test_limits(void)
 {
-        g_autofree char *longest = g_strnfill(4096, 'v'), *too_long = g_strnfill(4097, 'v'), *mebibyte = g_strnfill(1 << 20, 'v');
+        g_autofree char *longest = g_strnfill(4096, 'v'), *too_long = g_strnfill(4097, 'v'),
+                        *mebibyte = g_strnfill(1 << 20, 'v');
         g_autofree char *name = g_strnfill(129, 'n');
         g_autofree char *fine = g_strdup_printf(IN(P "driver\":\"%s\""), longest);
         g_autofree char *found = g_strconcat("-,", longest, NULL);

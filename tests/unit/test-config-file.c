@@ -54,9 +54,12 @@ test_good(void)
                  "[profile a]driver=x@2 opt.include= a |b | |\t;@3 "},
                 {"[match a]\nprofile= \\sa;b\\s \n", "[match a]profile= a;b @2 "},
                 {"[profile a]\ndriver=x\nopt.tag=\n", "[profile a]driver=x@2 opt.tag=@3 "},
-                {"[match *-x?]\nprofile = a\n[defaults]\ndriver=b\n", "[match *-x?]profile=a@2 [defaults]driver=b@4 "},
-                {"[attach]\nqueue-max = 8k\nstall-timeout = 0\n[limits]\nrotate=yes\nmax-files=3\nsize-max=1.5m",
-                 "[attach]queue-max=8k@2 stall-timeout=0@3 [limits]rotate=yes@5 max-files=3@6 size-max=1.5m@7 "},
+                {"[match *-x?]\nprofile = a\n[defaults]\ndriver=b\n",
+                 "[match *-x?]profile=a@2 [defaults]driver=b@4 "},
+                {"[attach]\nqueue-max = 8k\nstall-timeout = "
+                 "0\n[limits]\nrotate=yes\nmax-files=3\nsize-max=1.5m",
+                 "[attach]queue-max=8k@2 stall-timeout=0@3 [limits]rotate=yes@5 max-files=3@6 "
+                 "size-max=1.5m@7 "},
                 {"[profile a]\n[policy]\n", ""},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
@@ -67,51 +70,62 @@ test_good(void)
 static void
 test_bad(void)
 {
+#define SYNTAX "this is no [section], no KEY = VALUE in a section, and no # comment"
 #define LIST "there are defaults, profile NAME, match GLOB, policy, attach and limits"
         static const struct {
                 const char *text, *content, *sentence;
         } cases[] = {
-                {"x", "", "f:1: this is no [section], no KEY = VALUE in a section, and no # comment"},
-                {"\nx=1\n[policy]\non-error=warn\n", "",
-                 "f:2: this is no [section], no KEY = VALUE in a section, and no # comment"},
+                {"x", "", "f:1: " SYNTAX},
+                {"\nx=1\n[policy]\non-error=warn\n", "", "f:2: " SYNTAX},
                 {"[policy]\non-error=warn\n\nnonsense\n[attach]\nqueue-max=1m\n", "[policy]on-error=warn@2 ",
-                 "f:4: this is no [section], no KEY = VALUE in a section, and no # comment"},
-                {"[policy]\non-error=warn\n[attach\n", "[policy]on-error=warn@2 ",
-                 "f:3: this is no [section], no KEY = VALUE in a section, and no # comment"},
+                 "f:4: " SYNTAX},
+                {"[policy]\non-error=warn\n[attach\n", "[policy]on-error=warn@2 ", "f:3: " SYNTAX},
                 {"[policy]\non-error=warn\n# \xff\n", "[policy]on-error=warn@2 ",
                  "f:3: there are bytes that are not UTF-8 text"},
-                {"[foo]\nx=1\n[policy]\non-error=warn\n", "[policy]on-error=warn@4 ", "f:1: there is no section [foo]; " LIST},
-                {"[]\n", "", "f:1: this is no [section], no KEY = VALUE in a section, and no # comment"},
+                {"[foo]\nx=1\n[policy]\non-error=warn\n", "[policy]on-error=warn@4 ",
+                 "f:1: there is no section [foo]; " LIST},
+                {"[]\n", "", "f:1: " SYNTAX},
                 {"[ policy]\n", "", "f:1: there is no section [ policy]; " LIST},
                 {"[profile]\ndriver=x\n", "", "f:1: [profile] needs a name, as in [profile NAME]"},
                 {"[match ]\ndriver=x\n", "", "f:1: [match] needs a name, as in [match NAME]"},
                 {"[policy x]\non-error=warn\n", "", "f:1: [policy] takes no name (given as [policy x])"},
-                {"[policy]\nfoo=1\non-error=warn\n[attach]\nqueue-max=1m\n", "[policy]on-error=warn@3 [attach]queue-max=1m@5 ",
-                 "f:2: [policy] foo: there is no such key; there are annotations, profiles, sockets, on-error, "
-                 "add-to-none, add-to-exec"},
-                {"[profile a]\nopt.=1\n", "", "f:2: [profile a] opt.: there is no such key; there are driver, opt.KEY"},
-                {"[policy]\non-error=maybe\n", "", "f:2: [policy] on-error: it can't be 'maybe'; allowed: fail|warn"},
-                {"[policy]\nadd-to-none=on\n", "", "f:2: [policy] add-to-none: it can't be 'on'; allowed: true or false"},
-                {"[attach]\nqueue-max=8191\n", "", "f:2: [attach] queue-max: it can't be '8191'; allowed: a size such as "
-                                                   "100k, 10m or 1g, at least 8192, at most 1073741824"},
+                {"[policy]\nfoo=1\non-error=warn\n[attach]\nqueue-max=1m\n",
+                 "[policy]on-error=warn@3 [attach]queue-max=1m@5 ",
+                 "f:2: [policy] foo: there is no such key; there are annotations, profiles, sockets, "
+                 "on-error, add-to-none, add-to-exec"},
+                {"[profile a]\nopt.=1\n", "",
+                 "f:2: [profile a] opt.: there is no such key; there are driver, opt.KEY"},
+                {"[policy]\non-error=maybe\n", "",
+                 "f:2: [policy] on-error: it can't be 'maybe'; allowed: fail|warn"},
+                {"[policy]\nadd-to-none=on\n", "",
+                 "f:2: [policy] add-to-none: it can't be 'on'; allowed: true or false"},
+                {"[attach]\nqueue-max=8191\n", "",
+                 "f:2: [attach] queue-max: it can't be '8191'; allowed: a size such as "
+                 "100k, 10m or 1g, at least 8192, at most 1073741824"},
                 {"[attach]\nstall-timeout=5\n", "",
-                 "f:2: [attach] stall-timeout: it can't be '5'; allowed: a duration such as 500ms, 2s or 1m30s"},
+                 "f:2: [attach] stall-timeout: it can't be '5'; allowed: a duration such as 500ms, 2s or "
+                 "1m30s"},
                 {"[limits]\nmax-files=0\n", "",
-                 "f:2: [limits] max-files: it can't be '0'; allowed: a whole number, at least 1, at most 10000"},
+                 "f:2: [limits] max-files: it can't be '0'; allowed: a whole number, at least 1, at most "
+                 "10000"},
                 {"[match a]\nprofile=\n", "", "f:2: [match a] profile: it can't be empty"},
                 {"[defaults]\ndriver=a\nprofile=b\n", "[defaults]driver=a@2 profile=b@3 ",
                  "f:1: [defaults]: it names a profile and a driver; it can have one of them"},
-                {"[defaults]\nopt.tag=b\n", "[defaults]opt.tag=b@2 ", "f:1: [defaults]: it has options but names no driver"},
+                {"[defaults]\nopt.tag=b\n", "[defaults]opt.tag=b@2 ",
+                 "f:1: [defaults]: it has options but names no driver"},
                 {"[policy]\non-error=fail\non-error=warn\n", "[policy]on-error=warn@2 ",
                  "f:3: [policy] on-error: it is there twice; several values are separated by semicolons"},
                 {"[policy]\non-error=warn\n[policy]\nadd-to-none=1\n", "[policy]on-error=warn@2 ",
                  "f:3: [policy] is there twice"},
-                {"[profile a]\ndriver=x\n[profile  a]\ndriver=y\n", "[profile a]driver=x@2 ", "f:3: [profile a] is there twice"},
-                {"[policy]\non-error=\\q\n", "", "f:2: [policy] on-error: a backslash must be written \\\\, a blank \\s"},
+                {"[profile a]\ndriver=x\n[profile  a]\ndriver=y\n", "[profile a]driver=x@2 ",
+                 "f:3: [profile a] is there twice"},
+                {"[policy]\non-error=\\q\n", "",
+                 "f:2: [policy] on-error: a backslash must be written \\\\, a blank \\s"},
                 {"[profile a]\ndriver=\\q\n", "",
                  "f:2: [profile a] driver: a backslash must be written \\\\, a blank \\s, a semicolon \\;"},
-                {"[policy]\nfoo=1\n[bar]\n", "", "f:2: [policy] foo: there is no such key; there are annotations, profiles, "
-                                                 "sockets, on-error, add-to-none, add-to-exec"},
+                {"[policy]\nfoo=1\n[bar]\n", "",
+                 "f:2: [policy] foo: there is no such key; there are annotations, profiles, "
+                 "sockets, on-error, add-to-none, add-to-exec"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
                 assert_parsed(cases[i].text, strlen(cases[i].text), cases[i].content, cases[i].sentence);
@@ -134,7 +148,8 @@ test_line_numbers(void)
                 if (lines < 3)
                         g_assert_true(g_str_has_prefix(error->message, sentence));
                 else
-                        g_assert_cmpstr(error->message, ==, "f:1: [profile a]: it has options but names no driver");
+                        g_assert_cmpstr(error->message, ==,
+                                        "f:1: [profile a]: it has options but names no driver");
         }
 }
 
@@ -150,7 +165,9 @@ static void
 test_sections_replace(void)
 {
         g_autoptr(Config) c = config_new();
-        parse_ok(c, "vendor", "[policy]\non-error=warn\nadd-to-none=1\n[profile a]\ndriver=x\nopt.k=1\n[profile b]\ndriver=y\n");
+        parse_ok(c, "vendor",
+                 "[policy]\non-error=warn\nadd-to-none=1\n[profile a]\ndriver=x\nopt.k=1\n[profile "
+                 "b]\ndriver=y\n");
         parse_ok(c, "admin", "[policy]\nannotations=none\n[profile a]\ndriver=z\n");
         g_autofree char *both = dump(c);
         g_assert_cmpstr(both, ==, "[profile b]driver=y@8 [policy]annotations=none@2 [profile a]driver=z@4 ");
@@ -259,7 +276,8 @@ test_user_places(void)
         g_autoptr(GError) error = NULL;
         g_assert_true(g_setenv("XDG_CONFIG_HOME", dir, TRUE));
         g_assert_cmpint(g_mkdir_with_parents(drop_ins, 0755), ==, 0);
-        tempdir_put(containers, "conmon.conf", "[profile a]\ndriver=main\n[profile b]\ndriver=main\n[profile c]\ndriver=main\n");
+        tempdir_put(containers, "conmon.conf",
+                    "[profile a]\ndriver=main\n[profile b]\ndriver=main\n[profile c]\ndriver=main\n");
         tempdir_put(drop_ins, "20.conf", "[profile a]\ndriver=20\n");
         tempdir_put(drop_ins, "10.conf", "[profile a]\ndriver=10\n[profile b]\ndriver=10\n");
         tempdir_put(drop_ins, ".30.conf", "[profile a]\ndriver=30\n");
@@ -275,8 +293,9 @@ test_user_places(void)
         tempdir_put(drop_ins, "15.conf", "nonsense\n");
         tempdir_put(drop_ins, "16.conf", "more nonsense\n");
         g_assert_false(config_read_all(true, &rest, &error));
-        g_assert_true(g_str_has_suffix(error->message, "/15.conf:1: this is no [section], no KEY = VALUE in a section, "
-                                                       "and no # comment"));
+        g_assert_true(g_str_has_suffix(error->message,
+                                       "/15.conf:1: this is no [section], no KEY = VALUE in a section, "
+                                       "and no # comment"));
         g_assert_cmpstr(config_entry(config_find(rest, "profile", "a"), "driver")->values[0], ==, "20");
         g_clear_error(&error);
 

@@ -36,7 +36,8 @@ test_profiles(void)
                 {"annotations=all", "profiles=b;web-*", "b", NULL},
                 {"annotations=all", "profiles=b;web-*", "web-", NULL},
                 {"annotations=all", "profiles=a ; b ", "b", NULL},
-                {"annotations=all", "profiles=b;web-*", "a", "the policy keeps the profile a from annotations"},
+                {"annotations=all", "profiles=b;web-*", "a",
+                 "the policy keeps the profile a from annotations"},
                 {"annotations=all", "profiles=", "a", "the policy keeps the profile a from annotations"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -56,9 +57,23 @@ static void
 test_drivers(void)
 {
         static const char *const refused[] = {
-                "binary", "binary:///bin/sh", "k8s-file:/etc/passwd", "k8s-file", "json-file", "json-file:/x", "none", "off",
-                "null",   "passthrough",      "syslog:",              "",         "SYSLOG",    "nope",         "syslog;binary",
-                "syslog", "journald",
+                "binary",
+                "binary:///bin/sh",
+                "k8s-file:/etc/passwd",
+                "k8s-file",
+                "json-file",
+                "json-file:/x",
+                "none",
+                "off",
+                "null",
+                "passthrough",
+                "syslog:",
+                "",
+                "SYSLOG",
+                "nope",
+                "syslog;binary",
+                "syslog",
+                "journald",
         };
         static const char *const allowed[] = {"fluentd", "forward", "gelf"};
         Policy p;
@@ -101,7 +116,8 @@ test_own_sockets(void)
                 if (cases[i].sockets)
                         set(&p, cases[i].sockets);
                 g_test_message("%s, %s", cases[i].sockets, cases[i].driver);
-                g_assert_cmpint(policy_allow_driver(&p, cases[i].driver, cases[i].addressed, &error), ==, cases[i].allowed);
+                g_assert_cmpint(policy_allow_driver(&p, cases[i].driver, cases[i].addressed, &error), ==,
+                                cases[i].allowed);
                 g_assert_cmpint(error == NULL, ==, cases[i].allowed);
                 policy_done(&p);
         }
@@ -154,7 +170,8 @@ test_options(void)
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autoptr(GError) error = NULL;
                 g_test_message("%s=%s", cases[i].key, cases[i].value);
-                g_assert_cmpint(policy_allow_option(&p, cases[i].key, cases[i].value, &error), ==, cases[i].allowed);
+                g_assert_cmpint(policy_allow_option(&p, cases[i].key, cases[i].value, &error), ==,
+                                cases[i].allowed);
         }
         set(&p, "annotations=profiles-only");
         g_assert_false(policy_allow_option(&p, "tag", "x", NULL));

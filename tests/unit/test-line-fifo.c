@@ -55,7 +55,8 @@ test_longest_line(void)
         for (size_t len = LINE_MAX_LEN - 1; len <= LINE_MAX_LEN + 1; len++) {
                 g_autofree char *line = g_strnfill(len, 'x');
                 g_autofree char *text = g_strdup_printf("%s\nend\n", line);
-                g_autofree char *want = len <= LINE_MAX_LEN ? g_strdup_printf("<%s><end>", line) : g_strdup("<end>");
+                g_autofree char *want =
+                        len <= LINE_MAX_LEN ? g_strdup_printf("<%s><end>", line) : g_strdup("<end>");
                 check_lines(text, len + 5, want);
         }
 }

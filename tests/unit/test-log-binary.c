@@ -132,7 +132,9 @@ test_restart(Fixture *f, gconstpointer data)
 static void
 test_restart_at_the_end(Fixture *f, gconstpointer data)
 {
-        start(f, "echo up >>out; [ -e died ] || exec touch died; exec 5>&-; cat <&3 >>out; while [ ! -e go ]; do sleep 0.01; done",
+        start(f,
+              "echo up >>out; [ -e died ] || exec touch died; exec 5>&-; cat <&3 >>out; while [ ! -e go ]; "
+              "do sleep 0.01; done",
               "");
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         expect_file(f, "died", "");
@@ -156,7 +158,8 @@ test_stop(Fixture *f, gconstpointer data)
 {
         char *opts[] = {(char *)"drain-timeout=100ms", NULL};
         f->config.options = opts;
-        start(f, "trap 'echo term >>out; exit' TERM; exec 5>&-; echo up >>out; while :; do sleep 0.05; done", "");
+        start(f, "trap 'echo term >>out; exit' TERM; exec 5>&-; echo up >>out; while :; do sleep 0.05; done",
+              "");
         expect_file(f, "out", "up\n");
         finish(f);
         log_free(f->log);
@@ -189,8 +192,9 @@ test_refused(Fixture *f, gconstpointer data)
         static const char *const cases[][2] = {
                 {"binary", "Log driver binary can't be given as binary:; it must be of the form "
                            "binary:///PATH?KEY=VALUE&KEY=VALUE"},
-                {"binary://host/path", "Log driver binary can't be given as binary://host/path; it must be of the form "
-                                       "binary:///PATH?KEY=VALUE&KEY=VALUE"},
+                {"binary://host/path",
+                 "Log driver binary can't be given as binary://host/path; it must be of the form "
+                 "binary:///PATH?KEY=VALUE&KEY=VALUE"},
                 {"binary:///nonexistent/x",
                  "Log driver binary: the logger /nonexistent/x can't be executed: No such file or directory"},
         };
@@ -213,7 +217,8 @@ main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add("/log-binary/contract", Fixture, NULL, set_up, test_contract, tear_down);
         g_test_add("/log-binary/restart", Fixture, NULL, set_up, test_restart, tear_down);
-        g_test_add("/log-binary/restart-at-the-end", Fixture, NULL, set_up, test_restart_at_the_end, tear_down);
+        g_test_add("/log-binary/restart-at-the-end", Fixture, NULL, set_up, test_restart_at_the_end,
+                   tear_down);
         g_test_add("/log-binary/stop", Fixture, NULL, set_up, test_stop, tear_down);
         g_test_add("/log-binary/deaf", Fixture, NULL, set_up, test_deaf, tear_down);
         g_test_add("/log-binary/refused", Fixture, NULL, set_up, test_refused, tear_down);

@@ -130,18 +130,25 @@ static const DriverCase driver_cases[] = {
         {{"k8s-file:ctr.log"}, {"k8s-file.max-buffer-size=1m"}, NULL},
         {{"k8s-file"}, {NULL}, "k8s-file requires a filename"},
         {{"none:x"}, {NULL}, "Log driver none takes nothing behind its name (given as none:x)"},
-        {{"k8s-file:ctr.log"}, {"mode=fast"},
+        {{"k8s-file:ctr.log"},
+         {"mode=fast"},
          "Log driver k8s-file: option mode can't be 'fast'; allowed: blocking, non-blocking"},
-        {{"k8s-file:ctr.log"}, {"mode=blocking", "on-full=drop-oldest"},
+        {{"k8s-file:ctr.log"},
+         {"mode=blocking", "on-full=drop-oldest"},
          "Log driver k8s-file: mode=blocking and on-full=drop-oldest contradict each other"},
         {{"k8s-file:ctr.log"}, {"mode"}, "--log-opt mode is not of the form [DRIVER.]KEY=VALUE"},
         {{"k8s-file:ctr.log"}, {"=x"}, "--log-opt =x is not of the form [DRIVER.]KEY=VALUE"},
         {{"k8s-file:ctr.log"}, {"foo.mode=blocking"}, "--log-opt foo.mode=blocking: no such log driver foo"},
-        {{"none"}, {"k8s-file.mode=blocking"}, "--log-opt k8s-file.mode=blocking: log driver k8s-file is not in use"},
-        {{"fluentd"}, {"fluentd-shared-key=x"},
-         "Log driver fluentd: option fluentd-shared-key can't be given as such, because everybody could read the secret "
-         "in the arguments; use fluentd-shared-key-file or fluentd-shared-key-env"},
-        {{"k8s-file:ctr.log"}, {"colour=red"}, "--log-opt colour=red: no log driver in use has an option colour"},
+        {{"none"},
+         {"k8s-file.mode=blocking"},
+         "--log-opt k8s-file.mode=blocking: log driver k8s-file is not in use"},
+        {{"fluentd"},
+         {"fluentd-shared-key=x"},
+         "Log driver fluentd: option fluentd-shared-key can't be given as such, because everybody could read "
+         "the secret in the arguments; use fluentd-shared-key-file or fluentd-shared-key-env"},
+        {{"k8s-file:ctr.log"},
+         {"colour=red"},
+         "--log-opt colour=red: no log driver in use has an option colour"},
 };
 
 static void
@@ -195,8 +202,9 @@ test_help(void)
 {
         assert_help("help", "\n  json-file:PATH       a file in Docker's format");
         assert_help("help", "\n  none ");
-        assert_help("k8s-file:help", "\n  mode=blocking|non-blocking\n        whether the container waits while the queue "
-                                     "is full (default non-blocking)\n");
+        assert_help("k8s-file:help",
+                    "\n  mode=blocking|non-blocking\n        whether the container waits while the queue "
+                    "is full (default non-blocking)\n");
         assert_help("json-file:help", "\n  labels=A,B,...\n");
         assert_help("json-file:help", "\n  max-size=SIZE\n        size that a file may have\n");
         assert_help("json-file:help", "\n  include=TEXT\n");

@@ -115,7 +115,8 @@ status_number(Fixture *f, const char *name, const char *what)
         g_autofree char *json = tempdir_get(f->dir, "log-status.json");
         const char *at = strstr(json, "/bad\"");
         g_assert_nonnull(at);
-        g_autofree char *object = g_strdup_printf("\"%s\":{", name), *member = g_strdup_printf("\"%s\":", what);
+        g_autofree char *object = g_strdup_printf("\"%s\":{", name),
+                        *member = g_strdup_printf("\"%s\":", what);
         at = strstr(at, object);
         g_assert_nonnull(at);
         at = strstr(at, member);
@@ -141,7 +142,8 @@ count_lines(const char *text, int *ret_announced)
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         int n = 0, last = -1;
         for (char **line = lines; **line; line++) {
-                g_assert_true(g_str_has_prefix(*line, TEST_CRI("stdout", "F")) || strstr(*line, " stderr F "));
+                g_assert_true(g_str_has_prefix(*line, TEST_CRI("stdout", "F")) ||
+                              strstr(*line, " stderr F "));
                 const char *announcement = strstr(*line, "conmon: ");
                 if (announcement) {
                         g_assert_true(g_str_has_suffix(*line, " dropped: queue full"));
@@ -189,7 +191,8 @@ test_fifo_without_reader(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* Nobody ever reads: dropped beyond the queue, and at the end the rest; no waiting, and no waking up for nothing. */
+/* Nobody ever reads: dropped beyond the queue, and at the end the rest; no waiting, and
+ * no waking up for nothing. */
 static void
 test_fifo_never_read(Fixture *f, gconstpointer data)
 {
@@ -311,8 +314,8 @@ set_file_size(rlim_t max)
         g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
 }
 
-/* A disk that is full in the middle of a record. RLIMIT_FSIZE does the same to a write as a full disk, but is for all
- * files: here the good sink is first told not to be there. */
+/* A disk that is full in the middle of a record. RLIMIT_FSIZE does the same to a write as a full disk, but is
+ * for all files: here the good sink is first told not to be there. */
 static void
 test_short_write(Fixture *f, gconstpointer data)
 {

@@ -34,12 +34,13 @@ test_format(Fixture *f, gconstpointer data)
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
         int fd = net_accept(f->fd);
-#define ENTRY(source, log)                                                                                             \
-        "\x92" EVENT_TIME "\x84" ID_MEMBER "\xae" "container_name" "\xa4" "/web" "\xa6" "source" "\xa6" source         \
-        "\xa3" "log" log
+#define ENTRY(source, log)                                                              \
+        "\x92" EVENT_TIME "\x84" ID_MEMBER "\xae" "container_name" "\xa4" "/web" "\xa6" \
+        "source" "\xa6" source "\xa3" "log" log
         EXPECT(fd, "\x93\xa4" "ab12" "\xc4\x5a" ENTRY("stdout", "\xa5" "hello") "\x81\xa4" "size" "\x01");
         log_fixture_write(f->log, STREAM_STDERR, "\na\n");
-        EXPECT(fd, "\x93\xa4" "ab12" "\xc4\xab" ENTRY("stderr", "\xa0") ENTRY("stderr", "\xa1" "a") "\x81\xa4" "size" "\x02");
+        EXPECT(fd, "\x93\xa4" "ab12" "\xc4\xab" ENTRY("stderr", "\xa0") ENTRY("stderr", "\xa1" "a")
+               "\x81\xa4" "size" "\x02");
 #undef ENTRY
         (void)close(fd);
 }
@@ -53,8 +54,9 @@ test_whole_seconds_and_attributes(Fixture *f, gconstpointer data)
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "x\n");
         int fd = net_accept(f->fd);
-        EXPECT(fd, "\x93\xac" "0123456789ab" "\xc4\x43" "\x92\xce\x65\x53\xf1\x00\x84" ID_MEMBER "\xa6" "source" "\xa6" "stdout"
-               "\xa3" "log" "\xa1" "x" "\xa1" "A" "\xa3" "1=2" "\x81\xa4" "size" "\x01");
+        EXPECT(fd, "\x93\xac" "0123456789ab" "\xc4\x43" "\x92\xce\x65\x53\xf1\x00\x84" ID_MEMBER
+               "\xa6" "source" "\xa6" "stdout" "\xa3" "log" "\xa1" "x" "\xa1" "A" "\xa3" "1=2"
+               "\x81\xa4" "size" "\x01");
         (void)close(fd);
 }
 
@@ -69,8 +71,10 @@ test_partial(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "ef\n");
         int fd = net_accept(f->fd);
         static const char first[] = "xx" "\xaf" "partial_message" "\xa4" "true" "\xaa" "partial_id";
-        static const char second[] = "\xa3" "log" "\xa2" "ef" "\xaf" "partial_message" "\xa4" "true" "\xaa" "partial_id";
-        static const char third[] = "\xaf" "partial_ordinal" "\xa1" "2" "\xac" "partial_last" "\xa4" "true" "\x81";
+        static const char second[] = "\xa3" "log" "\xa2" "ef" "\xaf" "partial_message" "\xa4" "true"
+                                     "\xaa" "partial_id";
+        static const char third[] = "\xaf" "partial_ordinal" "\xa1" "2" "\xac" "partial_last" "\xa4" "true"
+                                    "\x81";
         GString *all = g_string_new(NULL);
         while (!memmem(all->str, all->len, third, sizeof third - 1)) {
                 GString *byte = net_read(fd, 1);
@@ -106,7 +110,8 @@ send_ack(int fd, const char *name)
         g_assert_cmpint((int)write(fd, ack + 10, strlen(ack) - 10), ==, (int)strlen(ack) - 10);
 }
 
-/* Several messages are on their way at a time; what was not acknowledged when the connection broke comes again. */
+/* Several messages are on their way at a time; what was not acknowledged when the
+ * connection broke comes again. */
 static void
 test_acknowledgements(Fixture *f, gconstpointer data)
 {
@@ -213,7 +218,9 @@ take(MsgpackReader *r, MsgpackType type)
 }
 
 #define SALT_LEN 16
-#define HELO "\x92\xa4" "HELO" "\x83\xa5" "nonce" "\xc4\x05" "NONCE" "\xa4" "auth" "\xc4\x04" "AUTH" "\xa9" "keepalive" "\xc3"
+#define HELO                                                                                           \
+        "\x92\xa4" "HELO" "\x83\xa5" "nonce" "\xc4\x05" "NONCE" "\xa4" "auth" "\xc4\x04" "AUTH" "\xa9" \
+        "keepalive" "\xc3"
 
 /* Says HELO, checks the PING; returns the salt. */
 static char *
@@ -244,7 +251,8 @@ answer(int fd, const char *salt, const char *key)
 {
         g_autofree char *rest = g_strconcat("server", "NONCE", key, NULL);
         g_autofree char *proof = sha512(salt, SALT_LEN, rest);
-        g_autofree char *pong = g_strconcat("\x95\xa4" "PONG" "\xc3\xa0\xa6" "server" "\xd9\x80", proof, NULL);
+        g_autofree char *pong =
+                g_strconcat("\x95\xa4" "PONG" "\xc3\xa0\xa6" "server" "\xd9\x80", proof, NULL);
         g_assert_cmpint((int)write(fd, pong, strlen(pong)), ==, (int)strlen(pong));
 }
 
@@ -321,8 +329,9 @@ test_slow(Fixture *f, gconstpointer data)
                 MsgpackReader r = {bytes->str, bytes->str + bytes->len};
                 MsgpackReader before = r;
                 MsgpackValue head, tag, packed, option, size;
-                while (msgpack_read(&r, &head) == 0 && msgpack_read(&r, &tag) == 0 && msgpack_read(&r, &packed) == 0 &&
-                       msgpack_read(&r, &option) == 0 && msgpack_read(&r, &size) == 0 && msgpack_skip(&r) == 0) {
+                while (msgpack_read(&r, &head) == 0 && msgpack_read(&r, &tag) == 0 &&
+                       msgpack_read(&r, &packed) == 0 && msgpack_read(&r, &option) == 0 &&
+                       msgpack_read(&r, &size) == 0 && msgpack_skip(&r) == 0) {
                         MsgpackReader inner = {packed.text, packed.text + packed.len};
                         while (inner.at < inner.end) {
                                 g_assert_cmpint(msgpack_skip(&inner), ==, 0);
@@ -344,15 +353,18 @@ static void
 test_refused(Fixture *f, gconstpointer data)
 {
         static const char *const cases[][2] = {
-                {"fluentd-address=udp://x", "Log driver fluentd: option fluentd-address can't be 'udp://x'; allowed: "
+                {"fluentd-address=udp://x",
+                 "Log driver fluentd: option fluentd-address can't be 'udp://x'; allowed: "
                                             "unix://PATH, tcp://HOST[:PORT]"},
                 {"fluentd-shared-key-file=/nonexistent/key",
-                 "Log driver fluentd: failed to read /nonexistent/key, the value of option fluentd-shared-key-file: No such "
-                 "file or directory"},
-                {"fluentd-shared-key-env=TEST_NOT_SET", "Log driver fluentd: there is no environment variable TEST_NOT_SET, the "
+                 "Log driver fluentd: failed to read /nonexistent/key, the value of option "
+                 "fluentd-shared-key-file: No such file or directory"},
+                {"fluentd-shared-key-env=TEST_NOT_SET",
+                 "Log driver fluentd: there is no environment variable TEST_NOT_SET, the "
                                                         "value of option fluentd-shared-key-env"},
                 {"fluentd-shared-key=x", NULL},
-                {"fluentd-username=x", "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
+                {"fluentd-username=x",
+                 "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
                                        "fluentd-password-env, and the other way round"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -374,11 +386,13 @@ test_msgpack(void)
                 const char *bytes;
                 size_t len;
         } numbers[] = {
-                {0, "\x00", 1}, {127, "\x7f", 1}, {128, "\xcc\x80", 2}, {256, "\xcd\x01\x00", 3}, {65536, "\xce\x00\x01\x00\x00", 5},
+                {0, "\x00", 1}, {127, "\x7f", 1}, {128, "\xcc\x80", 2}, {256, "\xcd\x01\x00", 3},
+                {65536, "\xce\x00\x01\x00\x00", 5},
         };
         char out[16];
         for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
-                g_assert_cmpmem(out, (size_t)(msgpack_put_uint(out, numbers[i].value) - out), numbers[i].bytes, numbers[i].len);
+                g_assert_cmpmem(out, (size_t)(msgpack_put_uint(out, numbers[i].value) - out),
+                                numbers[i].bytes, numbers[i].len);
         g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 31) - out), "\xbf", 1);
         g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 32) - out), "\xd9\x20", 2);
         g_assert_cmpmem(out, (size_t)(msgpack_put_str_head(out, 256) - out), "\xda\x01\x00", 3);
@@ -394,8 +408,10 @@ test_msgpack(void)
         } inputs[] = {
                 {"\xc1", 1, -EBADMSG}, {"", 0, -EAGAIN}, {"\xa2" "a", 2, -EAGAIN}, {"\x92\x01", 2, -EAGAIN},
                 {"\x92\x01\xc0", 3, 0}, {"\xcb" "12345678", 9, 0}, {"\xd8" "t1234567890123456", 18, 0},
-                {"\xc7\x01" "tx", 4, 0}, {"\xdf\xff\xff\xff\xff\x01", 6, -EAGAIN}, {"\xd3" "1234567", 8, -EAGAIN},
-                {"\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01", 20, -EBADMSG},
+                {"\xc7\x01" "tx", 4, 0}, {"\xdf\xff\xff\xff\xff\x01", 6, -EAGAIN},
+                {"\xd3" "1234567", 8, -EAGAIN},
+                {"\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x01",
+                 20, -EBADMSG},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(inputs); i++) {
                 MsgpackReader r = {inputs[i].bytes, inputs[i].bytes + inputs[i].len};
@@ -410,10 +426,13 @@ main(int argc, char **argv)
         log_fixture_set_up();
         g_test_init(&argc, &argv, NULL);
         g_test_add("/log-fluentd/format", Fixture, NULL, set_up, test_format, net_tear_down);
-        g_test_add("/log-fluentd/seconds", Fixture, NULL, set_up, test_whole_seconds_and_attributes, net_tear_down);
+        g_test_add("/log-fluentd/seconds", Fixture, NULL, set_up, test_whole_seconds_and_attributes,
+                   net_tear_down);
         g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, net_tear_down);
-        g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements, net_tear_down);
-        g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement, net_tear_down);
+        g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements,
+                   net_tear_down);
+        g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement,
+                   net_tear_down);
         g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, net_tear_down);
         g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, net_tear_down);
         g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, net_tear_down);

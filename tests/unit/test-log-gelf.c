@@ -22,8 +22,9 @@ object(const char *message, int level, const char *members)
 {
         char host[256] = "";
         g_assert_cmpint(gethostname(host, sizeof host - 1), ==, 0);
-        return g_strdup_printf("{\"version\":\"1.1\",\"host\":\"%s\",\"short_message\":\"%s\",\"timestamp\":1700000000.123,"
-                               "\"level\":%d,\"_container_id\":\"" TEST_CID "\",\"_container_name\":\"web\",%s}",
+        return g_strdup_printf("{\"version\":\"1.1\",\"host\":\"%s\",\"short_message\":\"%s\",\"timestamp\":"
+                               "1700000000.123,\"level\":%d,\"_container_id\":\"" TEST_CID
+                               "\",\"_container_name\":\"web\",%s}",
                                host, message, level, members);
 }
 
@@ -36,7 +37,8 @@ test_udp(Fixture *f, gconstpointer data)
         net_add_option(f, "tag={{.Name}}");
         start(f, "udp");
         log_fixture_write(f->log, STREAM_STDERR, "a\"\t\xff\n");
-        g_autofree char *expected = object("a\\\"\\t\xef\xbf\xbd", 3, "\"_tag\":\"web\",\"_A\":\"b=c\",\"_id_\":\"7\",\"_x_y\":\"\"");
+        g_autofree char *expected = object("a\\\"\\t\xef\xbf\xbd", 3,
+                                           "\"_tag\":\"web\",\"_A\":\"b=c\",\"_id_\":\"7\",\"_x_y\":\"\"");
         net_expect_datagram(f->fd, expected);
 }
 
@@ -152,13 +154,18 @@ static void
 test_refused(Fixture *f, gconstpointer data)
 {
         static const char *const cases[][3] = {
-                {NULL, NULL, "Log driver gelf: option gelf-address can't be ''; allowed: udp://HOST:PORT, tcp://HOST:PORT"},
+                {NULL, NULL,
+                 "Log driver gelf: option gelf-address can't be ''; allowed: udp://HOST:PORT, "
+                 "tcp://HOST:PORT"},
                 {"gelf-address=udp://h", NULL,
-                 "Log driver gelf: option gelf-address can't be 'udp://h'; allowed: udp://HOST:PORT, tcp://HOST:PORT"},
+                 "Log driver gelf: option gelf-address can't be 'udp://h'; allowed: udp://HOST:PORT, "
+                 "tcp://HOST:PORT"},
                 {"gelf-address=tcp://h:1", "gelf-compression-type=gzip",
-                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only"},
+                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP "
+                 "only"},
                 {"gelf-address=udp://h:1", "gelf-compression-level=10",
-                 "Log driver gelf: option gelf-compression-level can't be '10'; allowed: a whole number, at least -1, at most 9"},
+                 "Log driver gelf: option gelf-compression-level can't be '10'; allowed: a whole number, at "
+                 "least -1, at most 9"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autoptr(GError) error = NULL;

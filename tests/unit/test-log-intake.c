@@ -16,10 +16,11 @@ static int n_over;
 static void
 take_one(const LogRecord *r)
 {
-        char flags[4] = {r->flags & LOG_RECORD_PARTIAL ? 'P' : '-', r->flags & LOG_RECORD_CONTINUES ? 'C' : '-',
+        char flags[4] = {r->flags & LOG_RECORD_PARTIAL ? 'P' : '-',
+                         r->flags & LOG_RECORD_CONTINUES ? 'C' : '-',
                          r->flags & LOG_RECORD_PAUSED ? 'W' : '-', '\0'};
-        g_string_append_printf(seen, "%s%s%u[%.*s]", r->stream == STREAM_STDERR ? "err" : "", flags, r->ordinal,
-                               (int)r->len, r->bytes);
+        g_string_append_printf(seen, "%s%s%u[%.*s]", r->stream == STREAM_STDERR ? "err" : "", flags,
+                               r->ordinal, (int)r->len, r->bytes);
         g_assert_cmpint(r->partial_id != 0, ==, r->ordinal != 0);
         if (!(r->flags & LOG_RECORD_PARTIAL))
                 g_assert_cmpint(r->bytes[r->len], ==, '\n');
@@ -212,17 +213,19 @@ test_patterns(void)
                 const char *pattern, *line;
                 bool matches;
         } cases[] = {
-                {"b", "abc", true},        {"abc", "abc", true},     {"x", "abc", false},      {"", "abc", true},
-                {"a*", "abc", true},       {"b*", "abc", false},     {"*c", "abc", true},      {"*b", "abc", false},
-                {"a*c", "abc", true},      {"a*c", "ac", true},      {"a*c", "acx", false},    {"*", "", true},
-                {"*b*", "abc", true},      {"**", "abc", true},      {"a*a", "a", false},      {"*ab*bc*", "abc", false},
-                {"*ab*bc*", "abbc", true}, {"a**c", "abc", true},    {"*aab", "aaab", true},   {"a*b*", "axbxb", true},
-                {"*x*y", "xyxy", true},    {"*abab", "ababab", true}, {"aa*aa", "aaa", false}, {"*a*a*a*", "aa", false},
+                {"b", "abc", true},        {"abc", "abc", true},      {"x", "abc", false},
+                {"", "abc", true},         {"a*", "abc", true},       {"b*", "abc", false},
+                {"*c", "abc", true},       {"*b", "abc", false},      {"a*c", "abc", true},
+                {"a*c", "ac", true},       {"a*c", "acx", false},     {"*", "", true},
+                {"*b*", "abc", true},      {"**", "abc", true},       {"a*a", "a", false},
+                {"*ab*bc*", "abc", false}, {"*ab*bc*", "abbc", true}, {"a**c", "abc", true},
+                {"*aab", "aaab", true},    {"a*b*", "axbxb", true},   {"*x*y", "xyxy", true},
+                {"*abab", "ababab", true}, {"aa*aa", "aaa", false},   {"*a*a*a*", "aa", false},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_test_message("%s | %s", cases[i].pattern, cases[i].line);
-                g_assert_cmpint(log_pattern_matches(cases[i].pattern, cases[i].line, strlen(cases[i].line)), ==,
-                                cases[i].matches);
+                g_assert_cmpint(log_pattern_matches(cases[i].pattern, cases[i].line, strlen(cases[i].line)),
+                                ==, cases[i].matches);
         }
         g_assert_true(log_pattern_matches("b", "a\0b", 3));
 }
@@ -282,7 +285,9 @@ static void
 assert_redacted(LogRedactor *r, const char *line, const char *expected)
 {
         g_autofree char *text = g_strconcat(line, "\n", NULL);
-        LogRecord record = {.bytes = text, .len = (uint32_t)strlen(line), .payload = (uint32_t)strlen(line) + 1};
+        LogRecord record = {.bytes = text,
+                            .len = (uint32_t)strlen(line),
+                            .payload = (uint32_t)strlen(line) + 1};
         LogRecord out = log_redactor_apply(r, &record);
         g_assert_cmpmem(out.bytes, out.len, expected, strlen(expected));
         g_assert_cmpint(out.bytes[out.len], ==, '\n');
@@ -320,7 +325,8 @@ test_redact_option(void)
         g_autoptr(GError) error = NULL;
         g_assert_null(log_redactor_new("/nonexistent/s", &error));
         g_assert_cmpstr(error->message, ==,
-                        "Failed to read the secrets of redact-file=/nonexistent/s: No such file or directory");
+                        "Failed to read the secrets of redact-file=/nonexistent/s: No such file or "
+                        "directory");
 }
 
 static void
@@ -377,16 +383,19 @@ test_rate_drop(void)
         case_end(&c);
 }
 
-/* A line counts once, in however many records it comes. What follows a record that was refused is the sink's. */
+/* A line counts once, in however many records it comes. What follows a record that
+ * was refused is the sink's. */
 static void
 test_rate_of_lines(void)
 {
         Case c;
-        case_start(&c, &plain, (const char *[]){"rate-limit-burst=2", "rate-limit-interval=1h", "max-record=64", NULL});
+        case_start(&c, &plain,
+                   (const char *[]){"rate-limit-burst=2", "rate-limit-interval=1h", "max-record=64", NULL});
         g_autofree char *line = g_strnfill(64, 'x');
         g_autofree char *text = g_strconcat(line, line, "y\na\nb", line, "\n", NULL);
         push(&c, STREAM_STDOUT, text, false);
-        g_autofree char *expected = g_strdup_printf("P--1[%s]PC-2[%s]-C-3[y]---0[a]limit(b%.63s)-C-2[x]", line, line, line);
+        g_autofree char *expected =
+                g_strdup_printf("P--1[%s]PC-2[%s]-C-3[y]---0[a]limit(b%.63s)-C-2[x]", line, line, line);
         assert_seen(expected);
         case_end(&c);
 }
@@ -471,7 +480,8 @@ test_rate_block(void)
         gint64 start = g_get_monotonic_time();
         n_over = 0;
         case_start(&c, &plain,
-                   (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms", "rate-limit-action=block", NULL});
+                   (const char *[]){"rate-limit-burst=2", "rate-limit-interval=50ms",
+                                    "rate-limit-action=block", NULL});
         push(&c, STREAM_STDOUT, "a\n", false);
         g_assert_false(log_intake_blocks(c.intake));
         push(&c, STREAM_STDOUT, "b\nc\nd\ne\n", false);

@@ -68,7 +68,8 @@ assert_entry(const Fixture *f, const char *bytes, size_t len)
 
 #define ASSERT_ENTRY(f, text) assert_entry(f, text, sizeof(text) - 1)
 #define LENGTH(octal) octal "\0\0\0\0\0\0\0"
-#define FIELDS(priority) "\nCONTAINER_ID_FULL=" TEST_CID "\nPRIORITY=" priority "\nCONTAINER_ID=0123456789ab\n"
+#define FIELDS(priority) \
+        "\nCONTAINER_ID_FULL=" TEST_CID "\nPRIORITY=" priority "\nCONTAINER_ID=0123456789ab\n"
 
 static void
 test_plain(Fixture *f, gconstpointer data)
@@ -90,8 +91,8 @@ test_metadata(Fixture *f, gconstpointer data)
         f->config.name = "web";
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "a\n");
-        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6") "CONTAINER_NAME=web\nSYSLOG_IDENTIFIER=web\n"
-                        "A_1=x y\nB=\nC\n" LENGTH("\3") "1\n2\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6")
+                        "CONTAINER_NAME=web\nSYSLOG_IDENTIFIER=web\nA_1=x y\nB=\nC\n" LENGTH("\3") "1\n2\n");
 }
 
 static void
@@ -101,8 +102,8 @@ test_tag(Fixture *f, gconstpointer data)
         f->config.tag = "the tag";
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "a\n");
-        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6") "CONTAINER_TAG=the tag\nCONTAINER_NAME=web\n"
-                        "SYSLOG_IDENTIFIER=the tag\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\2") "a\n" FIELDS("6")
+                        "CONTAINER_TAG=the tag\nCONTAINER_NAME=web\nSYSLOG_IDENTIFIER=the tag\n");
 }
 
 static void
@@ -122,7 +123,8 @@ test_prefix(Fixture *f, gconstpointer data)
                 GString *entry = receive(f);
                 g_assert_cmpmem(entry->str, 8, "MESSAGE\n", 8);
                 g_assert_cmpint(entry->str[8], ==, (int)strlen(cases[i].message));
-                g_assert_cmpmem(entry->str + 16, strlen(cases[i].message), cases[i].message, strlen(cases[i].message));
+                g_assert_cmpmem(entry->str + 16, strlen(cases[i].message), cases[i].message,
+                                strlen(cases[i].message));
                 const char *priority = strstr(entry->str + 16, "PRIORITY=");
                 g_assert_cmpint(priority[9], ==, cases[i].priority);
                 g_string_free(entry, TRUE);
@@ -137,7 +139,8 @@ test_options(Fixture *f, gconstpointer data)
         f->config.options = opts;
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "<3>a\n");
-        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\5") "<3>a\n" FIELDS("5") "CONTAINER_TAG=T\nSYSLOG_IDENTIFIER=T\n");
+        ASSERT_ENTRY(f, "MESSAGE\n" LENGTH("\5") "<3>a\n" FIELDS("5")
+                        "CONTAINER_TAG=T\nSYSLOG_IDENTIFIER=T\n");
 }
 
 /* The last line has no end: it comes when the container has ended. */
@@ -169,8 +172,10 @@ test_large(Fixture *f, gconstpointer data)
         } control;
         char byte;
         struct iovec piece = {&byte, 1};
-        struct msghdr message = {
-                .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        struct msghdr message = {.msg_iov = &piece,
+                                 .msg_iovlen = 1,
+                                 .msg_control = &control,
+                                 .msg_controllen = sizeof control};
         f->config.labels = labels;
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
@@ -289,7 +294,8 @@ test_missing(Fixture *f, gconstpointer data)
         f->config.options = fail;
         g_assert_null(log_new(&f->config, &error));
         g_assert_cmpstr(error->message, ==,
-                        "Log driver journald: there is no journal at " SOCKET_PATH ": No such file or directory");
+                        "Log driver journald: there is no journal at " SOCKET_PATH
+                        ": No such file or directory");
         f->config.options = file;
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, "a\n");
@@ -305,16 +311,20 @@ test_refused(Fixture *f, gconstpointer data)
                 const char *cid, *label, *option, *error;
         } cases[] = {
                 {"123456789012", "A=b", NULL, "Container ID must be longer than 12 characters"},
-                {TEST_CID, "=b", NULL, "Container labels must be in format LABEL=VALUE (the name is missing in '=b')"},
-                {TEST_CID, "A", NULL, "Container labels must be in format LABEL=VALUE (there is no = in 'A')"},
+                {TEST_CID, "=b", NULL,
+                 "Container labels must be in format LABEL=VALUE (the name is missing in '=b')"},
+                {TEST_CID, "A", NULL,
+                 "Container labels must be in format LABEL=VALUE (there is no = in 'A')"},
                 {TEST_CID, "A=b=c", NULL,
                  "Container labels must be in format LABEL=VALUE (there is more than one = in 'A=b=c')"},
                 {TEST_CID, "a=b", NULL,
-                 "Container label names must contain only uppercase letters, numbers and underscore (not so in 'a=b')"},
+                 "Container label names must contain only uppercase letters, numbers and underscore (not so "
+                 "in 'a=b')"},
                 {TEST_CID, NULL, "journald.on-missing=file:",
                  "Log driver journald: option on-missing can't be 'file:'; allowed: warn, fail, file:PATH"},
                 {TEST_CID, NULL, "journald.priority-stdout=8",
-                 "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at least 0, at most 7"},
+                 "Log driver journald: option priority-stdout can't be '8'; allowed: a whole number, at "
+                 "least 0, at most 7"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 char *labels[] = {(char *)cases[i].label, NULL}, *opts[] = {(char *)cases[i].option, NULL};
@@ -334,7 +344,8 @@ hide_run(void)
         if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWNS | CLONE_NEWUSER) < 0)
                 return false;
         return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
-               mount("none", "/run", "tmpfs", 0, NULL) == 0 && g_mkdir_with_parents("/run/systemd/journal", 0755) == 0;
+               mount("none", "/run", "tmpfs", 0, NULL) == 0 &&
+               g_mkdir_with_parents("/run/systemd/journal", 0755) == 0;
 }
 
 int

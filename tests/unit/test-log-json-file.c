@@ -40,7 +40,7 @@ assert_file(const Fixture *f, const char *text)
         g_assert_cmpstr(content, ==, text);
 }
 
-#define LINE(log, stream)                                                                                             \
+#define LINE(log, stream) \
         "{\"log\":\"" log "\",\"stream\":\"" stream "\",\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n"
 
 static void
@@ -50,7 +50,8 @@ test_format(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n\npart");
         log_fixture_write(f->log, STREAM_STDERR, "err\r\n");
         log_fixture_write(f->log, STREAM_STDOUT, "ial\n");
-        assert_file(f, LINE("hello\\n", "stdout") LINE("\\n", "stdout") LINE("part", "stdout") LINE("err\\r\\n", "stderr")
+        assert_file(f, LINE("hello\\n", "stdout") LINE("\\n", "stdout")
+                       LINE("part", "stdout") LINE("err\\r\\n", "stderr")
                                LINE("ial\\n", "stdout"));
 }
 
@@ -68,7 +69,8 @@ test_escapes(Fixture *f, gconstpointer data)
         assert_file(f,
                     LINE("\\\"\\\\\\u0009\\u0008\\u003c\\u003e\\u0026\x7f\\u0001\\u001f\\u0000z\\n", "stdout")
                     LINE("caf\xc3\xa9 \\u2028\\u2029 \xf0\x9f\x90\xa7\\n", "stdout")
-                    LINE("\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd(\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\n", "stdout")
+                    LINE("\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd("
+                         "\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\n", "stdout")
                     LINE("0123456789abcdef0123456789abcdef\\\"0123456789abcde\xc3\xa9.\\n", "stdout")
                     LINE("123456789abcdef\\u0026123456789abcdef\\u003c123456789abcdef\\u003e\\n", "stdout")
                     LINE("0\\\\23456789abcdef01234567\\u00089abcdef0\\u000023456789abcdef\\n", "stdout"));
@@ -89,12 +91,13 @@ test_times(Fixture *f, gconstpointer data)
         write_at(f, "c", INT64_C(1700000001000000000));
         write_at(f, "c", INT64_C(1700000002000000000));
         write_at(f, "c\nd\n", INT64_C(1700000003000000001));
-        assert_file(f, "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}\n"
-                       "{\"log\":\"b\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.12Z\"}\n"
-                       "{\"log\":\"c\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
-                       "{\"log\":\"c\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
-                       "{\"log\":\"c\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
-                       "{\"log\":\"d\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:23.000000001Z\"}\n");
+        assert_file(f,
+                    "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20Z\"}\n"
+                    "{\"log\":\"b\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:20.12Z\"}\n"
+                    "{\"log\":\"c\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
+                    "{\"log\":\"c\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
+                    "{\"log\":\"c\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:21Z\"}\n"
+                    "{\"log\":\"d\\n\",\"stream\":\"stdout\",\"time\":\"2023-11-14T22:13:23.000000001Z\"}\n");
 }
 
 /* Nothing but six-byte escapes, in the longest record: the bound is right to the byte. */
@@ -113,17 +116,21 @@ test_attributes(Fixture *f, gconstpointer data)
 {
         char *labels[] = {(char *)"ZONE=a=b", (char *)"cmd=<1>", NULL};
         tempdir_put(f->dir, "config.json",
-                    "{\"process\":{\"args\":[\"LANG=no\"],\"env\":[\"PATH=/bin\",\"LANG=C.UTF-8\",\"X=a=\\\"b\\\"\\t\","
-                    "\"NOVALUE\"]},\"annotations\":{\"org.x.team\":\"blue\",\"other\":\"no\",\"cmd\":\"over\"}}");
+                    "{\"process\":{\"args\":[\"LANG=no\"],\"env\":[\"PATH=/"
+                    "bin\",\"LANG=C.UTF-8\",\"X=a=\\\"b\\\"\\t\","
+                    "\"NOVALUE\"]},\"annotations\":{\"org.x.team\":\"blue\",\"other\":\"no\",\"cmd\":"
+                    "\"over\"}}");
         f->options[0] = (char *)"tag={{.Name}}/{{ .ID }}";
         f->options[1] = (char *)"labels=org.x.team,missing,cmd";
         f->options[2] = (char *)"env=X,LANG,NOVALUE,GONE";
         f->config.labels = labels;
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDERR, "x\n");
-        assert_file(f, "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"attrs\":{\"LANG\":\"C.UTF-8\",\"X\":\"a=\\\"b\\\"\\t\","
-                       "\"ZONE\":\"a=b\",\"cmd\":\"over\",\"org.x.team\":\"blue\",\"tag\":\"web/0123456789ab\"},"
-                       "\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n");
+        assert_file(f,
+                    "{\"log\":\"x\\n\",\"stream\":\"stderr\",\"attrs\":{\"LANG\":\"C.UTF-8\",\"X\":\"a="
+                    "\\\"b\\\"\\t\","
+                    "\"ZONE\":\"a=b\",\"cmd\":\"over\",\"org.x.team\":\"blue\",\"tag\":\"web/0123456789ab\"},"
+                    "\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n");
 }
 
 static void
@@ -134,9 +141,9 @@ assert_tag(Fixture *f, const char *template, const char *tag)
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDERR, "x\n");
         g_autofree char *attrs = *tag ? g_strdup_printf("\"attrs\":{\"tag\":\"%s\"},", tag) : g_strdup("");
-        g_autofree char *line =
-                g_strdup_printf("{\"log\":\"x\\n\",\"stream\":\"stderr\",%s\"time\":\"2023-11-14T22:13:20.123456789Z\"}\n",
-                                attrs);
+        g_autofree char *line = g_strdup_printf("{\"log\":\"x\\n\",\"stream\":\"stderr\",%s\"time\":\"2023-"
+                                                "11-14T22:13:20.123456789Z\"}\n",
+                                                attrs);
         assert_file(f, line);
         g_clear_pointer(&f->log, log_free);
         g_autofree char *path = g_build_filename(f->dir, "ctr.log", NULL);
@@ -157,8 +164,8 @@ test_tags(Fixture *f, gconstpointer data)
         tempdir_put(f->dir, "config.json", "{\"annotations\":{}}");
         assert_tag(f, "{{.ImageName}}", "");
         tempdir_put(f->dir, "config.json",
-                    "{\"annotations\":{\"io.kubernetes.cri-o.ImageName\":\"img:1\",\"io.kubernetes.cri-o.ImageRef\":"
-                    "\"0123456789abcdef\",\"org.opencontainers.image.ref.name\":\"other\"}}");
+                    "{\"annotations\":{\"io.kubernetes.cri-o.ImageName\":\"img:1\",\"io.kubernetes.cri-o."
+                    "ImageRef\":\"0123456789abcdef\",\"org.opencontainers.image.ref.name\":\"other\"}}");
         assert_tag(f, "{{.ImageName}} {{.ImageID}} {{.ImageFullID}}", "img:1 0123456789ab 0123456789abcdef");
         f->config.name = NULL;
         assert_tag(f, "{{.Name}}", "0123456789ab");
@@ -178,23 +185,26 @@ static void
 test_refusals(Fixture *f, gconstpointer data)
 {
         assert_refused(f, "tag={{.Daemon}}",
-                       "Log option tag={{.Daemon}}: known are {{.ID}}, {{.FullID}}, {{.Name}}, {{.Hostname}}, "
+                       "Log option tag={{.Daemon}}: known are {{.ID}}, {{.FullID}}, {{.Name}}, "
+                       "{{.Hostname}}, {{.ImageName}}, {{.ImageID}} and {{.ImageFullID}}");
+        assert_refused(f, "tag={{.ID",
+                       "Log option tag={{.ID: known are {{.ID}}, {{.FullID}}, {{.Name}}, {{.Hostname}}, "
                        "{{.ImageName}}, {{.ImageID}} and {{.ImageFullID}}");
-        assert_refused(f, "tag={{.ID", "Log option tag={{.ID: known are {{.ID}}, {{.FullID}}, {{.Name}}, {{.Hostname}}, "
-                                       "{{.ImageName}}, {{.ImageID}} and {{.ImageFullID}}");
         assert_refused(f, "labels=a", "Failed to read %s/config.json: No such file or directory");
         tempdir_put(f->dir, "config.json", "{\"annotations\":{\"a\":}}");
         g_autoptr(GError) error = NULL;
         g_assert_null(log_new(&f->config, &error));
         g_assert_true(g_str_has_prefix(error->message, "Failed to read "));
         assert_refused(f, "max-size=0",
-                       "Log driver json-file: option max-size can't be '0'; allowed: a size such as 100k, 10m or 1g, "
-                       "at least 1");
+                       "Log driver json-file: option max-size can't be '0'; allowed: a size such as 100k, "
+                       "10m or 1g, at least 1");
         assert_refused(f, "max-file=2", "Log option max-file=2 has no effect without max-size");
-        assert_refused(f, "compress=true", "Log option compress=true needs max-size, and a max-file of at least 2");
+        assert_refused(f, "compress=true",
+                       "Log option compress=true needs max-size, and a max-file of at least 2");
         f->config.bundle = NULL;
         assert_refused(f, "env=a",
-                       "Log options for labels, env and the image need the container's config.json; use --bundle");
+                       "Log options for labels, env and the image need the container's config.json; use "
+                       "--bundle");
         f->drivers[0] = (char *)"json-file";
         assert_refused(f, NULL, "json-file requires a filename");
         f->drivers[0] = (char *)"json-file:/nonexistent/x";

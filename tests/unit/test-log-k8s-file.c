@@ -46,8 +46,10 @@ test_format(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "tail");
         log_finish_local(f->log);
         assert_file(f, "ctr.log",
-                    TEST_CRI("stdout", "F") "hello\n" TEST_CRI("stdout", "F") "\n" TEST_CRI("stdout", "P") "b\n"
-                    TEST_CRI("stderr", "F") "err\r\n" TEST_CRI("stdout", "F") "c\n" TEST_CRI("stdout", "P") "tail\n");
+                    TEST_CRI("stdout", "F") "hello\n" TEST_CRI("stdout", "F") "\n"
+                    TEST_CRI("stdout", "P") "b\n"
+                    TEST_CRI("stderr", "F") "err\r\n" TEST_CRI("stdout", "F") "c\n"
+                    TEST_CRI("stdout", "P") "tail\n");
 }
 
 static void
@@ -68,7 +70,8 @@ test_no_record_is_too_long(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "\n");
         g_autofree char *expected =
                 g_strdup_printf("%s%.16384s\n%s%.16384s\n%s%.7232s\n%s\n", TEST_CRI("stdout", "P"), line,
-                                TEST_CRI("stdout", "P"), line, TEST_CRI("stdout", "P"), line, TEST_CRI("stdout", "F"));
+                                TEST_CRI("stdout", "P"), line, TEST_CRI("stdout", "P"), line,
+                                TEST_CRI("stdout", "F"));
         assert_file(f, "ctr.log", expected);
 }
 
@@ -90,7 +93,8 @@ test_size_max(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "line1\nline2\n");
         log_fixture_write(f->log, STREAM_STDOUT, "line3\n");
         assert_file(f, "ctr.log",
-                    TEST_CRI("stdout", "F") "line1\n" TEST_CRI("stdout", "F") "line2\n" TEST_CRI("stdout", "F") "line3\n");
+                    TEST_CRI("stdout", "F") "line1\n" TEST_CRI("stdout", "F") "line2\n"
+                    TEST_CRI("stdout", "F") "line3\n");
         log_fixture_write(f->log, STREAM_STDOUT, "line4\n");
         assert_file(f, "ctr.log", TEST_CRI("stdout", "F") "line4\n");
         log_fixture_write(f->log, STREAM_STDOUT, "line5\nline6\nline7\nline8\n");
@@ -157,9 +161,11 @@ test_rotate(Fixture *f, gconstpointer data)
         }
         assert_file(f, "ctr.log", TEST_CRI("stdout", "F") "rec13\n");
         assert_file(f, "ctr.log.1",
-                    TEST_CRI("stdout", "F") "rec10\n" TEST_CRI("stdout", "F") "rec11\n" TEST_CRI("stdout", "F") "rec12\n");
+                    TEST_CRI("stdout", "F") "rec10\n" TEST_CRI("stdout", "F") "rec11\n"
+                    TEST_CRI("stdout", "F") "rec12\n");
         assert_file(f, "ctr.log.2",
-                    TEST_CRI("stdout", "F") "rec07\n" TEST_CRI("stdout", "F") "rec08\n" TEST_CRI("stdout", "F") "rec09\n");
+                    TEST_CRI("stdout", "F") "rec07\n" TEST_CRI("stdout", "F") "rec08\n"
+                    TEST_CRI("stdout", "F") "rec09\n");
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
 }
 

@@ -69,24 +69,29 @@ static void
 test_refusals(void)
 {
         g_autoptr(LogOptions) o = log_options_new("d", tables);
-        assert_refused(o, "flag", "maybe", "Log driver d: option flag can't be 'maybe'; allowed: true or false");
+        assert_refused(o, "flag", "maybe",
+                       "Log driver d: option flag can't be 'maybe'; allowed: true or false");
         assert_refused(o, "count", "0",
-                       "Log driver d: option count can't be '0'; allowed: a whole number, at least 1, at most 9");
+                       "Log driver d: option count can't be '0'; allowed: a whole number, at least 1, at "
+                       "most 9");
         assert_refused(o, "count", "10",
-                       "Log driver d: option count can't be '10'; allowed: a whole number, at least 1, at most 9");
-        assert_refused(o, "level", "-2", "Log driver d: option level can't be '-2'; allowed: a whole number, at least -1");
+                       "Log driver d: option count can't be '10'; allowed: a whole number, at least 1, at "
+                       "most 9");
+        assert_refused(o, "level", "-2",
+                       "Log driver d: option level can't be '-2'; allowed: a whole number, at least -1");
         assert_refused(o, "size", "0",
-                       "Log driver d: option size can't be '0'; allowed: a size such as 100k, 10m or 1g, at least 1");
+                       "Log driver d: option size can't be '0'; allowed: a size such as 100k, 10m or 1g, at "
+                       "least 1");
         assert_refused(o, "wait", "13s",
-                       "Log driver d: option wait can't be '13s'; allowed: a duration such as 500ms, 2s or 1m30s, "
-                       "at most 12s");
+                       "Log driver d: option wait can't be '13s'; allowed: a duration such as 500ms, 2s or "
+                       "1m30s, at most 12s");
         assert_refused(o, "kind", "d", "Log driver d: option kind can't be 'd'; allowed: a, b, c");
         assert_refused(o, "nope", "1",
-                       "Log driver d has no option nope (given as nope=1); it has: flag, count, level, size, wait, kind, "
-                       "word, pattern, key-file, key-env");
+                       "Log driver d has no option nope (given as nope=1); it has: flag, count, level, size, "
+                       "wait, kind, word, pattern, key-file, key-env");
         assert_refused(o, "key", "secret",
-                       "Log driver d: option key can't be given as such, because everybody could read the secret in the "
-                       "arguments; use key-file or key-env");
+                       "Log driver d: option key can't be given as such, because everybody could read the "
+                       "secret in the arguments; use key-file or key-env");
 }
 
 /* Every default is a value that the option itself would take. */

@@ -181,7 +181,8 @@ test_symlink(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
         g_assert_cmpuint(tempdir_count(real), ==, 3);
         /* Its target renamed away: made anew where it was. */
-        g_autofree char *from = g_build_filename(real, "target.log", NULL), *to = g_build_filename(real, "t", NULL);
+        g_autofree char *from = g_build_filename(real, "target.log", NULL),
+                        *to = g_build_filename(real, "t", NULL);
         g_assert_cmpint(g_rename(from, to), ==, 0);
         log_reopen(f->log);
         write_records(f, 1);
@@ -189,7 +190,8 @@ test_symlink(Fixture *f, gconstpointer data)
         assert_records(f, "real/target.log", 10, 10);
 }
 
-/* As kubelets do it: the renamed file is not ours any more, whether its limit is reached or a reopening is asked for. */
+/* As kubelets do it: the renamed file is not ours any more, whether its limit is reached or
+ * a reopening is asked for. */
 static void
 test_renamed_away(Fixture *f, gconstpointer data)
 {
@@ -242,7 +244,8 @@ test_truncated(Fixture *f, gconstpointer data)
 static void
 test_new_directory(Fixture *f, gconstpointer data)
 {
-        g_autofree char *sub = g_build_filename(f->dir, "sub", NULL), *old = g_build_filename(f->dir, "old", NULL);
+        g_autofree char *sub = g_build_filename(f->dir, "sub", NULL),
+                        *old = g_build_filename(f->dir, "old", NULL);
         g_autofree char *driver = g_strconcat("k8s-file:", sub, "/ctr.log", NULL);
         f->drivers[0] = driver;
         g_assert_cmpint(g_mkdir(sub, 0755), ==, 0);
@@ -352,7 +355,8 @@ unzip(const Fixture *f, const char *name)
         char *out = NULL;
         int status = -1;
         g_autoptr(GError) error = NULL;
-        (void)g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, NULL, &status, &error);
+        (void)g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, NULL, &status,
+                           &error);
         g_assert_no_error(error);
         g_assert_cmpint(status, ==, 0);
         return out;
@@ -415,7 +419,8 @@ test_compress_overtaken(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
 }
 
-/* A new file without a rotation, because somebody has moved the old one away: the numbers stay as they are. */
+/* A new file without a rotation, because somebody has moved the old one away: the
+ * numbers stay as they are. */
 static void
 test_compress_moved_away(Fixture *f, gconstpointer data)
 {
@@ -438,7 +443,8 @@ static void
 test_compress_taken_away(Fixture *f, gconstpointer data)
 {
         compress_set_up(f);
-        g_autofree char *one = g_build_filename(f->dir, "ctr.log.1", NULL), *away = g_build_filename(f->dir, "away", NULL);
+        g_autofree char *one = g_build_filename(f->dir, "ctr.log.1", NULL),
+                        *away = g_build_filename(f->dir, "away", NULL);
         write_records(f, 101);
         g_assert_cmpint(g_rename(one, away), ==, 0);
         wait_until(f, is_gone, "ctr.log.gz.tmp");
@@ -446,7 +452,8 @@ test_compress_taken_away(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
 }
 
-/* What an earlier run left: a file to compress, one that was compressed but not removed, a half-written result. */
+/* What an earlier run left: a file to compress, one that was compressed but not
+ * removed, a half-written result. */
 static void
 test_compress_resumed(Fixture *f, gconstpointer data)
 {
@@ -522,15 +529,16 @@ test_compress_in_vain(Fixture *f, gconstpointer data)
         g_assert_true(is_gone(f, "ctr.log.1.gz"));
 }
 
-/* With compression too the files never take more than they may, however fast the container writes: here what the
- * child makes is not looked at before the current file is full. */
+/* With compression too the files never take more than they may, however fast the container writes: here what
+ * the child makes is not looked at before the current file is full. */
 static void
 test_compress_sum(Fixture *f, gconstpointer data)
 {
         compress_set_up(f);
         write_noise(f, 6);
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-        while (size_of(f, "ctr.log.gz.tmp") < size_of(f, "ctr.log.1") / 2 && g_get_monotonic_time() < deadline)
+        while (size_of(f, "ctr.log.gz.tmp") < size_of(f, "ctr.log.1") / 2 &&
+               g_get_monotonic_time() < deadline)
                 g_usleep(1000);
         g_assert_cmpint(size_of(f, "ctr.log.gz.tmp"), ==, size_of(f, "ctr.log.1") / 2);
         for (int i = 0; i < 300; i++) {
@@ -613,7 +621,8 @@ count_records(const Fixture *f, const char *name, int *counts)
                 size_t head = strlen(TEST_CRI("stdout", "F"));
                 if (!**line && !line[1])
                         break;
-                if (strncmp(*line, TEST_CRI("stdout", "F"), head) != 0 || strspn(*line + head, "0123456789") != 6 ||
+                if (strncmp(*line, TEST_CRI("stdout", "F"), head) != 0 ||
+                    strspn(*line + head, "0123456789") != 6 ||
                     (*line)[head + 6 + strspn(*line + head + 6, ".")] != '\0')
                         g_error("%s: not a record: %s", name, *line);
                 int number = atoi(*line + head);

@@ -14,7 +14,8 @@ typedef struct {
         int sends;
         bool breaks; /* at a failure what was taken of a message that is not complete is given back */
 
-        /* Messages are only done when that is said, some time later; a failure gives back what is not done. */
+        /* Messages are only done when that is said, some time later; a failure
+         * gives back what is not done. */
         bool acknowledges;
         GRand *rand;
         GQueue sent; /* of sizes: how many messages, how many bytes, in turns */
@@ -40,9 +41,10 @@ pipe_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
 {
         for (size_t i = 0; i < n; i++) {
                 const LogRecord *r = &records[i];
+                const char *begin = r->stream == STREAM_STDERR ? "err[" : "[";
                 g_autofree char *text = g_strdup_printf(
-                        "%s%.*s%s", r->flags & LOG_RECORD_CONTINUES ? "" : r->stream == STREAM_STDERR ? "err[" : "[",
-                        (int)r->len, r->bytes, r->flags & LOG_RECORD_PARTIAL ? "" : "]");
+                        "%s%.*s%s", r->flags & LOG_RECORD_CONTINUES ? "" : begin, (int)r->len, r->bytes,
+                        r->flags & LOG_RECORD_PARTIAL ? "" : "]");
                 char *at = log_block_room(block, strlen(text));
                 if (!at)
                         return i;
@@ -265,9 +267,11 @@ static void
 assert_adds_up(Case *c)
 {
         static const char *const units[] = {"records", "bytes"};
-        static const char *const causes[] = {"queue-full", "rate-limit", "encoding", "size-limit", "filtered", "at-end"};
+        static const char *const causes[] = {"queue-full", "rate-limit", "encoding", "size-limit",
+                                                     "filtered", "at-end"};
         for (size_t i = 0; i < G_N_ELEMENTS(units); i++) {
-                int64_t sum = status_number(c, "\"out\"", units[i]) + status_number(c, "\"queued\"", units[i]);
+                int64_t sum = status_number(c, "\"out\"", units[i]) +
+                              status_number(c, "\"queued\"", units[i]);
                 for (size_t k = 0; k < G_N_ELEMENTS(causes); k++)
                         sum += status_number(c, causes[k], units[i]);
                 g_assert_cmpint(sum, ==, status_number(c, "\"in\"", units[i]));
@@ -310,8 +314,9 @@ test_drop_newest(void)
         assert_adds_up(&c);
         open_pipe(&c, SIZE_MAX);
         write_lines(&c, 42, 42);
-        assert_out(&c, "0001][0000002][0000003][0000004][0000005][0000006][0000007][0000008][0000009][0000010][0000011]"
-                       "[0000012][0000013][0000014][0000015]err[conmon: 26 records dropped: queue full][0000042]");
+        assert_out(&c, "0001][0000002][0000003][0000004][0000005][0000006][0000007][0000008][0000009]"
+                       "[0000010][0000011][0000012][0000013][0000014][0000015]"
+                       "err[conmon: 26 records dropped: queue full][0000042]");
         g_assert_cmpint(status_number(&c, "\"driver\"", "markers"), ==, 1);
         case_end(&c);
 }
@@ -428,7 +433,8 @@ test_retry(void)
         case_end(&c);
 }
 
-/* Whatever the reason is: told in the status, nothing lost that fits, the other way round when it works again. */
+/* Whatever the reason is: told in the status, nothing lost that fits, the other way
+ * round when it works again. */
 static void
 test_failures(void)
 {
@@ -583,8 +589,8 @@ filter_stream(const char *out, const char *marks)
         return mine;
 }
 
-/* Each line of the output is one that was written, in the same order, or the beginning of one. An announcement
- * may cut a line in two. */
+/* Each line of the output is one that was written, in the same order, or the beginning of one. An
+ * announcement may cut a line in two. */
 static void
 check_stream(const char *out, const Written *w, const char *marks)
 {
@@ -639,7 +645,8 @@ act(Case *c, Written *written, GRand *rand, int *number, size_t limit)
         assert_adds_up(c);
 }
 
-/* Whatever happens in which order: what is not announced as lost arrives, lines stay lines, the limit is kept. */
+/* Whatever happens in which order: what is not announced as lost arrives, lines stay
+ * lines, the limit is kept. */
 static void
 run_random(guint32 seed)
 {

@@ -32,10 +32,10 @@ test_local(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n\n");
         log_fixture_write(f->log, STREAM_STDERR, "oh\n");
         int fd = net_accept(f->fd);
-        g_autofree char *expected =
-                g_strdup_printf("<30>Nov 15 03:43:20 0123456789ab[%d]: hello\n<30>Nov 15 03:43:20 0123456789ab[%d]: \n"
-                                "<27>Nov 15 03:43:20 0123456789ab[%d]: oh\n",
-                                getpid(), getpid(), getpid());
+        g_autofree char *expected = g_strdup_printf("<30>Nov 15 03:43:20 0123456789ab[%d]: hello\n<30>Nov 15 "
+                                                    "03:43:20 0123456789ab[%d]: \n"
+                                                    "<27>Nov 15 03:43:20 0123456789ab[%d]: oh\n",
+                                                    getpid(), getpid(), getpid());
         net_expect(fd, expected);
         (void)close(fd);
 }
@@ -52,7 +52,8 @@ test_rfc3164(Fixture *f, gconstpointer data)
         f->log = log_fixture_start(&f->config);
         int64_t other = TEST_NS - INT64_C(8 * 86400) * 1000000000;
         g_assert_cmpuint(log_write(f->log, STREAM_STDOUT, "x\n", 2, false, other), ==, 2);
-        g_autofree char *expected = g_strdup_printf("<158>Nov  7 03:43:20 %s web/a_b_c__[%d]: x\n", host, getpid());
+        g_autofree char *expected =
+                g_strdup_printf("<158>Nov  7 03:43:20 %s web/a_b_c__[%d]: x\n", host, getpid());
         net_expect_datagram(f->fd, expected);
 }
 
@@ -68,9 +69,9 @@ test_rfc5424(Fixture *f, gconstpointer data)
         start_tcp(f);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
         int fd = net_accept(f->fd);
-        g_autofree char *message =
-                g_strdup_printf("<30>1 2023-11-15T03:43:20%s+05:30 %s web %d web [attributes@32473 A=\"b\\\"\\]\\\\=\"] hello",
-                                micro ? ".123456" : "", host, getpid());
+        g_autofree char *message = g_strdup_printf("<30>1 2023-11-15T03:43:20%s+05:30 %s web %d web "
+                                                   "[attributes@32473 A=\"b\\\"\\]\\\\=\"] hello",
+                                                   micro ? ".123456" : "", host, getpid());
         g_autofree char *frame = g_strdup_printf("%zu %s", strlen(message), message);
         net_expect(fd, frame);
         (void)close(fd);
@@ -89,8 +90,9 @@ test_partial(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, line);
         log_fixture_write(f->log, STREAM_STDOUT, "end\n");
         int fd = net_accept(f->fd);
-        g_autofree char *head = g_strdup_printf("<30>1 2023-11-15T03:43:20+05:30 %s 0123456789ab %d 0123456789ab ", host,
-                                                getpid());
+        g_autofree char *head =
+                g_strdup_printf("<30>1 2023-11-15T03:43:20+05:30 %s 0123456789ab %d 0123456789ab ", host,
+                                getpid());
         net_expect(fd, head);
         GString *id = net_read(fd, strlen("[partial@32473 id=\"0123456789abcdef"));
         g_assert_true(g_str_has_prefix(id->str, "[partial@32473 id=\""));
@@ -115,8 +117,9 @@ test_late_server(Fixture *f, gconstpointer data)
         f->fd = net_listen(SOCK_STREAM, &f->port);
         log_fixture_write(f->log, STREAM_STDOUT, "two\n");
         int fd = net_accept(f->fd);
-        g_autofree char *expected = g_strdup_printf("<30>Nov 15 03:43:20 t[%d]: one\n<30>Nov 15 03:43:20 t[%d]: two\n",
-                                                    getpid(), getpid());
+        g_autofree char *expected =
+                g_strdup_printf("<30>Nov 15 03:43:20 t[%d]: one\n<30>Nov 15 03:43:20 t[%d]: two\n", getpid(),
+                                getpid());
         net_expect(fd, expected);
         (void)close(fd);
         net_run(20);
@@ -130,8 +133,8 @@ test_late_server(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* A server that accepts and does not read: the queue is bounded, the container goes on, the sum is right. A message that
- * was sent in part goes on where it was, and what was dropped is told. */
+/* A server that accepts and does not read: the queue is bounded, the container goes on, the sum is right. A
+ * message that was sent in part goes on where it was, and what was dropped is told. */
 static void
 test_deaf_server(Fixture *f, gconstpointer data)
 {
@@ -159,7 +162,8 @@ test_deaf_server(Fixture *f, gconstpointer data)
                 g_assert_cmpstr(lines[i] + strlen(frame), ==, line);
         }
         g_string_free(all, TRUE);
-        g_autofree char *said = g_strdup_printf("conmon: %" G_GUINT64_FORMAT " records dropped: queue full\n", dropped);
+        g_autofree char *said =
+                g_strdup_printf("conmon: %" G_GUINT64_FORMAT " records dropped: queue full\n", dropped);
         all = net_read(fd, strlen(frame) + strlen(said));
         g_assert_true(g_str_has_suffix(all->str, said));
         g_string_free(all, TRUE);
@@ -216,20 +220,23 @@ static void
 test_refused(Fixture *f, gconstpointer data)
 {
         static const char *const cases[][2] = {
-                {"syslog-address=tcp+tls://x", "Log driver syslog: option syslog-address can't be 'tcp+tls://x'; allowed: "
-                                               "unix://PATH, unixgram://PATH, udp://HOST[:PORT], tcp://HOST[:PORT]"},
+                {"syslog-address=tcp+tls://x",
+                 "Log driver syslog: option syslog-address can't be 'tcp+tls://x'; allowed: "
+                 "unix://PATH, unixgram://PATH, udp://HOST[:PORT], tcp://HOST[:PORT]"},
                 {"syslog-address=tcp://h:0", NULL},
                 {"syslog-address=tcp://h:65536", NULL},
                 {"syslog-address=tcp://:514", NULL},
                 {"syslog-address=tcp://[::1", NULL},
                 {"syslog-address=tcp://[::1]514", NULL},
                 {"syslog-address=unix://rel", NULL},
-                {"syslog-facility=local8", "Log driver syslog: option syslog-facility can't be 'local8'; allowed: kern, user, "
-                                           "mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to "
-                                           "local7, 0 to 23"},
+                {"syslog-facility=local8",
+                 "Log driver syslog: option syslog-facility can't be 'local8'; allowed: kern, user, "
+                 "mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to "
+                 "local7, 0 to 23"},
                 {"syslog-facility=24", NULL},
-                {"syslog-format=rfc9", "Log driver syslog: option syslog-format can't be 'rfc9'; allowed: rfc3164, rfc5424, "
-                                       "rfc5424micro"},
+                {"syslog-format=rfc9",
+                 "Log driver syslog: option syslog-format can't be 'rfc9'; allowed: rfc3164, rfc5424, "
+                 "rfc5424micro"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autoptr(GError) error = NULL;

@@ -271,7 +271,8 @@ on_output_random(StreamId id, const char *bytes, size_t len, bool more, void *da
         for (size_t i = 0; i < len; i++)
                 g_assert_cmpint(bytes[i], ==, byte_at(r->taken + i));
         g_assert_cmpuint(r->taken + len, <=, r->written);
-        size_t kept = more && g_rand_boolean(r->rand) ? (size_t)g_rand_int_range(r->rand, 0, OUTPUT_KEEP_MAX) : 0;
+        size_t kept =
+                more && g_rand_boolean(r->rand) ? (size_t)g_rand_int_range(r->rand, 0, OUTPUT_KEEP_MAX) : 0;
         len -= MIN(len, kept);
         r->taken += len;
         for (int n = g_rand_int_range(r->rand, 0, 3); n > 0; n--)

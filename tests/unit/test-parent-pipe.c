@@ -21,8 +21,10 @@ test_format(void)
 {
         check_format(NULL, "{\"data\": -1}\n");
         check_format("", "{\"data\": -1}\n");
-        check_format("runc: \"boom\" /x\ty\n", "{\"data\": -1, \"message\": \"runc: \\\"boom\\\" \\/x\\ty\\n\"}\n");
-        check_format("\x01\x1f\x7f\b\f\r\\", "{\"data\": -1, \"message\": \"\\u0001\\u001f\\u007f\\b\\f\\r\\\\\"}\n");
+        check_format("runc: \"boom\" /x\ty\n",
+                     "{\"data\": -1, \"message\": \"runc: \\\"boom\\\" \\/x\\ty\\n\"}\n");
+        check_format("\x01\x1f\x7f\b\f\r\\",
+                     "{\"data\": -1, \"message\": \"\\u0001\\u001f\\u007f\\b\\f\\r\\\\\"}\n");
         check_format("gr\xc3\xbc\xc3\x9f \xff", "{\"data\": -1, \"message\": \"gr\xc3\xbc\xc3\x9f \xff\"}\n");
 }
 
@@ -30,7 +32,9 @@ test_format(void)
 static void
 test_length(void)
 {
-        static const char *const units[] = {"x", "\n", "\x01", "\xe2\x82\xac", "\xff", "ab\"\xf0\x9f\x98\x80"};
+        static const char *const units[] = {"x",    "\n",
+                                            "\x01", "\xe2\x82\xac",
+                                            "\xff", "ab\"\xf0\x9f\x98\x80"};
         for (size_t i = 0; i < G_N_ELEMENTS(units); i++)
                 for (size_t shift = 0; shift < 8; shift++) {
                         g_autoptr(GString) text = g_string_new(NULL);

@@ -5,7 +5,8 @@
 static void
 test_sizes(void)
 {
-        /* The last two columns are bytes with factors of 1000 and 1024; -1: refused. Docker's go-units is the model. */
+        /* The last two columns are bytes with factors of 1000 and 1024; -1: refused.
+         * Docker's go-units is the model. */
         static const struct {
                 const char *text;
                 int64_t decimal, binary;
@@ -43,10 +44,26 @@ test_durations(void)
                 const char *text;
                 int64_t usec;
         } cases[] = {
-                {"0", 0},          {"500ms", 500000}, {"2s", 2000000},   {"1m30s", 90000000}, {"1.5h", 5400000000},
-                {"100us", 100},    {"100µs", 100},    {"100μs", 100},    {"1500ns", 1},       {"+1s", 1000000},
-                {".5s", 500000},   {"", -1},          {"5", -1},         {"s", -1},           {"-1s", -1},
-                {"1s ", -1},       {"1x", -1},        {"1.2.3s", -1},    {".s", -1},          {"1d", -1},
+                {"0", 0},
+                {"500ms", 500000},
+                {"2s", 2000000},
+                {"1m30s", 90000000},
+                {"1.5h", 5400000000},
+                {"100us", 100},
+                {"100µs", 100},
+                {"100μs", 100},
+                {"1500ns", 1},
+                {"+1s", 1000000},
+                {".5s", 500000},
+                {"", -1},
+                {"5", -1},
+                {"s", -1},
+                {"-1s", -1},
+                {"1s ", -1},
+                {"1x", -1},
+                {"1.2.3s", -1},
+                {".s", -1},
+                {"1d", -1},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 int64_t usec = -1;

@@ -30,7 +30,11 @@ command(RuntimeAction action)
 static void
 test_plain(void)
 {
-        RuntimeCommand c = {.action = RUNTIME_CREATE, .runtime = "rt", .cid = "c", .bundle = "b", .pidfile = "p"};
+        RuntimeCommand c = {.action = RUNTIME_CREATE,
+                            .runtime = "rt",
+                            .cid = "c",
+                            .bundle = "b",
+                            .pidfile = "p"};
         check_argv(&c, "rt create --bundle b --pid-file p c");
 }
 
@@ -41,8 +45,8 @@ test_create(void)
         check_argv(&c, "/rt --log file create --bundle /b --pid-file /p --preserve-fds 1 CID");
         c.systemd_cgroup = c.no_pivot = c.no_new_keyring = true;
         c.console_socket = "/s";
-        check_argv(&c, "/rt --systemd-cgroup --log file create --bundle /b --pid-file /p --no-pivot --no-new-keyring "
-                       "--preserve-fds 1 --console-socket /s CID");
+        check_argv(&c, "/rt --systemd-cgroup --log file create --bundle /b --pid-file /p --no-pivot "
+                       "--no-new-keyring --preserve-fds 1 --console-socket /s CID");
 }
 
 static void
@@ -50,8 +54,8 @@ test_restore(void)
 {
         RuntimeCommand c = command(RUNTIME_RESTORE);
         c.no_pivot = true;
-        check_argv(&c, "/rt --log file restore --bundle /b --pid-file /p --no-pivot --detach --image-path /cp --work-path /b "
-                       "--preserve-fds 1 CID");
+        check_argv(&c, "/rt --log file restore --bundle /b --pid-file /p --no-pivot --detach --image-path "
+                       "/cp --work-path /b --preserve-fds 1 CID");
 }
 
 static void
@@ -60,7 +64,8 @@ test_exec(void)
         RuntimeCommand c = command(RUNTIME_EXEC);
         c.systemd_cgroup = c.no_pivot = c.no_new_keyring = true;
         c.console_socket = "/s";
-        check_argv(&c, "/rt --log file exec --pid-file /p --process /spec --detach --preserve-fds 1 --console-socket /s CID");
+        check_argv(&c, "/rt --log file exec --pid-file /p --process /spec --detach --preserve-fds 1 "
+                       "--console-socket /s CID");
 }
 
 int

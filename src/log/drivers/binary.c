@@ -1,5 +1,5 @@
-/* An external logger: a program that reads the container's output, byte by byte as the container wrote it. The pipes to it
- * stay while it is started again, and what it had not read is still in them. */
+/* An external logger: a program that reads the container's output, byte by byte as the container wrote it.
+ * The pipes to it stay while it is started again, and what it had not read is still in them. */
 
 #include "base/diag.h"
 #include "base/error.h"
@@ -36,7 +36,8 @@ typedef struct {
 } Binary;
 
 static const LogOption options[] = {
-        {"namespace", LOG_OPTION_STRING, "default", "value of CONTAINER_NAMESPACE in the logger's environment"},
+        {"namespace", LOG_OPTION_STRING, "default",
+         "value of CONTAINER_NAMESPACE in the logger's environment"},
         {NULL},
 };
 
@@ -95,7 +96,8 @@ binary_close(void *data)
         Binary *self = data;
         int unread = count_unread(self);
         if (unread > 0)
-                diag_warn("The external logger %s has not read the last %d bytes", binary_target(self), unread);
+                diag_warn("The external logger %s has not read the last %d bytes", binary_target(self),
+                          unread);
         timer_stop(&self->restart);
         log_raw_close(&self->output);
         for (StreamId i = 0; i < N_STREAMS; i++)
@@ -138,10 +140,12 @@ prepare(Binary *self, GError **error)
 {
         const char *path = g_ptr_array_index(self->argv, 0);
         if (access(path, X_OK) < 0)
-                return error_set_errno(error, errno, "Log driver binary: the logger %s can't be executed", path);
+                return error_set_errno(error, errno, "Log driver binary: the logger %s can't be executed",
+                                       path);
         if (!logger_process_is_supported())
                 return error_set(error, CONMON_ERROR_FAILED,
-                                 "Log driver binary needs Linux 5.3 or newer: this kernel has no pidfd_open(2)");
+                                 "Log driver binary needs Linux 5.3 or newer: this kernel has no "
+                                 "pidfd_open(2)");
         return open_pipes(self, error);
 }
 
@@ -154,7 +158,8 @@ binary_open(const LogDriverConfig *config, GError **error)
         self->input[STREAM_STDOUT] = self->input[STREAM_STDERR] = -1;
         log_raw_init(&self->output, config->sink);
         self->environment[0] = g_strconcat("CONTAINER_ID=", config->log->cid, NULL);
-        self->environment[1] = g_strconcat("CONTAINER_NAMESPACE=", log_options_string(config->options, "namespace"), NULL);
+        self->environment[1] =
+                g_strconcat("CONTAINER_NAMESPACE=", log_options_string(config->options, "namespace"), NULL);
         timer_init(&self->restart, start_process, self);
         (void)parse_uri(self->argv, config->arg);
         if (prepare(self, error)) {
@@ -177,8 +182,8 @@ schedule_restart(Binary *self, const char *why)
 {
         gint64 wait = MIN((gint64)RESTART_FIRST_USEC << MIN(self->attempt, 10u), RESTART_MAX_USEC);
         if (self->attempt++ == 0)
-                diag_warn("The external logger %s %s; it is started again, after growing delays", binary_target(self),
-                          why);
+                diag_warn("The external logger %s %s; it is started again, after growing delays",
+                          binary_target(self), why);
         timer_start(&self->restart, wait);
 }
 
@@ -212,7 +217,8 @@ on_process(LoggerProcess *p, bool ended, void *data)
 
 /* ---- output ---- */
 
-/* The logger sees the end of its input. Its ends of the pipes stay here, too: should it die, the next one reads on. */
+/* The logger sees the end of its input. Its ends of the pipes stay here, too: should it
+ * die, the next one reads on. */
 static void
 end_output(Binary *self)
 {
@@ -257,7 +263,8 @@ binary_status(void *data, GString *json)
 {
         const Binary *self = data;
         g_string_append_printf(json, ",\"starts\":%u,\"pid\":%d,\"ready\":%s,\"unread\":%d", self->n_starts,
-                               self->process.pid, self->process.pid && self->process.ready_fd < 0 ? "true" : "false",
+                               self->process.pid,
+                               self->process.pid && self->process.ready_fd < 0 ? "true" : "false",
                                count_unread(self));
 }
 

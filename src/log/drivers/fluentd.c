@@ -1,6 +1,6 @@
 /* The forward protocol of fluentd and fluent-bit, version 1
- * (https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1), in PackedForward mode: what is waiting goes
- * out as one message [tag, entries, option]. Records have the keys of Docker's driver. */
+ * (https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1), in PackedForward mode: what is
+ * waiting goes out as one message [tag, entries, option]. Records have the keys of Docker's driver. */
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -82,7 +82,8 @@ parse_address(const char *text, LogAddress *ret, GError **error)
         g_autofree char *with_scheme = strstr(text, "://") ? NULL : g_strconcat("tcp://", text, NULL);
         *ret = (LogAddress){0};
         return log_address_parse("fluentd", "fluentd-address", with_scheme ? with_scheme : text,
-                                 1u << LOG_TRANSPORT_TCP | 1u << LOG_TRANSPORT_UNIX, DEFAULT_PORT, ret, error);
+                                 1u << LOG_TRANSPORT_TCP | 1u << LOG_TRANSPORT_UNIX, DEFAULT_PORT, ret,
+                                 error);
 }
 
 static gboolean
@@ -97,12 +98,14 @@ check_address(const char *driver, const char *text, GError **error)
 static const LogOption options[] = {
         {"fluentd-address", LOG_OPTION_STRING, "tcp://127.0.0.1:24224",
          "tcp://HOST[:PORT], HOST[:PORT] or unix://PATH", .check = check_address},
-        {"fluentd-request-ack", LOG_OPTION_BOOL, "no", "whether records are kept until the server acknowledges them"},
+        {"fluentd-request-ack", LOG_OPTION_BOOL, "no",
+         "whether records are kept until the server acknowledges them"},
         {"fluentd-read-timeout", LOG_OPTION_DURATION, "60s", "how long the server may take to answer",
          .min = 1000},
         {"fluentd-sub-second-precision", LOG_OPTION_BOOL, "yes", "whether times have nanoseconds"},
         FORWARD_AUTH_OPTIONS,
-        {"fluentd-async", LOG_OPTION_BOOL, "yes", "no effect: the container never waits for the server to appear"},
+        {"fluentd-async", LOG_OPTION_BOOL, "yes",
+         "no effect: the container never waits for the server to appear"},
         {"fluentd-async-reconnect-interval", LOG_OPTION_DURATION, NULL, "no effect: up to 2 s, growing"},
         {"fluentd-buffer-limit", LOG_OPTION_BINARY_SIZE, NULL, "no effect: see max-buffer-size"},
         {"fluentd-max-retries", LOG_OPTION_INT, NULL, "no effect: the server is tried for ever"},
@@ -238,8 +241,8 @@ static size_t
 fluentd_bound(void *data, size_t len)
 {
         const Fluentd *self = data;
-        return 1 + MSGPACK_TIME_LEN + MSGPACK_HEAD_MAX + self->fixed[STREAM_STDOUT]->len + MSGPACK_HEAD_MAX + len +
-               PARTIAL_MAX + self->attributes->len;
+        return 1 + MSGPACK_TIME_LEN + MSGPACK_HEAD_MAX + self->fixed[STREAM_STDOUT]->len + MSGPACK_HEAD_MAX +
+               len + PARTIAL_MAX + self->attributes->len;
 }
 
 static char *
@@ -251,7 +254,8 @@ put_partial(const LogRecord *r, char *at)
         at = msgpack_put_text(msgpack_put_text(at, "partial_message"), "true");
         at = msgpack_put_text(msgpack_put_text(at, "partial_id"), id);
         at = msgpack_put_text(msgpack_put_text(at, "partial_ordinal"), ordinal);
-        return msgpack_put_text(msgpack_put_text(at, "partial_last"), r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
+        return msgpack_put_text(msgpack_put_text(at, "partial_last"),
+                                r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
 }
 
 static char *
@@ -310,8 +314,8 @@ make_trailer(Fluentd *self, const Chunk *chunk)
         self->trailer_len = (size_t)(at - self->trailer);
 }
 
-/* Makes a message of what was not sent, as far as it is in one piece. The bytes stay where they are until the queue is
- * told that they are done. */
+/* Makes a message of what was not sent, as far as it is in one piece. The bytes stay where they are until the
+ * queue is told that they are done. */
 static bool
 start_chunk(Fluentd *self, LogQueue *q)
 {
@@ -352,7 +356,8 @@ rest_of(struct iovec *pieces, int n, size_t done)
                 size_t gone = MIN(done, pieces[i].iov_len);
                 done -= gone;
                 if (gone < pieces[i].iov_len)
-                        pieces[kept++] = (struct iovec){(char *)pieces[i].iov_base + gone, pieces[i].iov_len - gone};
+                        pieces[kept++] =
+                                (struct iovec){(char *)pieces[i].iov_base + gone, pieces[i].iov_len - gone};
         }
         return kept;
 }
@@ -440,7 +445,8 @@ try_send(Fluentd *self, LogQueue *q)
         return write_all(self, q);
 }
 
-/* With nothing to send, an end of the connection is of no interest, but words of the server that make no sense are. */
+/* With nothing to send, an end of the connection is of no interest, but words of the
+ * server that make no sense are. */
 static int
 be_idle(Fluentd *self)
 {

@@ -1,5 +1,5 @@
-/* GELF 1.1 (https://go2docs.graylog.org/current/getting_in_log_data/gelf.html): one JSON object a record. Over UDP it is
- * compressed and, if need be, sent in chunks; over TCP it ends with a NUL. */
+/* GELF 1.1 (https://go2docs.graylog.org/current/getting_in_log_data/gelf.html): one JSON object a record.
+ * Over UDP it is compressed and, if need be, sent in chunks; over TCP it ends with a NUL. */
 
 #include "base/diag.h"
 #include "base/error.h"
@@ -55,8 +55,8 @@ static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
         *ret = (LogAddress){0};
-        return log_address_parse("gelf", "gelf-address", text, 1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP, 0, ret,
-                                 error);
+        return log_address_parse("gelf", "gelf-address", text,
+                                 1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP, 0, ret, error);
 }
 
 static gboolean
@@ -71,9 +71,10 @@ check_address(const char *driver, const char *text, GError **error)
 static const LogOption options[] = {
         {"gelf-address", LOG_OPTION_STRING, NULL, "udp://HOST:PORT or tcp://HOST:PORT; must be set",
          .check = check_address},
-        {"gelf-compression-type", LOG_OPTION_ENUM, "gzip", "compression over UDP", .choices = "gzip|zlib|none"},
-        {"gelf-compression-level", LOG_OPTION_INT, "1", "from -1 (zlib's default) over 0 (none) to 9 (best)", .min = -1,
-         .max = 9},
+        {"gelf-compression-type", LOG_OPTION_ENUM, "gzip", "compression over UDP",
+         .choices = "gzip|zlib|none"},
+        {"gelf-compression-level", LOG_OPTION_INT, "1", "from -1 (zlib's default) over 0 (none) to 9 (best)",
+         .min = -1, .max = 9},
         {"gelf-tcp-max-reconnect", LOG_OPTION_INT, NULL, "no effect: the server is tried for ever"},
         {"gelf-tcp-reconnect-delay", LOG_OPTION_INT, NULL, "no effect: up to 2 s, growing"},
         {NULL},
@@ -121,7 +122,8 @@ gelf_check(const LogDriverConfig *config, GError **error)
         if (!g_str_has_prefix(address, "udp:") &&
             (log_options_has(o, "gelf-compression-type") || log_options_has(o, "gelf-compression-level")))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver gelf: options gelf-compression-type and gelf-compression-level are for UDP only");
+                                 "Log driver gelf: options gelf-compression-type and gelf-compression-level "
+                                 "are for UDP only");
         return TRUE;
 }
 
@@ -170,7 +172,8 @@ set_up(Gelf *self, const LogDriverConfig *config, GError **error)
         const LogOptions *o = config->options;
         if (!read_address(self, config, error))
                 return FALSE;
-        self->compression = self->udp ? (Compression)log_options_number(o, "gelf-compression-type") : COMPRESSION_NONE;
+        self->compression =
+                self->udp ? (Compression)log_options_number(o, "gelf-compression-type") : COMPRESSION_NONE;
         self->deflate.gzip = self->compression == COMPRESSION_GZIP;
         self->deflate.level = (int)log_options_number(o, "gelf-compression-level");
         if (getrandom(&self->id, sizeof self->id, 0) != (ssize_t)sizeof self->id)
@@ -207,13 +210,15 @@ append_record(const Gelf *self, const LogRecord *r, GString *json)
 {
         g_string_append(json, self->before);
         json_append_string(json, r->len ? r->bytes : " ", r->len ? r->len : 1);
-        g_string_append_printf(json, ",\"timestamp\":%" G_GINT64_FORMAT ".%03d,\"level\":%d%s", r->time_ns / 1000000000,
-                               (int)(r->time_ns / 1000000 % 1000), r->stream == STREAM_STDOUT ? 6 : 3, self->behind);
+        g_string_append_printf(json, ",\"timestamp\":%" G_GINT64_FORMAT ".%03d,\"level\":%d%s",
+                               r->time_ns / 1000000000, (int)(r->time_ns / 1000000 % 1000),
+                               r->stream == STREAM_STDOUT ? 6 : 3, self->behind);
         if (r->ordinal > 0)
                 g_string_append_printf(json,
                                        ",\"_partial_id\":\"%016" G_GINT64_MODIFIER
                                        "x\",\"_partial_ordinal\":%u,\"_partial_last\":\"%s\"",
-                                       r->partial_id, r->ordinal, r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
+                                       r->partial_id, r->ordinal,
+                                       r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
         g_string_append_c(json, '}');
         if (!self->udp)
                 g_string_append_c(json, '\0');
@@ -257,7 +262,8 @@ compress(Gelf *self)
                 return;
         }
         page_buffer_take(&self->compressed, MESSAGE_MAX);
-        size_t len = deflate_message(&self->deflate, self->bytes, self->len, self->compressed.data, MESSAGE_MAX);
+        size_t len =
+                deflate_message(&self->deflate, self->bytes, self->len, self->compressed.data, MESSAGE_MAX);
         if (len == 0)
                 return;
         self->bytes = self->compressed.data;
@@ -304,7 +310,8 @@ send_chunks(Gelf *self)
                 size_t at = n == 1 ? 0 : self->next * CHUNK_LEN;
                 char head[HEAD_LEN];
                 struct iovec pieces[] = {{head, n == 1 ? 0 : HEAD_LEN},
-                                         {(char *)self->bytes + at, n == 1 ? self->len : MIN(self->len - at, CHUNK_LEN)}};
+                                         {(char *)self->bytes + at,
+                                          n == 1 ? self->len : MIN(self->len - at, CHUNK_LEN)}};
                 put_head(self, head);
                 ssize_t r = log_connection_write(&self->connection, pieces, G_N_ELEMENTS(pieces));
                 if (r < 0)

@@ -1,7 +1,7 @@
-/* The native protocol of systemd-journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram an entry, of
- * fields "NAME=value\n", or "NAME\n", the length as 64 bits little endian, the value, "\n". An entry that is too
- * large for a datagram is sent as the descriptor of a sealed memory file. The fields are those that podman logs and
- * journalctl users know; MESSAGE keeps the newline. */
+/* The native protocol of systemd-journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram an entry,
+ * of fields "NAME=value\n", or "NAME\n", the length as 64 bits little endian, the value, "\n". An entry that
+ * is too large for a datagram is sent as the descriptor of a sealed memory file. The fields are those that
+ * podman logs and journalctl users know; MESSAGE keeps the newline. */
 
 #include "base/diag.h"
 #include "base/error.h"
@@ -53,7 +53,9 @@ check_missing(const char *driver, const char *value, GError **error)
             (g_str_has_prefix(value, FILE_WORD) && value[strlen(FILE_WORD)]))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
-                         "Log driver journald: option on-missing can't be '%s'; allowed: warn, fail, file:PATH", value);
+                         "Log driver journald: option on-missing can't be '%s'; allowed: warn, fail, "
+                         "file:PATH",
+                         value);
 }
 
 static const LogOption options[] = {
@@ -101,12 +103,12 @@ check_label(const char *label, GError **error)
                           : strchr(equal + 1, '=') ? "there is more than one ="
                                                    : NULL;
         if (why)
-                return error_set(error, CONMON_ERROR_USAGE, "Container labels must be in format LABEL=VALUE (%s in '%s')",
-                                 why, label);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Container labels must be in format LABEL=VALUE (%s in '%s')", why, label);
         if (label + name != equal)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Container label names must contain only uppercase letters, numbers and underscore "
-                                 "(not so in '%s')",
+                                 "Container label names must contain only uppercase letters, numbers and "
+                                 "underscore (not so in '%s')",
                                  label);
         return TRUE;
 }
@@ -139,7 +141,8 @@ is_label(const char *key, char **labels)
         return false;
 }
 
-/* The attributes that are no labels. What a field's name can't have becomes '_', but it can't begin with that. */
+/* The attributes that are no labels. What a field's name can't have becomes '_', but
+ * it can't begin with that. */
 static void
 add_attributes(GString *fields, const LogMetadata *m, char **labels)
 {
@@ -223,7 +226,8 @@ find_journal(Journald *self, const LogDriverConfig *config, GError **error)
         if (r == 0)
                 return TRUE;
         if (strcmp(log_options_string(config->options, "on-missing"), "fail") == 0)
-                return error_set_errno(error, r, "Log driver journald: there is no journal at %s", SOCKET_PATH);
+                return error_set_errno(error, r, "Log driver journald: there is no journal at %s",
+                                       SOCKET_PATH);
         diag_warn("There is no journal at %s: %s; what the container writes is lost unless a journal appears",
                   SOCKET_PATH, g_strerror(-r));
         log_sink_told(config->sink);
@@ -261,8 +265,9 @@ put(char *at, const char *bytes, size_t len)
 static bool
 has_prefix(const Journald *self, const LogRecord *r)
 {
-        return self->parse_prefix && r->len >= 3 && r->bytes[0] == '<' && r->bytes[2] == '>' && r->bytes[1] >= '0' &&
-               r->bytes[1] <= '7' && !(r->flags & (LOG_RECORD_CONTINUES | LOG_RECORD_MARKER));
+        return self->parse_prefix && r->len >= 3 && r->bytes[0] == '<' && r->bytes[2] == '>' &&
+               r->bytes[1] >= '0' && r->bytes[1] <= '7' &&
+               !(r->flags & (LOG_RECORD_CONTINUES | LOG_RECORD_MARKER));
 }
 
 static size_t
@@ -332,7 +337,9 @@ send_descriptor(LogConnection *c, int fd)
         union {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof fd)];
-        } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+        } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fd),
+                                .cmsg_level = SOL_SOCKET,
+                                .cmsg_type = SCM_RIGHTS}};
         struct msghdr message = {.msg_control = &control, .msg_controllen = sizeof control};
         memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
         if (sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)

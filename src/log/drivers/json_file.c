@@ -1,5 +1,5 @@
-/* Docker's json-file: {"log":"text\n","stream":"stdout","attrs":{...},"time":"..."} and a newline for each record.
- * A record without a newline at the end of "log" goes on in the next one of its stream. */
+/* Docker's json-file: {"log":"text\n","stream":"stdout","attrs":{...},"time":"..."} and a newline for each
+ * record. A record without a newline at the end of "log" goes on in the next one of its stream. */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -19,7 +19,8 @@ static const char head[] = "{\"log\":\"";
 /* Behind the text of a record; it stays the same for all records of a chunk. */
 typedef struct {
         int64_t time_ns; /* of the first record of the line that goes on, or was written last */
-        GString *text;   /* `\n","stream":…}` and a newline; a partial record leaves the first two bytes out */
+        /* `\n","stream":…}` and a newline; a partial record leaves the first two bytes out */
+        GString *text;
         int64_t text_ns; /* the time in it */
 } Tail;
 
@@ -106,8 +107,8 @@ make_tail(JsonFile *self, const LogRecord *r)
                 return;
         char time[CLOCK_UTC_SIZE];
         (void)clock_format_utc(tail->time_ns, time);
-        g_string_printf(tail->text, "\\n\",\"stream\":\"%s\",%s\"time\":\"%s\"}\n", stream_name(r->stream), self->attrs,
-                        time);
+        g_string_printf(tail->text, "\\n\",\"stream\":\"%s\",%s\"time\":\"%s\"}\n", stream_name(r->stream),
+                        self->attrs, time);
         tail->text_ns = tail->time_ns;
 }
 
@@ -119,8 +120,8 @@ typedef uint64_t Words2 __attribute__((vector_size(16)));
 static bool
 are_plain(Bytes16 b)
 {
-        Words2 special = (Words2)((b < 0x20) | (b >= 0x80) | (b == '"') | (b == '\\') | (b == '<') | (b == '>') |
-                                  (b == '&'));
+        Words2 special = (Words2)((b < 0x20) | (b >= 0x80) | (b == '"') | (b == '\\') | (b == '<') |
+                                  (b == '>') | (b == '&'));
         return (special[0] | special[1]) == 0;
 }
 
@@ -220,8 +221,8 @@ static size_t
 json_file_bound(void *data, size_t len)
 {
         const JsonFile *self = data;
-        return HEAD_LEN + len * ESCAPE_MAX + sizeof "\\n\",\"stream\":\"stderr\",\"time\":\"\"}" + CLOCK_UTC_SIZE +
-               strlen(self->attrs);
+        return HEAD_LEN + len * ESCAPE_MAX + sizeof "\\n\",\"stream\":\"stderr\",\"time\":\"\"}" +
+               CLOCK_UTC_SIZE + strlen(self->attrs);
 }
 
 static size_t

@@ -1,5 +1,5 @@
-/* The monitor's own standard output and error. Usually the container gets them itself, and nothing passes through the
- * monitor; with tee=yes the monitor writes to them, beside other logs. */
+/* The monitor's own standard output and error. Usually the container gets them itself, and nothing passes
+ * through the monitor; with tee=yes the monitor writes to them, beside other logs. */
 
 #include "base/error.h"
 #include "log/raw_output.h"
@@ -10,7 +10,8 @@ static const LogOption options[] = {
         {"mode", LOG_OPTION_ENUM, "blocking",
          "whether the container waits while the queue is full; by default not for a reader that is gone",
          .choices = "blocking|non-blocking"},
-        {"tee", LOG_OPTION_BOOL, "no", "whether output goes through the monitor, so that other logs get it, too"},
+        {"tee", LOG_OPTION_BOOL, "no",
+         "whether output goes through the monitor, so that other logs get it, too"},
         {NULL},
 };
 

@@ -1,5 +1,6 @@
-/* Syslog: the form of the local socket that Docker uses everywhere by default, BSD syslog (RFC 3164), and RFC 5424.
- * Messages end with a newline (RFC 6587, 3.4.2), but RFC 5424 over TCP has its length in front (3.4.1). */
+/* Syslog: the form of the local socket that Docker uses everywhere by default, BSD syslog (RFC
+ * 3164), and RFC 5424. Messages end with a newline (RFC 6587, 3.4.2), but RFC 5424 over TCP has
+ * its length in front (3.4.1). */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -97,7 +98,8 @@ parse_facility(const char *name, int *ret, GError **error)
                 return TRUE;
         }
         return error_set(error, CONMON_ERROR_USAGE,
-                         "Log driver syslog: option syslog-facility can't be '%s'; allowed: kern, user, mail, daemon, "
+                         "Log driver syslog: option syslog-facility can't be '%s'; allowed: kern, user, "
+                         "mail, daemon, "
                          "auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7, 0 to 23",
                          name);
 }
@@ -208,7 +210,8 @@ make_names(Syslog *self, const LogMetadata *m)
         self->whole_data = g_strconcat(*self->elements ? self->elements : "-", " ", NULL);
         self->whole_data_len = strlen(self->whole_data);
         /* Priority, version, time, pid, blanks and brackets are less than 80 bytes. */
-        self->head_max = 80 + strlen(self->host) + strlen(self->tag) + strlen(self->msgid) + strlen(self->elements);
+        self->head_max =
+                80 + strlen(self->host) + strlen(self->tag) + strlen(self->msgid) + strlen(self->elements);
         for (StreamId i = 0; i < N_STREAMS; i++)
                 self->heads[i].text = g_string_new(NULL);
 }
@@ -236,9 +239,11 @@ syslog_open(const LogDriverConfig *config, GError **error)
         const LogOptions *o = config->options;
         Syslog *self = g_new0(Syslog, 1);
         int facility = 0;
-        self->format = log_options_has(o, "syslog-format") ? (Format)log_options_number(o, "syslog-format") : FORMAT_LOCAL;
+        self->format = log_options_has(o, "syslog-format") ? (Format)log_options_number(o, "syslog-format")
+                                                           : FORMAT_LOCAL;
         g_autoptr(LogMetadata) metadata = NULL;
-        if (parse_facility(log_options_string(o, "syslog-facility"), &facility, error) && read_address(self, config, error))
+        if (parse_facility(log_options_string(o, "syslog-facility"), &facility, error) &&
+            read_address(self, config, error))
                 metadata = log_metadata_new(config, "{{.ID}}", error);
         if (!metadata) {
                 syslog_close(self);
@@ -264,8 +269,8 @@ static void
 make_new_head(const Syslog *self, int priority, const char *local, GString *out)
 {
         int digits = self->format == FORMAT_RFC5424MICRO ? 26 : 19;
-        g_string_printf(out, "<%d>1 %.*s%s %s %s %d %s ", priority, digits, local, offset_of(local), self->host, self->tag,
-                        (int)getpid(), self->msgid);
+        g_string_printf(out, "<%d>1 %.*s%s %s %s %d %s ", priority, digits, local, offset_of(local),
+                        self->host, self->tag, (int)getpid(), self->msgid);
 }
 
 static void
@@ -275,8 +280,8 @@ make_old_head(const Syslog *self, int priority, const char *local, GString *out)
         int month = (local[5] - '0') * 10 + local[6] - '1';
         bool host = self->format == FORMAT_RFC3164;
         g_string_printf(out, "<%d>%.3s %c%c %.8s %s%s%s[%d]: ", priority, months + 3 * month,
-                        local[8] == '0' ? ' ' : local[8], local[9], local + 11, host ? self->host : "", host ? " " : "",
-                        self->tag, (int)getpid());
+                        local[8] == '0' ? ' ' : local[8], local[9], local + 11, host ? self->host : "",
+                        host ? " " : "", self->tag, (int)getpid());
 }
 
 static const GString *
@@ -306,7 +311,8 @@ put_data(const Syslog *self, const LogRecord *r, char *at, size_t room)
                 return self->whole_data_len;
         }
         return (size_t)snprintf(at, room,
-                                "%s[partial@" ENTERPRISE " id=\"%016" G_GINT64_MODIFIER "x\" ordinal=\"%u\" last=\"%s\"] ",
+                                "%s[partial@" ENTERPRISE " id=\"%016" G_GINT64_MODIFIER
+                                "x\" ordinal=\"%u\" last=\"%s\"] ",
                                 self->elements, r->partial_id, r->ordinal,
                                 r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
 }
