@@ -66,12 +66,15 @@ test_good(void)
                 assert_parsed(cases[i].text, strlen(cases[i].text), cases[i].content, NULL);
 }
 
+/* How sentences end. */
+#define SYNTAX   "this is no [section], no KEY = VALUE in a section, and no # comment"
+#define SECTIONS "there are defaults, profile NAME, match GLOB, policy, attach and limits"
+#define POLICY   "there are annotations, profiles, sockets, on-error, add-to-none, add-to-exec"
+
 /* The rest of the file counts all the same. */
 static void
 test_bad(void)
 {
-#define SYNTAX "this is no [section], no KEY = VALUE in a section, and no # comment"
-#define LIST "there are defaults, profile NAME, match GLOB, policy, attach and limits"
         static const struct {
                 const char *text, *content, *sentence;
         } cases[] = {
@@ -83,16 +86,15 @@ test_bad(void)
                 {"[policy]\non-error=warn\n# \xff\n", "[policy]on-error=warn@2 ",
                  "f:3: there are bytes that are not UTF-8 text"},
                 {"[foo]\nx=1\n[policy]\non-error=warn\n", "[policy]on-error=warn@4 ",
-                 "f:1: there is no section [foo]; " LIST},
+                 "f:1: there is no section [foo]; " SECTIONS},
                 {"[]\n", "", "f:1: " SYNTAX},
-                {"[ policy]\n", "", "f:1: there is no section [ policy]; " LIST},
+                {"[ policy]\n", "", "f:1: there is no section [ policy]; " SECTIONS},
                 {"[profile]\ndriver=x\n", "", "f:1: [profile] needs a name, as in [profile NAME]"},
                 {"[match ]\ndriver=x\n", "", "f:1: [match] needs a name, as in [match NAME]"},
                 {"[policy x]\non-error=warn\n", "", "f:1: [policy] takes no name (given as [policy x])"},
                 {"[policy]\nfoo=1\non-error=warn\n[attach]\nqueue-max=1m\n",
                  "[policy]on-error=warn@3 [attach]queue-max=1m@5 ",
-                 "f:2: [policy] foo: there is no such key; there are annotations, profiles, sockets, "
-                 "on-error, add-to-none, add-to-exec"},
+                 "f:2: [policy] foo: there is no such key; " POLICY},
                 {"[profile a]\nopt.=1\n", "",
                  "f:2: [profile a] opt.: there is no such key; there are driver, opt.KEY"},
                 {"[policy]\non-error=maybe\n", "",
@@ -123,9 +125,7 @@ test_bad(void)
                  "f:2: [policy] on-error: a backslash must be written \\\\, a blank \\s"},
                 {"[profile a]\ndriver=\\q\n", "",
                  "f:2: [profile a] driver: a backslash must be written \\\\, a blank \\s, a semicolon \\;"},
-                {"[policy]\nfoo=1\n[bar]\n", "",
-                 "f:2: [policy] foo: there is no such key; there are annotations, profiles, "
-                 "sockets, on-error, add-to-none, add-to-exec"},
+                {"[policy]\nfoo=1\n[bar]\n", "", "f:2: [policy] foo: there is no such key; " POLICY},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
                 assert_parsed(cases[i].text, strlen(cases[i].text), cases[i].content, cases[i].sentence);
