@@ -246,11 +246,12 @@ handle_write_error(LogFile *f, LogQueue *q, int error)
 }
 
 /* True if a new file can't be made here and never will: in a directory that belongs to somebody else or is
- * read-only, or for a file that is mounted by itself. */
+ * read-only, for a file that is mounted by itself, or where there is no name for it. */
 static bool
 is_fixed(int error)
 {
-        return error == -EACCES || error == -EPERM || error == -EROFS || error == -EBUSY || error == -EXDEV;
+        return error == -EACCES || error == -EPERM || error == -EROFS || error == -EBUSY || error == -EXDEV ||
+               error == -ENAMETOOLONG || error == -EISDIR;
 }
 
 /* What keeps a file from being renamed or removed may have been a matter of a moment. */

@@ -435,6 +435,19 @@ def test_directory_of_somebody_else(t):
     equal(parse(log.read_bytes())[-1].content, b'last')
 
 
+def test_no_name_for_a_new_file(t):
+    """The same where the name is too long for another with an end to it, or that is taken by a directory."""
+    m = t.monitor()
+    long, taken = m.root / ('x' * 252), m.root / 'taken'
+    (m.root / 'taken.tmp').mkdir()
+    t.create('fill 1 20000 100\nprint last\\n', '--log-driver', f'json-file:{long}', '--log-driver', f'k8s-file:{taken}',
+             '--log-opt', 'max-size=1500', places=m).finish(0)
+    for log, records in (long, parse_json(long.read_bytes())), (taken, parse(taken.read_bytes())):
+        check(log.stat().st_size <= 1500, f'the log has {log.stat().st_size} bytes')
+        equal(records[-1].content, b'last')
+        equal(status(m)[str(log)]['out']['bytes'], 20005, 'bytes')
+
+
 def test_a_directory_that_goes_away(t):
     m = t.monitor()
     directory = m.root / 'logs'
