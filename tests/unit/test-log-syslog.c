@@ -81,14 +81,15 @@ test_rfc5424(Fixture *f, gconstpointer data)
 static void
 test_partial(Fixture *f, gconstpointer data)
 {
-        g_autofree char *line = g_strnfill(8000, 'x'), *path = g_build_filename(f->dir, "socket", NULL);
+        /* 8000 bytes end in the euro sign. */
+        g_autofree char *line = g_strnfill(7998, 'x'), *path = g_build_filename(f->dir, "socket", NULL);
         g_autofree char *host = host_name();
         f->fd = net_listen_unix(SOCK_STREAM, path);
         net_add_option(f, "syslog-address=unix://%s", path);
         net_add_option(f, "syslog-format=rfc5424");
         f->log = log_fixture_start(&f->config);
         log_fixture_write(f->log, STREAM_STDOUT, line);
-        log_fixture_write(f->log, STREAM_STDOUT, "end\n");
+        log_fixture_write(f->log, STREAM_STDOUT, "\xe2\x82\xac end\n");
         int fd = net_accept(f->fd);
         g_autofree char *head =
                 g_strdup_printf("<30>1 2023-11-15T03:43:20+05:30 %s 0123456789ab %d 0123456789ab ", host,
@@ -97,7 +98,7 @@ test_partial(Fixture *f, gconstpointer data)
         GString *id = net_read(fd, strlen("[partial@32473 id=\"0123456789abcdef"));
         g_assert_true(g_str_has_prefix(id->str, "[partial@32473 id=\""));
         g_autofree char *rest = g_strconcat("\" ordinal=\"1\" last=\"false\"] ", line, "\n", head, id->str,
-                                            "\" ordinal=\"2\" last=\"true\"] end\n", NULL);
+                                            "\" ordinal=\"2\" last=\"true\"] \xe2\x82\xac end\n", NULL);
         net_expect(fd, rest);
         g_string_free(id, TRUE);
         (void)close(fd);
