@@ -98,6 +98,8 @@ add(Annotations *a, const char *name, const JsonValue *value, GError **error)
                                  value->len, VALUE_LEN_MAX);
         if (!is_plain(value->text, value->len))
                 return error_set(error, CONMON_ERROR_USAGE, "its value is not plain text in one line");
+        if (value->len == 0 && !g_str_has_prefix(name, "opt."))
+                return error_set(error, CONMON_ERROR_USAGE, "its value is empty");
         char *text = g_strndup(value->text, value->len);
         if (strcmp(name, "profile") == 0)
                 return set_once(&a->profile, text, error);

@@ -138,7 +138,8 @@ check_choice(const ConfigSection *s, GError **error)
 {
         const ConfigEntry *driver = config_entry(s, "driver"), *profile = config_entry(s, "profile");
         const char *text = NULL;
-        for (guint i = 0; i < s->entries->len && !driver && !profile; i++)
+        bool nothing = !profile && (!driver || !*driver->values);
+        for (guint i = 0; i < s->entries->len && nothing; i++)
                 if (g_str_has_prefix(g_array_index(s->entries, ConfigEntry, i).name, CONFIG_OPTION_PREFIX))
                         text = "it has options but names no driver";
         if (driver && profile)

@@ -241,7 +241,7 @@ fail_option(const char *text, const char *driver, const char *key, bool any, con
                 return error_set(error, CONMON_ERROR_USAGE, "%s: no such log driver %s", what, driver);
         if (driver)
                 return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what, driver);
-        if (!any)
+        if (!any && !origin)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "%s: without --log-driver it must name its driver, as in k8s-file.%s", what,
                                  text);

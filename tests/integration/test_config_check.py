@@ -97,6 +97,8 @@ def test_first_error(t):
          ':2: [profile a] driver: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}'),
         ('[profile a]\ndriver = json-file:/x\n[defaults]\nprofile = b\n',
          ':4: [defaults] profile: no configuration file has a profile b; there are: a'),
+        ('[profile a]\ndriver =\nopt.tag = x\n', ':1: [profile a]: it has options but names no driver'),
+        ('[profile a]\ndriver = none\nopt.tag = x\n', ':3: [profile a] opt.tag: no log driver in use has an option tag'),
         ('[match x]\nprofile = b\n', ':2: [match x] profile: no configuration file has a profile b'),
         ('[profile a]\ndriver = passthrough\n', ':2: [profile a] driver: passthrough would take the output away from '
                                                 'all other logs; it needs opt.tee = yes'),

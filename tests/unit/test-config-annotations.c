@@ -79,6 +79,8 @@ test_bad(void)
                 {IN(P "opt.tag\":\"a\\nb\""), A "opt.tag: its value is not plain text in one line"},
                 {IN(P "opt.tag\":\"a\xff\""), A "opt.tag: its value is not plain text in one line"},
                 {IN(P "opt.a\\u001b[0m\":\"a\""), "An annotation org.conmon.log/… has a malformed name"},
+                {IN(P "driver\":\"\""), A "driver: its value is empty"},
+                {IN(P "profile\":\"\""), A "profile: its value is empty"},
                 {IN(P "driver\":\"a\"," P "driver\":\"b\""),
                  A "driver: it is there twice, with different values"},
                 {IN(P "opt.x\":\"a\"," P "opt.x\":\"b\""),
