@@ -116,6 +116,9 @@ struct LogDriver {
  * else belongs to its line. For LogDriver.send. */
 void log_sink_drop_first(LogSink *sink);
 
+/* The same for a message that nobody will take any more: counted like what is left at the end. */
+void log_sink_give_up_first(LogSink *sink);
+
 /* The destination is not there, and the driver has said so: nothing more is to be said until it is. NULL, for
  * a driver that is used on its own, is fine. */
 void log_sink_told(LogSink *sink);

@@ -1,16 +1,19 @@
 #include "log/raw_output.h"
 
+#include "base/diag.h"
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Messages that go out with one system call. */
@@ -38,6 +41,16 @@ log_raw_set(LogRawOutput *o, StreamId stream, int fd)
         watch_init(&o->writable[stream], fd, WATCH_PRIORITY_IO, on_writable, o);
 }
 
+/* A pipe without a name, or a socket. */
+static bool
+is_final(int fd, const struct stat *st)
+{
+        struct statfs fs;
+        if (S_ISFIFO(st->st_mode))
+                return fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
+        return S_ISSOCK(st->st_mode);
+}
+
 /* Opening it again gives flags of our own; but a file's position is shared, and a socket can't be opened. */
 int
 log_raw_share(LogRawOutput *o, StreamId stream, int fd)
@@ -54,6 +67,7 @@ log_raw_share(LogRawOutput *o, StreamId stream, int fd)
                 own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (own < 0)
                 return -errno;
+        o->final[stream] = is_final(fd, &st);
         log_raw_set(o, stream, own);
         return 0;
 }
@@ -133,6 +147,18 @@ write_some(const LogRawOutput *o, StreamId stream, struct iovec *pieces, int n)
         return k < 0 ? -errno : k;
 }
 
+/* The next message is for nobody. */
+static void
+give_up(LogRawOutput *o, StreamId stream, LogQueue *q)
+{
+        if (!o->told[stream])
+                diag_warn("Nobody reads the container's %s any more; what it writes there is dropped",
+                          stream_name(stream));
+        o->told[stream] = true;
+        log_queue_rewind(q);
+        log_sink_give_up_first(o->sink);
+}
+
 int
 log_raw_send(LogRawOutput *o, LogQueue *q)
 {
@@ -145,9 +171,11 @@ log_raw_send(LogRawOutput *o, LogQueue *q)
                         watch_arm(&o->writable[stream], G_IO_OUT);
                         return LOG_SEND_WAIT;
                 }
-                if (k < 0 && k != -EINTR)
+                if (k == -EPIPE && o->final[stream])
+                        give_up(o, stream, q);
+                else if (k < 0 && k != -EINTR)
                         return (int)k;
-                if (k > 0)
+                else if (k > 0)
                         log_queue_wrote(q, (size_t)k);
         }
         return 0;

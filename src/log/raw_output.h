@@ -16,6 +16,8 @@ typedef struct LogRawOutput {
         LogSink *sink;
         int fds[N_STREAMS]; /* -1: none */
         LogRawKind kinds[N_STREAMS];
+        bool final[N_STREAMS]; /* who has left the other end can't come back, as with a FIFO */
+        bool told[N_STREAMS];  /* that nobody is there any more */
         Watch writable[N_STREAMS];
 } LogRawOutput;
 
@@ -35,5 +37,6 @@ void log_raw_close(LogRawOutput *o);
 size_t log_raw_encode(void *self, const LogRecord *records, size_t n, LogBlock *block);
 size_t log_raw_bound(void *self, size_t len);
 
-/* Writes what is queued. Returns 0, LOG_SEND_WAIT or -errno. */
+/* Writes what is queued. What nobody can ever read any more is dropped, so that the other stream goes on.
+ * Returns 0, LOG_SEND_WAIT or -errno. */
 int log_raw_send(LogRawOutput *o, LogQueue *q);

@@ -493,6 +493,12 @@ log_sink_drop_first(LogSink *s)
         (void)drop_line(s, LOG_DROP_ENCODE);
 }
 
+void
+log_sink_give_up_first(LogSink *s)
+{
+        (void)drop_line(s, LOG_DROP_END);
+}
+
 static void
 admit_all(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 {

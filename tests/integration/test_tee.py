@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """passthrough.tee: the container's output goes to the monitor's own descriptors and to other logs."""
 
+import json
 import os
 import socket
 import sys
@@ -98,6 +99,23 @@ def test_reader_that_leaves(t):
     t.touch('go')
     m.finish(0)
     equal(len(content(m.records())), 3000000)
+
+
+def test_one_of_two_readers_leaves(t):
+    """What is lost is counted, and the other one gets everything."""
+    out, err = os.pipe(), os.pipe()
+    m = run(t, out[1], err[1], script='wait @/go\nfill 1 300000 100\nprint end\neprint alive\\n\nfill 2 3000 100\n')
+    m.go().created()
+    os.close(out[0])
+    t.touch('go')
+    text = read_all(err[0])
+    m.finish(0)
+    check(text.startswith(b'alive\n') and len(text) == 3006, f'stderr: {text[:100]!r}')
+    sink, = [sink for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']
+             if sink['driver'] == 'passthrough']
+    equal(sink['dropped']['at-end']['bytes'], 300003, 'bytes that nobody reads')
+    equal(sink['out']['bytes'], 3006, 'bytes that somebody reads')
+    equal(sink['in']['records'], sink['out']['records'] + sink['dropped']['at-end']['records'], 'records')
 
 
 if __name__ == '__main__':
