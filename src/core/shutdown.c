@@ -35,6 +35,16 @@ wait_for_clients(Monitor *m)
         timer_stop(&timer);
 }
 
+/* Not after the exit files: whoever starts the container anew when they are there makes a link of the same
+ * name, and the log may still take a while. */
+static void
+remove_link(Monitor *m)
+{
+        if (m->link_path && unlink(m->link_path) < 0 && errno != ENOENT)
+                diag_warn("Failed to remove the symlink %s: %s", m->link_path, strerror(errno));
+        g_clear_pointer(&m->link_path, g_free);
+}
+
 /* Callers know that the container is gone when their client sees the end of the output; then ports must be
  * free and the socket's name gone. */
 static void
@@ -102,6 +112,7 @@ record_end(Monitor *m)
         fd_close(&m->attach_fd);
         inherited_fds_close(&m->inherited);
         close_attach(m);
+        remove_link(m);
         /* callers may remove the directory as soon as there is an exit file */
         log_write_status(m->log, true);
         exit_files_write(o->persist_dir, o->exit_dir, o->cid, m->exit_code);
@@ -109,15 +120,6 @@ record_end(Monitor *m)
                 parent_pipe_send(&m->sync_fd, monitor_sync_key(m), m->exit_code,
                                  m->timed_out ? "command timed out" : NULL);
         drain_log(m);
-}
-
-static void
-remove_link(Monitor *m)
-{
-        if (m->link_path && unlink(m->link_path) < 0 && errno != ENOENT)
-                diag_warn("Failed to remove the symlink %s: %s", m->link_path, strerror(errno));
-        g_clear_pointer(&m->link_path, g_free);
-        g_clear_pointer(&m->refusal, g_free);
 }
 
 /* Nothing may be open below the bundle when the exit command runs, and the caller, which it may be waiting
@@ -137,6 +139,7 @@ close_everything(Monitor *m)
         log_free(m->log);
         container_process_done(&m->container);
         signal_watch_done(&m->signals);
+        g_clear_pointer(&m->refusal, g_free);
         fd_close_range(3, ~0U);
 }
 

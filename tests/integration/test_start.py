@@ -350,6 +350,17 @@ def test_socket_directory_is_clean_after_failure(t):
     equal(os.listdir(m.sockets), [])
 
 
+@differs('the reference removes it at the very end')
+def test_socket_link_is_gone_before_the_exit_file(t):
+    """Who starts the container anew then makes it again."""
+    places = t.monitor('1')
+    watch = Inotify(places.sockets, places.exits)
+    t.create('exit 0', full_attach=False, places=places).finish(0)
+    watch.until('moved-to', CID)
+    check(('delete', CID) in watch.seen[:watch.seen.index(('moved-to', CID))], f'files of the directories: {watch.seen}')
+    watch.close()
+
+
 def test_stale_socket_link_is_replaced(t):
     m = t.monitor()
     os.symlink('/nonexistent', m.sockets / CID)
