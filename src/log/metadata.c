@@ -227,9 +227,10 @@ expand(const char *template, const LogMetadata *m, const LogConfig *log, const S
         GString *out = g_string_new(NULL);
         const char *open, *end;
         for (char *field; (field = next_field(template, &open, &end)); template = end) {
-                g_autofree char *name = field, *value = field_value(field, m, log, search);
+                g_autofree char *value = field_value(field, m, log, search);
                 g_string_append_len(out, template, open - template);
                 g_string_append(out, value);
+                g_free(field);
         }
         g_string_append(out, template);
         return g_string_free(out, FALSE);
