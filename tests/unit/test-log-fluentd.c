@@ -359,6 +359,9 @@ test_refused(Fixture *f, gconstpointer data)
                 {"fluentd-shared-key-file=/nonexistent/key",
                  "Log driver fluentd: failed to read /nonexistent/key, the value of option "
                  "fluentd-shared-key-file: No such file or directory"},
+                {"fluentd-shared-key-file=/dev/zero",
+                 "Log driver fluentd: /dev/zero, the value of option fluentd-shared-key-file, is longer "
+                 "than 4096 bytes or has a NUL byte"},
                 {"fluentd-shared-key-env=TEST_NOT_SET",
                  "Log driver fluentd: there is no environment variable TEST_NOT_SET, the "
                                                         "value of option fluentd-shared-key-env"},
