@@ -31,7 +31,7 @@ secret_read(const char *driver, const LogOptions *o, const char *file_option, co
         if (r < 0)
                 return error_set_errno(error, r, "Log driver %s: failed to read %s, the value of option %s",
                                        driver, path, file_option);
-        if (text && (len > SECRET_MAX || memchr(text, '\0', len))) {
+        if (path && (len > SECRET_MAX || memchr(text, '\0', len))) {
                 explicit_bzero(text, len);
                 g_free(text);
                 return error_set(error, CONMON_ERROR_USAGE,
