@@ -437,6 +437,8 @@ WITH_PATH(int, execve, (const char *path, char *const argv[], char *const envp[]
 WITH_PATH(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), path, fd, path, mask)
 WITH_FD(int, fstat, (int fd, struct stat *st), fd, fd, st)
 WITH_FD(int, fstat64, (int fd, struct stat64 *st), fd, fd, st)
+WITH_FD(int, fstatfs, (int fd, struct statfs *st), fd, fd, st)
+WITH_FD(int, fstatfs64, (int fd, struct statfs64 *st), fd, fd, st)
 WITH_FD(int, fchmod, (int fd, mode_t mode), fd, fd, mode)
 WITH_FD(int, fchmodat, (int fd, const char *path, mode_t mode, int flags), fd, fd, path, mode, flags)
 WITH_FD(int, fsync, (int fd), fd, fd)
@@ -444,6 +446,15 @@ WITH_FD(int, fdatasync, (int fd), fd, fd)
 WITH_FD(int, ftruncate, (int fd, off_t len), fd, fd, len)
 WITH_FD(int, ftruncate64, (int fd, off64_t len), fd, fd, len)
 WITH_FD(ssize_t, getdents64, (int fd, void *buf, size_t size), fd, fd, buf, size)
+
+char *
+getcwd(char *buf, size_t size)
+{
+        int how = decide_path("getcwd", ".");
+        if (how > 0)
+                FAIL(NULL);
+        return REAL(getcwd)(buf, size);
+}
 
 char *
 realpath(const char *path, char *resolved)
