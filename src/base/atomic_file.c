@@ -17,10 +17,9 @@ atomic_file_write(const char *path, const void *data, size_t len, GError **error
         if (fd < 0)
                 return error_set_errno(error, errno, "Failed to create a temporary file beside %s", path);
 
-        /* mkostemp makes it 0600. */
-        int r = fchmod(fd, 0644) < 0 ? -errno : 0;
-        if (r == 0)
-                r = fd_write_all(fd, data, len);
+        /* mkostemp makes it 0600. A file system without modes may refuse that; the content is what counts. */
+        (void)fchmod(fd, 0644);
+        int r = fd_write_all(fd, data, len);
         if (r == 0 && rename(temp, path) < 0)
                 r = -errno;
         if (r == 0)

@@ -122,5 +122,13 @@ def test_filter_that_knows_pidfds_by_half(t):
     equal(m.exit_file.read_text(), '143')
 
 
+def test_file_system_without_modes(t):
+    """What can't be made readable for others is recorded all the same."""
+    t.skip_with(valgrind='it makes system calls of its own')
+    m, lines = traced(t, 'wait @/go\nexit 3', missing=('chmod', 'fchmod', 'fchmodat'))
+    check(any('fchmod' in line and 'exit' in line and 'ENOSYS' in line for line in lines), 'fchmod(2) did not fail')
+    equal((m.exit_file.read_text(), m.persist_exit.read_text()), ('3', '3'))
+
+
 if __name__ == '__main__':
     main()
