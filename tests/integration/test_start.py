@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """From the start of the program to the first message: pipes, launcher, files that exist by then."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -267,7 +268,8 @@ def in_directory(t, script, directory, env=None, **options):
     argv = t.arguments(m, conmon_pidfile=False, **options) + ['--sync']
     m.spawn(['/bin/sh', '-c', f'{script}; exec "$0" "$@"', t.program, *argv], t.environment('exit 3', **(env or {})),
             ('sync', 'start'), cwd=directory)
-    m.start.go()
+    with contextlib.suppress(BrokenPipeError):  # it may have given up
+        m.start.go()
     return m
 
 
