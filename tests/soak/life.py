@@ -186,7 +186,11 @@ class Life:
         return all(len(stream.data) == stream.total for stream in self.streams.values())
 
     def possible_numbers(self):
-        return [line for name in self.streams for line in sinks.MARKED.findall(self.wrote(name))]
+        """Of lines that may have been written; the beginning of what long lives wrote is not kept, but is on the tapes."""
+        texts = [self.wrote(name) for name in self.streams]
+        if not self.whole:
+            texts += [tape.data for tape in self.tapes.values()]
+        return [line for text in texts for line in sinks.MARKED.findall(text)]
 
     def compare(self, how, name, got, where):
         """Holds what was found against what was written: all of it, its start, its end or a part."""
