@@ -99,12 +99,14 @@ log_address_parse(const char *driver, const char *option, const char *text, unsi
         } else if (good) {
                 good = parse_host(rest, default_port, &a);
         }
-        if (good) {
+        if (good && ret) {
                 *ret = a;
                 return TRUE;
         }
-        g_autofree char *allowed = describe_addresses(transports, default_port);
         log_address_clear(&a);
+        if (good)
+                return TRUE;
+        g_autofree char *allowed = describe_addresses(transports, default_port);
         return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: option %s can't be '%s'; allowed: %s",
                          driver, option, text, allowed);
 }

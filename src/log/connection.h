@@ -22,7 +22,7 @@ typedef struct LogAddress {
 
 /* Reads "tcp://HOST[:PORT]", "udp://HOST[:PORT]", "unix://PATH", "unixgram://PATH" as the value
  * of an option. `transports` has a bit for each one that is possible; a default_port of 0 means
- * that the port must be given. */
+ * that the port must be given. `ret` may be NULL, if it is only to be checked. */
 gboolean log_address_parse(const char *driver, const char *option, const char *text, unsigned transports,
                            uint16_t default_port, LogAddress *ret, GError **error);
 void log_address_clear(LogAddress *a);

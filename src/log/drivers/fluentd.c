@@ -80,7 +80,6 @@ static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
         g_autofree char *with_scheme = strstr(text, "://") ? NULL : g_strconcat("tcp://", text, NULL);
-        *ret = (LogAddress){0};
         return log_address_parse("fluentd", "fluentd-address", with_scheme ? with_scheme : text,
                                  1u << LOG_TRANSPORT_TCP | 1u << LOG_TRANSPORT_UNIX, DEFAULT_PORT, ret,
                                  error);
@@ -89,10 +88,7 @@ parse_address(const char *text, LogAddress *ret, GError **error)
 static gboolean
 check_address(const char *driver, const char *text, GError **error)
 {
-        LogAddress address;
-        gboolean good = parse_address(text, &address, error);
-        log_address_clear(&address);
-        return good;
+        return parse_address(text, NULL, error);
 }
 
 static const LogOption options[] = {
@@ -162,7 +158,7 @@ make_head(Fluentd *self, const char *tag)
 static gboolean
 read_address(Fluentd *self, const LogDriverConfig *config, GError **error)
 {
-        LogAddress address;
+        LogAddress address = {0};
         if (!parse_address(log_options_string(config->options, "fluentd-address"), &address, error))
                 return FALSE;
         LogAddress *list = g_new(LogAddress, 1);

@@ -54,7 +54,6 @@ typedef struct {
 static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
-        *ret = (LogAddress){0};
         return log_address_parse("gelf", "gelf-address", text,
                                  1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP, 0, ret, error);
 }
@@ -62,10 +61,7 @@ parse_address(const char *text, LogAddress *ret, GError **error)
 static gboolean
 check_address(const char *driver, const char *text, GError **error)
 {
-        LogAddress address;
-        gboolean good = parse_address(text, &address, error);
-        log_address_clear(&address);
-        return good;
+        return parse_address(text, NULL, error);
 }
 
 static const LogOption options[] = {
@@ -131,7 +127,7 @@ static gboolean
 read_address(Gelf *self, const LogDriverConfig *config, GError **error)
 {
         const char *text = log_options_string(config->options, "gelf-address");
-        LogAddress address;
+        LogAddress address = {0};
         if (!parse_address(text, &address, error))
                 return FALSE;
         LogAddress *list = g_new(LogAddress, 1);

@@ -70,17 +70,13 @@ static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
         unsigned all = (1u << N_LOG_TRANSPORTS) - 1;
-        *ret = (LogAddress){0};
         return !*text || log_address_parse("syslog", "syslog-address", text, all, DEFAULT_PORT, ret, error);
 }
 
 static gboolean
 check_address(const char *driver, const char *text, GError **error)
 {
-        LogAddress address;
-        gboolean good = parse_address(text, &address, error);
-        log_address_clear(&address);
-        return good;
+        return parse_address(text, NULL, error);
 }
 
 static gboolean
@@ -143,7 +139,7 @@ static gboolean
 read_address(Syslog *self, const LogDriverConfig *config, GError **error)
 {
         const char *text = log_options_string(config->options, "syslog-address");
-        LogAddress address;
+        LogAddress address = {0};
         size_t n = 1;
         if (!parse_address(text ? text : "", &address, error))
                 return FALSE;
