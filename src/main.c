@@ -1,5 +1,9 @@
-#include "core/monitor.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "core/launcher.h"
 #include "core/options.h"
+#include "core/resume.h"
 
 #include <sys/stat.h>
 
@@ -10,10 +14,12 @@ main(int argc, char **argv)
         Options options;
         int status = 0;
 
+        if (resume_run(argc, argv, &status))
+                return status;
         inherited_fds_record(&inherited);
         (void)umask(022);
         if (options_load(&options, argc, argv, &status))
-                status = monitor_run(&options, &inherited);
+                status = launcher_run(&options, &inherited);
         options_clear(&options);
         inherited_fds_done(&inherited);
         return status;

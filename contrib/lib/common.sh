@@ -1,8 +1,10 @@
-# Sourced by contrib/demo and contrib/check, in the top directory of the tree: a known environment, and
-# packages from whichever package manager is there.
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
 
-# Neither a terminal nor an open stdin is taken for granted, and nothing that the caller's environment
-# says about containers may leak in.
+# Sourced by the scripts in contrib/, in the top directory of the tree: sets up the environment and installs
+# packages.
+
+# Works without a terminal and stdin, and does not inherit variables about containers.
 exec </dev/null
 umask 022
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C.UTF-8 HOME="${HOME:-/root}"
@@ -24,7 +26,7 @@ die() {
         exit 1
 }
 
-# Runs a command quietly; what it said appears only if it fails.
+# Runs a command and shows its output only if it fails.
 quietly() {
         quiet_log=$(mktemp)
         if "$@" >"$quiet_log" 2>&1; then
@@ -36,22 +38,28 @@ quietly() {
         return 1
 }
 
-is_there() {
+is_installed() {
         case $1 in
         command:*) command -v "${1#*:}" ;;
         module:*) pkg-config --exists "${1#*:}" ;;
         header:*) echo "#include <${1#*:}>" | cc -E - ;;
         library:*) echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - "-l${1#*:}" ;;
+        object:*) find /usr/lib /usr/lib64 -name "${1#*:}" | grep . ;;
         esac >/dev/null 2>&1
 }
 
-# The packages of a group whose probe finds nothing, with the names of this distribution.
+# The missing packages of a group, with the names of this distribution; "-" if it has no such package.
 missing_packages() {
         grep -v -e '^#' -e '^$' contrib/lib/packages | while read -r group probe debian fedora; do
-                if [ "$group" = "$1" ] && ! is_there "$probe"; then
+                if [ "$group" = "$1" ] && ! is_installed "$probe"; then
                         if command -v apt-get >/dev/null; then echo "$debian"; else echo "$fedora"; fi
                 fi
-        done
+        done | grep -v -x -e -
+}
+
+# The Debian mirror that this machine uses.
+debian_mirror() {
+        apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m 1 '/debian$'
 }
 
 as_root() {
@@ -63,7 +71,7 @@ apt_install() {
                 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@"
 }
 
-# The first try may fail because the package lists are missing or stale.
+# The first attempt may fail because the package lists are missing or stale.
 install_packages() {
         if command -v apt-get >/dev/null; then
                 apt_install "$@" >/dev/null 2>&1 || {
@@ -73,12 +81,12 @@ install_packages() {
         elif command -v dnf >/dev/null; then
                 quietly as_root dnf -q -y --setopt=install_weak_deps=False install "$@"
         else
-                echo "neither apt-get nor dnf is here; please install by hand: $*" >&2
+                echo "neither apt-get nor dnf is installed; please install these packages: $*" >&2
                 return 1
         fi
 }
 
-# Installs what is missing of some groups; succeeds only if nothing is missing afterwards.
+# Installs the missing packages of some groups; fails if some are still missing.
 need_packages() {
         need_missing=''
         for group in "$@"; do
@@ -90,7 +98,7 @@ need_packages() {
         step "Installing $*"
         install_packages "$@" && return
         [ $# -gt 1 ] || return 1
-        echo "They can't all be had. Trying them one by one."
+        echo "Some packages are not available. Installing them one by one."
         need_status=0
         for package in "$@"; do
                 install_packages "$package" 2>/dev/null || { echo "  not available: $package"; need_status=1; }
@@ -98,7 +106,7 @@ need_packages() {
         return $need_status
 }
 
-# Makes a build directory from nothing, and everything in it: build DIR MESON-OPTION...
+# Creates a new build directory and builds in it: build DIR MESON-OPTION...
 build() {
         build_dir=$1
         shift

@@ -1,12 +1,18 @@
-"""Counts the cases of a `meson test` run: report.py BUILD-DIR [--log NAME] [--findings DIR] [--counts FILE] [--again]
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
 
-`--log` is the run's --logbase. A file in DIR that has a line without "--" in front is a report of a tool, and a
-failure; it is removed. FILE gets a line "PASSED FAILED SKIPPED" instead of the last line of the output. With `--again`
-a few tests that failed get a second run.
+"""Counts the cases of a `meson test` run: report.py BUILD-DIR [--log NAME] [--findings DIR] [--scratch DIR]
+[--again [--by COMMAND]]
 
-Every case of a TAP test counts, and every other test counts as one. A test that ended otherwise than its
-cases say (crash, timeout, wrong exit status, missing cases, no case at all) is one failure more. A skip that
-tests/expected-skips does not name is a failure.
+`--log` is the run's --logbase. A file in the findings directory with a line that does not begin with "--" is
+the report of a tool and counts as a failure; it is removed. With `--scratch` results are added to files in
+that directory, from which `report.py --sum DIR` prints the sum of several runs; the sum of this run is not
+printed. With `--again` failed tests are repeated, unless there are many. With `--without-tools` a case that
+lacks a program is not a failure.
+
+Each case of a TAP test counts, and every other test counts as one. A test whose end contradicts its cases
+(crash, timeout, wrong exit status, missing cases, no case) counts as another failure. A skip that is not in
+tests/expected-skips is a failure.
 """
 
 import argparse
@@ -43,8 +49,14 @@ class Count:
             self.passed += 1
 
 
+def name_of(result):
+    """The name of a test without its project and suites, which Meson puts before it: "conmon:unit / x", or in newer releases
+    "unit - conmon:x"."""
+    return re.split(r' / | - [^ :]+:', result['name'])[-1]
+
+
 def count_tap(count, result):
-    """Reads the TAP of one test, and holds the way it ended against it."""
+    """Parses the TAP of one test, and checks it against the result of the test."""
     planned, seen, ended = None, 0, True
     for line in result['stdout'].splitlines():
         plan = PLAN.match(line)
@@ -71,7 +83,7 @@ def count_tap(count, result):
 
 
 def count_plain(count, result):
-    """A test whose exit status is all it says."""
+    """A test without TAP, which has only an exit status."""
     if result['result'] == 'OK':
         count.passed += 1
     elif result['result'] == 'SKIP':
@@ -99,7 +111,7 @@ def sort_skips(count, expected):
     return accepted
 
 
-# More failures than this are no matter of timing.
+# More failures than this are not caused by timing.
 AGAIN_MAX = 6
 
 
@@ -111,13 +123,13 @@ def read_log(build, name):
         return [json.loads(line) for line in file]
 
 
-def run_failed_again(build, log, results):
-    """Many tests hold the monitor against a clock, and the machine may be busy with the other tests: a few that failed
-    get one more run, alone. What fails then has failed; what does not is named."""
-    failed = [result['name'].split(' / ')[-1] for result in results if result['result'] not in ('OK', 'SKIP')]
+def run_failed_again(build, log, results, command):
+    """Many tests have time limits, and the machine may be busy with other tests: if only a few failed, they
+    are repeated alone. Tests that pass then are reported as unsteady."""
+    failed = [name_of(result) for result in results if result['result'] not in ('OK', 'SKIP')]
     if not 0 < len(failed) <= AGAIN_MAX:
         return results
-    subprocess.run(['meson', 'test', '-C', build, '--no-rebuild', '-t', '5', '--num-processes', '1',
+    subprocess.run([*command.split(), 'meson', 'test', '-C', build, '--no-rebuild', '-t', '5', '--num-processes', '1',
                     '--logbase', log + '-again', *failed], check=False,
                    env={**os.environ, 'CONMON_SOAK_SECONDS': '120'})
     again = {result['name']: result for result in read_log(build, log + '-again')}
@@ -126,19 +138,19 @@ def run_failed_again(build, log, results):
     return [again.get(result['name'], result) for result in results]
 
 
-def read_results(build, log, again):
-    """What the run left in its log, and the protocol of each test."""
+def read_results(build, log, again, command=''):
+    """The results in the log of a run, and the protocol of each test."""
     results = read_log(build, log)
     if not results:
         return [], {}
     if again:
-        results = run_failed_again(build, log, results)
-    told = subprocess.run(['meson', 'introspect', '--tests', build], check=True, capture_output=True)
-    return results, {test['name']: test['protocol'] for test in json.loads(told.stdout)}
+        results = run_failed_again(build, log, results, command)
+    done = subprocess.run(['meson', 'introspect', '--tests', build], check=True, capture_output=True)
+    return results, {test['name']: test['protocol'] for test in json.loads(done.stdout)}
 
 
 def take_findings(directory):
-    """Reports that a tool wrote into files."""
+    """Yields and removes the report files of tools."""
     for name in sorted(os.listdir(directory)) if directory else []:
         path = os.path.join(directory, name)
         with open(path, encoding='utf-8', errors='replace') as file:
@@ -162,32 +174,83 @@ def show_failure(count, result):
 
 def parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument('build')
+    parser.add_argument('build', nargs='?')
     parser.add_argument('--log', default='testlog')
     parser.add_argument('--findings')
-    parser.add_argument('--counts')
+    parser.add_argument('--scratch')
     parser.add_argument('--again', action='store_true')
+    parser.add_argument('--by', default='', help='a command that runs the second run, such as setpriv')
+    parser.add_argument('--without-tools', action='store_true')
+    parser.add_argument('--sum', metavar='DIR')
     return parser.parse_args()
+
+
+# The number of slowest tests that are shown.
+SLOWEST = 10
+
+
+def sum_line(passed, failed, skipped):
+    return '%d passed, %d failed, %d skipped' % (passed, failed, skipped)
+
+
+def sum_up(directory):
+    """Prints the results of several runs: the slowest tests, commands that repeat failed tests, and the
+    sum."""
+    def lines(name):
+        path = os.path.join(directory, name)
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding='utf-8') as file:
+            return file.read().splitlines()
+    slowest = sorted((line.split(' ', 1) for line in lines('times')), key=lambda pair: -float(pair[0]))[:SLOWEST]
+    if slowest:
+        print('\nThe slowest tests:')
+    for seconds, name in slowest:
+        print('%8.1f s  %s' % (float(seconds), name))
+    if lines('repeat'):
+        print('\nTo repeat failed tests:')
+    for command in lines('repeat'):
+        print('    ' + command)
+    passed, failed, skipped = (sum(column) for column in zip((0, 0, 0), *(map(int, line.split()) for line in lines('counts'))))
+    print('\n' + sum_line(passed, failed, skipped))
+    return 0 if passed and not failed else 1
+
+
+def leave(options, results, bad, sums):
+    """Adds results to the files for sum_up. `bad` are the names of failed tests."""
+    def add(name, lines):
+        with open(os.path.join(options.scratch, name), 'a', encoding='utf-8') as file:
+            file.writelines(line + '\n' for line in lines)
+    add('counts', ['%d %d %d' % sums])
+    add('times', ['%f %s (%s)' % (result['duration'], name_of(result), options.log) for result in results])
+    add('repeat', ['meson test -C %s --no-rebuild -t 5 %s' % (options.build, ' '.join(bad))] if bad else [])
+
+
+def count_result(result, protocols, expected):
+    """The Count of one test, and its accepted skips."""
+    name = name_of(result)
+    count = Count(name)
+    result['stdout'] = result.get('stdout') or ''
+    (count_tap if protocols.get(name) == 'tap' else count_plain)(count, result)
+    accepted = sort_skips(count, expected)
+    if count.failed:
+        show_failure(count, result)
+    return count, accepted
 
 
 def main():
     options = parse()
     sys.stdout.reconfigure(errors='backslashreplace')
-    results, protocols = read_results(options.build, options.log, options.again)
+    if options.sum:
+        sys.exit(sum_up(options.sum))
+    results, protocols = read_results(options.build, options.log, options.again, options.by)
     expected = expected_skips()
-    passed = failed = 0
-    skipped = []
-    for result in results:
-        name = result['name'].split(' / ')[-1]
-        count = Count(name)
-        result['stdout'] = result.get('stdout') or ''
-        tap = protocols.get(name) == 'tap'
-        (count_tap if tap else count_plain)(count, result)
-        skipped += sort_skips(count, expected)
-        passed += count.passed
-        failed += len(count.failed)
-        if count.failed:
-            show_failure(count, result)
+    if options.without_tools:
+        expected.append(['* # * is missing*', 'missing tools are accepted'])
+    counted = [count_result(result, protocols, expected) for result in results]
+    passed = sum(count.passed for count, _ in counted)
+    failed = sum(len(count.failed) for count, _ in counted)
+    skipped = [skip for _, accepted in counted for skip in accepted]
     for name, text in take_findings(options.findings):
         failed += 1
         print('\n---- report %s:\n%s' % (name, text.rstrip()))
@@ -196,11 +259,11 @@ def main():
     if not results:
         print('No test ran.')
         failed += 1
-    if options.counts:
-        with open(options.counts, 'a', encoding='utf-8') as file:
-            file.write('%d %d %d\n' % (passed, failed, len(skipped)))
+    sums = passed, failed, len(skipped)
+    if options.scratch:
+        leave(options, results, [count.test for count, _ in counted if count.failed], sums)
         return
-    print('%d passed, %d failed, %d skipped' % (passed, failed, len(skipped)))
+    print(sum_line(*sums))
     sys.exit(0 if passed and not failed else 1)
 
 

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/atomic_file.h"
 
 #include "base/error.h"
@@ -9,21 +12,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-gboolean
-atomic_file_write(const char *path, const void *data, size_t len, GError **error)
+int
+atomic_file_create(const char *path, const void *data, size_t len, GError **error)
 {
         g_autofree char *temp = g_strdup_printf("%s.XXXXXX", path);
         autofd int fd = mkostemp(temp, O_CLOEXEC);
-        if (fd < 0)
-                return error_set_errno(error, errno, "Failed to create a temporary file beside %s", path);
+        if (fd < 0) {
+                error_set_errno(error, errno, "Failed to create a temporary file beside %s", path);
+                return -1;
+        }
 
-        /* mkostemp makes it 0600. A file system without modes may refuse that; the content is what counts. */
+        /* mkostemp creates the file with mode 0600. A file system without modes may refuse this; that is no
+         * failure. */
         (void)fchmod(fd, 0644);
         int r = fd_write_all(fd, data, len);
         if (r == 0 && rename(temp, path) < 0)
                 r = -errno;
         if (r == 0)
-                return TRUE;
+                return fd_steal(&fd);
         (void)unlink(temp);
-        return error_set_errno(error, r, "Failed to write %s", path);
+        error_set_errno(error, r, "Failed to write %s", path);
+        return -1;
+}
+
+gboolean
+atomic_file_write(const char *path, const void *data, size_t len, GError **error)
+{
+        autofd int fd = atomic_file_create(path, data, len, error);
+        return fd >= 0;
 }

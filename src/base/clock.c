@@ -1,5 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +67,46 @@ clock_format_local(ClockFormatter *f, int64_t ns, char *buf)
         memcpy(buf + 29, f->offset, sizeof f->offset);
 }
 
+static int64_t
+leap_years_before(int64_t year)
+{
+        return (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
+}
+
+/* Days from 1970 to the first of a year. */
+static int64_t
+first_day(int64_t year)
+{
+        return 365 * (year - 1970) + leap_years_before(year) - leap_years_before(1970);
+}
+
+/* Like gmtime_r(3), which would also read the file of the local time zone on its first call. */
+static void
+break_down(int64_t second, struct tm *ret)
+{
+        static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+        int64_t day = second / 86400, rest = second % 86400, year = 1970 + day / 365;
+        while (first_day(year) > day)
+                year--;
+        bool leap = first_day(year + 1) - first_day(year) == 366;
+        int left = (int)(day - first_day(year)), month = 0;
+        for (int n; left >= (n = month_days[month] + (leap && month == 1)); month++)
+                left -= n;
+        *ret = (struct tm){
+                .tm_year = (int)(year - 1900),
+                .tm_mon = month,
+                .tm_mday = left + 1,
+                .tm_hour = (int)(rest / 3600),
+                .tm_min = (int)(rest / 60 % 60),
+                .tm_sec = (int)(rest % 60),
+        };
+}
+
 size_t
 clock_format_utc(int64_t ns, char *buf)
 {
-        time_t second = (time_t)(ns / NS_PER_S);
-        struct tm tm = {.tm_year = 70, .tm_mday = 1};
-        (void)gmtime_r(&second, &tm);
+        struct tm tm;
+        break_down(ns / NS_PER_S, &tm);
         put_date_time(buf, &tm);
         size_t len = 19;
         uint64_t fraction = (uint64_t)(ns % NS_PER_S);

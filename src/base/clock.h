@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* The wall clock, and its text forms. */
@@ -6,13 +9,13 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Nanoseconds since 1970-01-01 00:00 UTC. Never fails: a clock that can't be read counts as 0. */
+/* Nanoseconds since 1970-01-01 00:00 UTC. Never fails: 0 for a clock that can't be read. */
 int64_t clock_realtime_ns(void);
 
 /* Length of the text that clock_format_local writes: "2026-11-21T20:41:05.490952399+00:00". */
 #define CLOCK_LOCAL_LEN 35
 
-/* Remembers the parts of a local time that change once a second at most. All zero is a valid start. */
+/* Caches the parts of a local time that change at most once a second. All zero is valid. */
 typedef struct ClockFormatter {
         time_t second;
         char head[20];  /* "2026-11-21T20:41:05." */
@@ -23,9 +26,9 @@ typedef struct ClockFormatter {
  * bytes without a NUL. */
 void clock_format_local(ClockFormatter *f, int64_t ns, char *buf);
 
-/* Room that clock_format_utc needs, including the NUL. */
+/* Size of the buffer of clock_format_utc, including the NUL. */
 #define CLOCK_UTC_SIZE 31
 
-/* Writes UTC as Go's RFC3339Nano does: no trailing zeros in the fraction, no fraction if it is zero, "Z".
- * Returns the length without the NUL that it adds. */
+/* Writes UTC in the form of Go's RFC3339Nano: no trailing zeros in the fraction, no fraction if it is zero,
+ * "Z". Adds a NUL. Returns the length without it. */
 size_t clock_format_utc(int64_t ns, char *buf);

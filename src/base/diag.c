@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/diag.h"
 
 #include "base/fd.h"
@@ -63,7 +66,7 @@ diag_use_syslog(const char *cid, const char *tag)
         syslog_id = g_strndup(whole, 20);
 }
 
-/* As syslog(3) has it, which would wait for a daemon that reads nothing: then the message is lost. */
+/* Like syslog(3), but without waiting for a daemon that does not read: then the message is lost. */
 static void
 send_to_syslog(DiagLevel level, const char *text)
 {
@@ -91,7 +94,7 @@ diag_message(DiagLevel level, const char *format, ...)
         g_autofree char *text = g_strdup_vprintf(format, args);
         va_end(args);
 
-        /* One write, so that lines of several monitors on one terminal do not mix. */
+        /* One write, so that lines of several monitors do not mix on one terminal. */
         g_autoptr(GString) line = g_string_new(NULL);
         g_string_printf(line, "[conmon:%c]: %s\n", level_marks[level].letter, text);
         (void)fd_write_all(STDERR_FILENO, line->str, line->len);

@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d,
- * and with diag_use_syslog also to syslog, where nobody is waited for. This file holds the only
- * mutable globals of the program. */
+/* The monitor's own messages. They go to stderr, as `[conmon:X]: text` with X one of e, w, i, d, and with
+ * diag_use_syslog also to syslog, without blocking. This file holds the only mutable globals of the
+ * program. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -15,8 +18,8 @@ typedef enum {
         DIAG_TRACE,
 } DiagLevel;
 
-/* Reads a level name as callers spell them (panic, fatal, error, warn, warning, info, debug, trace; any
- * case). Returns false and leaves *ret_level alone if there is no such level. */
+/* Parses the name of a level: panic, fatal, error, warn, warning, info, debug or trace, in any case. Returns
+ * false, and does not change *ret_level, if there is no such level. */
 bool diag_parse_level(const char *name, DiagLevel *ret_level);
 
 /* Messages up to this level are shown; DIAG_WARNING before the first call. */
@@ -27,11 +30,11 @@ DiagLevel diag_level(void);
  * of the container's id, or of "id: tag" if tag is not NULL. */
 void diag_use_syslog(const char *cid, const char *tag);
 
-/* One message, without a newline at its end. errno is kept. */
+/* Prints one message, which has no newline at its end. Does not change errno. */
 void diag_message(DiagLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* The arguments (often a strerror, which loads a message catalogue) are looked at
- * only if the message is shown. */
+/* The arguments are evaluated only if the message is shown: often one is a strerror, which loads a message
+ * catalog. */
 #define diag_at(level, ...)                               \
         do {                                              \
                 if (diag_level() >= (level))              \

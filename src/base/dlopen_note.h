@@ -1,16 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* Tells packagers which libraries a program opens by itself (the .note.dlopen convention of the UAPI
- * group, https://uapi-group.org/specifications/specs/elf_dlopen_metadata/): an ELF note of owner
+/* Declares for packagers which libraries a program loads at run time, according to the UAPI group's
+ * specification (https://uapi-group.org/specifications/specs/elf_dlopen_metadata/): an ELF note of owner
  * "FDO" whose text is JSON. */
 
 #include <stdint.h>
 
 #define DLOPEN_NOTE_TYPE 0x407c0c0a
 
-/* `name` is an identifier that is used once in the file; the others are string literals: the feature
- * that needs the library, what it is good for, how much it is needed (required, recommended,
- * suggested) and the library's name. */
+/* `name` is an identifier that is unique in the file. The others are string literals: the feature that needs
+ * the library, its purpose, its priority (required, recommended, suggested) and the library's name. */
 #define DLOPEN_NOTE(name, feature, description, priority, library)                            \
         __attribute__((used, section(".note.dlopen"), aligned(4))) static const struct {      \
                 uint32_t owner_len, text_len, type;                                           \

@@ -1,6 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* Errors of set-up functions: GError with a sentence for the person who reads it. */
+/* Errors of set-up functions: a GError whose message is a sentence for users. */
 
 #include <glib.h>
 
@@ -9,12 +12,14 @@ GQuark conmon_error_quark(void);
 
 enum {
         CONMON_ERROR_FAILED,
-        /* the command line or the configuration asks for something that is not possible */
+        /* the command line or the configuration is invalid */
         CONMON_ERROR_USAGE,
+        /* a library that is loaded on demand is missing */
+        CONMON_ERROR_NO_LIBRARY,
 };
 
-/* Sets *error to the sentence. Always returns FALSE, so that a failing function can `return error_set(…)`. */
+/* Sets *error. Always returns FALSE, so that a function can `return error_set(…)`. */
 gboolean error_set(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-/* The same, with ": " and the description of errnum (positive or negative) behind the sentence. */
+/* The same, followed by ": " and the description of errnum, which may be positive or negative. */
 gboolean error_set_errno(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -1,11 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/fd.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,27 +75,29 @@ fd_read(int fd, void *buf, size_t len)
 }
 
 int
+fd_read_text(int fd, size_t max, char **ret_text, size_t *ret_len)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+        char part[4096];
+        ssize_t n;
+        while ((n = fd_read(fd, part, MIN(sizeof part, max + 1 - text->len))) > 0) {
+                g_string_append_len(text, part, n);
+                if (text->len > max)
+                        return -EFBIG;
+        }
+        if (n < 0)
+                return (int)n;
+        if (ret_len)
+                *ret_len = text->len;
+        *ret_text = g_string_free(g_steal_pointer(&text), FALSE);
+        return 0;
+}
+
+int
 fd_read_file(const char *path, size_t max, char **ret_text, size_t *ret_len)
 {
         autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (fd < 0)
-                return -errno;
-        GString *text = g_string_new(NULL);
-        while (text->len < max) {
-                char part[4096];
-                ssize_t n = fd_read(fd, part, MIN(sizeof part, max - text->len));
-                if (n < 0) {
-                        g_string_free(text, TRUE);
-                        return (int)n;
-                }
-                if (n == 0)
-                        break;
-                g_string_append_len(text, part, n);
-        }
-        if (ret_len)
-                *ret_len = text->len;
-        *ret_text = g_string_free(text, FALSE);
-        return 0;
+        return fd < 0 ? -errno : fd_read_text(fd, max, ret_text, ret_len);
 }
 
 int
@@ -100,11 +107,35 @@ fd_open_beneath(int dirfd, const char *name, int flags)
                 .flags = (unsigned)flags | O_CLOEXEC,
                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
         };
-        int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof how);
-        /* An old kernel, or a filter that does not know the call. */
+        int fd = (int)syscall(__NR_openat2, dirfd, name, &how, sizeof how);
+        /* The kernel is old, or a system call filter does not know the call. */
         if (fd < 0 && (errno == ENOSYS || errno == EPERM))
                 fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
+}
+
+ssize_t
+fd_receive(int sock, void *bytes, size_t size, int *fds, size_t *ret_n)
+{
+        union {
+                struct cmsghdr align;
+                char room[CMSG_SPACE(FD_RECEIVE_MAX * sizeof(int))];
+        } control;
+        struct iovec iov = {.iov_base = bytes, .iov_len = size};
+        struct msghdr msg = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        *ret_n = 0;
+        ssize_t n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (n < 0)
+                return -errno;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+                size_t len = c->cmsg_len - CMSG_LEN(0);
+                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                        continue;
+                memcpy(fds + *ret_n, CMSG_DATA(c), len);
+                *ret_n += len / sizeof(int);
+        }
+        return n;
 }
 
 void
@@ -117,21 +148,30 @@ fd_wait_for_input(int fd)
         }
 }
 
+/* The kernel's struct (getdents(2)), which not every C library declares. */
+typedef struct {
+        uint64_t inode;
+        int64_t next;
+        unsigned short len;
+        unsigned char type;
+        char name[];
+} DirEntry;
+
 GArray *
 fd_list(void)
 {
         GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
         autofd int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         /* Not readdir(3): its buffer would stay in the heap of every monitor. */
-        char entries[2048] __attribute__((aligned(__alignof__(struct dirent64))));
-        ssize_t n;
-        while (dir >= 0 && (n = getdents64(dir, entries, sizeof entries)) > 0)
-                for (ssize_t at = 0; at < n;) {
-                        const struct dirent64 *entry = (const struct dirent64 *)(entries + at);
-                        int fd = entry->d_name[0] == '.' ? dir : atoi(entry->d_name);
+        char entries[2048] __attribute__((aligned(__alignof__(DirEntry))));
+        long n;
+        while (dir >= 0 && (n = syscall(SYS_getdents64, dir, entries, sizeof entries)) > 0)
+                for (long at = 0; at < n;) {
+                        const DirEntry *entry = (const DirEntry *)(entries + at);
+                        int fd = entry->name[0] == '.' ? dir : atoi(entry->name);
                         if (fd != dir)
                                 g_array_append_val(fds, fd);
-                        at += entry->d_reclen;
+                        at += entry->len;
                 }
         return fds;
 }
@@ -150,7 +190,7 @@ close_listed(unsigned int first, unsigned int last)
 void
 fd_close_range(unsigned int first, unsigned int last)
 {
-        /* An old kernel, or a filter that does not know the call. */
-        if (first <= last && syscall(SYS_close_range, first, last, 0) < 0)
+        /* The kernel is old, or a system call filter does not know the call. */
+        if (first <= last && syscall(__NR_close_range, first, last, 0) < 0)
                 close_listed(first, last);
 }

@@ -1,187 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/json.h"
 
-#include "base/dlopen_note.h"
-#include "base/error.h"
-
-#include <dlfcn.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
-#include <yajl/yajl_parse.h>
 
-#define YAJL "libyajl.so.2"
-DLOPEN_NOTE(yajl_note, "json", "Labels, environment and annotations of containers", "recommended", YAJL);
+/* Sixteen bytes at a time; the compiler knows how on each processor. */
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+typedef uint64_t Words2 __attribute__((vector_size(16)));
 
-/* No sensible document is nested so deep, and the parser's memory grows with it. */
-#define NESTING_MAX 1000
-
-typedef struct {
-        size_t depth; /* of open objects and arrays */
-        GString *names[JSON_DEPTH_MAX]; /* of the member or element at hand in each of them */
-        JsonFunc func;
-        void *data;
-} Reader;
-
+/* True if none of them has to be escaped. */
 static bool
-needs_number(gunichar c)
+are_plain(Bytes16 b)
 {
-        return c < 0x20 || c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029;
+        Words2 special = (Words2)((b < 0x20) | (b >= 0x80) | (b == '"') | (b == '\\') | (b == '<') |
+                                  (b == '>') | (b == '&'));
+        return (special[0] | special[1]) == 0;
 }
 
-static void
-append_char(GString *out, gunichar c)
+/* The same for one byte, from a table with one bit per ASCII character. */
+static bool
+is_plain(unsigned char c)
 {
-        static const char letters[] = "\"\\\n\r\t", escapes[] = "\"\\nrt";
-        const char *special = c && c < 0x80 ? strchr(letters, (int)c) : NULL;
-        if (special)
-                g_string_append_printf(out, "\\%c", escapes[special - letters]);
-        else if (needs_number(c))
-                g_string_append_printf(out, "\\u%04x", c);
+        static const uint64_t plain[4] = {
+                ~((UINT64_C(1) << 32) - 1) & ~(UINT64_C(1) << '"' | UINT64_C(1) << '&' | UINT64_C(1) << '<' |
+                                               UINT64_C(1) << '>'),
+                ~(UINT64_C(1) << ('\\' - 64)),
+        };
+        return plain[c / 64] >> c % 64 & 1;
+}
+
+/* The position in the text, and in the JSON string, which has room for JSON_ESCAPE_MAX times the remaining
+ * bytes. */
+typedef struct {
+        const char *at;
+        const char *end;
+        char *out;
+} Escape;
+
+static void
+put_number(Escape *e, unsigned c)
+{
+        static const char digits[] = "0123456789abcdef";
+        *e->out++ = '\\';
+        *e->out++ = 'u';
+        for (int shift = 12; shift >= 0; shift -= 4)
+                *e->out++ = digits[c >> shift & 15];
+}
+
+/* Escapes one ASCII character. */
+static void
+put_special(Escape *e)
+{
+        char c = *e->at++;
+        const char *letter = c == '\n' ? "n" : c == '\r' ? "r" : c == '"' ? "\"" : c == '\\' ? "\\" : NULL;
+        if (!letter) {
+                put_number(e, (unsigned char)c);
+                return;
+        }
+        *e->out++ = '\\';
+        *e->out++ = *letter;
+}
+
+/* Writes one non-ASCII character, or replaces one invalid byte. */
+static void
+put_unicode(Escape *e)
+{
+        gunichar c = g_utf8_get_char_validated(e->at, e->end - e->at);
+        /* The two highest values are errors. */
+        bool valid = c < (gunichar)-2;
+        size_t len = valid ? (size_t)(g_utf8_next_char(e->at) - e->at) : 1;
+        if (valid && c != 0x2028 && c != 0x2029)
+                e->out = mempcpy(e->out, e->at, len);
         else
-                g_string_append_unichar(out, c);
+                put_number(e, valid ? c : 0xfffd);
+        e->at += len;
+}
+
+/* Escapes at least up to `until`. */
+static void
+put_bytes(Escape *e, const char *until)
+{
+        while (e->at < until) {
+                if (is_plain((unsigned char)*e->at))
+                        *e->out++ = *e->at++;
+                else if ((unsigned char)*e->at < 0x80)
+                        put_special(e);
+                else
+                        put_unicode(e);
+        }
+}
+
+char *
+json_put_text(char *out, const char *text, size_t len)
+{
+        Escape e = {.at = text, .end = text + len, .out = out};
+        while ((size_t)(e.end - e.at) >= sizeof(Bytes16)) {
+                /* Writing some bytes twice does no harm. */
+                Bytes16 block;
+                memcpy(&block, e.at, sizeof block);
+                memcpy(e.out, &block, sizeof block);
+                if (!are_plain(block)) {
+                        put_bytes(&e, e.at + sizeof block);
+                        continue;
+                }
+                e.at += sizeof block;
+                e.out += sizeof block;
+        }
+        put_bytes(&e, e.end);
+        return e.out;
+}
+
+/* Long texts are escaped piece by piece, so that less than six times their size is reserved. */
+#define PIECE_MAX 1024
+
+/* The end of a piece of at most this length, which is not within a character. */
+static size_t
+cut_piece(const char *text, size_t len)
+{
+        size_t n = MIN(len, (size_t)PIECE_MAX);
+        for (size_t back = 0; n < len && back < 3 && (text[n] & 0xc0) == 0x80; back++)
+                n--;
+        return n;
 }
 
 void
 json_append_string(GString *out, const char *text, size_t len)
 {
-        const char *end = text + len;
         g_string_append_c(out, '"');
-        while (text < end) {
-                gunichar c = *text ? g_utf8_get_char_validated(text, end - text) : 0;
-                /* The two highest values are errors. */
-                bool valid = c < (gunichar)-2;
-                append_char(out, valid ? c : 0xfffd);
-                text = valid ? g_utf8_next_char(text) : text + 1;
+        while (len > 0) {
+                size_t n = cut_piece(text, len), old = out->len;
+                g_string_set_size(out, old + n * JSON_ESCAPE_MAX);
+                const char *end = json_put_text(out->str + old, text, n);
+                g_string_set_size(out, (gsize)(end - out->str));
+                text += n;
+                len -= n;
         }
         g_string_append_c(out, '"');
 }
 
-static int
-tell(Reader *r, const char *text, size_t len)
+void
+json_append_member(GString *out, const char *name, const char *value)
 {
-        const char *path[JSON_DEPTH_MAX];
-        if (r->depth == 0 || r->depth > JSON_DEPTH_MAX)
-                return 1;
-        for (size_t i = 0; i < r->depth; i++)
-                path[i] = r->names[i]->str;
-        r->func(&(JsonValue){path, r->depth, text, len}, r->data);
-        return 1;
-}
-
-static int
-on_string(void *data, const unsigned char *text, size_t len)
-{
-        return tell(data, (const char *)text, len);
-}
-
-static int
-on_number(void *data, const char *text, size_t len)
-{
-        return tell(data, NULL, 0);
-}
-
-static int
-on_boolean(void *data, int value)
-{
-        return tell(data, NULL, 0);
-}
-
-static int
-on_null(void *data)
-{
-        return tell(data, NULL, 0);
-}
-
-static int
-on_start(void *data)
-{
-        Reader *r = data;
-        (void)tell(r, NULL, 0);
-        if (r->depth < JSON_DEPTH_MAX)
-                g_string_truncate(r->names[r->depth], 0);
-        return ++r->depth < NESTING_MAX;
-}
-
-static int
-on_name(void *data, const unsigned char *text, size_t len)
-{
-        Reader *r = data;
-        if (r->depth > JSON_DEPTH_MAX)
-                return 1;
-        g_string_truncate(r->names[r->depth - 1], 0);
-        g_string_append_len(r->names[r->depth - 1], (const char *)text, (gssize)len);
-        return 1;
-}
-
-static int
-on_end(void *data)
-{
-        ((Reader *)data)->depth--;
-        return 1;
-}
-
-/* The functions of the library, which is there only while a document is read: most monitors read none. */
-typedef struct {
-        void *library;
-        __typeof__(yajl_alloc) *alloc;
-        __typeof__(yajl_config) *config;
-        __typeof__(yajl_parse) *parse;
-        __typeof__(yajl_complete_parse) *complete_parse;
-        __typeof__(yajl_get_bytes_consumed) *get_bytes_consumed;
-        __typeof__(yajl_free) *free;
-} Yajl;
-
-static gboolean
-load(Yajl *y, GError **error)
-{
-        y->library = dlopen(YAJL, RTLD_NOW | RTLD_LOCAL);
-        if (!y->library)
-                return error_set(error, CONMON_ERROR_FAILED,
-                                 "the library that reads JSON can't be loaded (%s)", dlerror());
-        *(void **)&y->alloc = dlsym(y->library, "yajl_alloc");
-        *(void **)&y->config = dlsym(y->library, "yajl_config");
-        *(void **)&y->parse = dlsym(y->library, "yajl_parse");
-        *(void **)&y->complete_parse = dlsym(y->library, "yajl_complete_parse");
-        *(void **)&y->get_bytes_consumed = dlsym(y->library, "yajl_get_bytes_consumed");
-        *(void **)&y->free = dlsym(y->library, "yajl_free");
-        if (y->alloc && y->config && y->parse && y->complete_parse && y->get_bytes_consumed && y->free)
-                return TRUE;
-        (void)dlclose(y->library);
-        return error_set(error, CONMON_ERROR_FAILED, "the library that reads JSON, %s, lacks functions",
-                         YAJL);
-}
-
-static gboolean
-parse(const Yajl *y, Reader *reader, const char *text, size_t len, GError **error)
-{
-        static const yajl_callbacks callbacks = {
-                .yajl_null = on_null,           .yajl_boolean = on_boolean, .yajl_number = on_number,
-                .yajl_string = on_string,       .yajl_start_map = on_start, .yajl_map_key = on_name,
-                .yajl_end_map = on_end,         .yajl_start_array = on_start, .yajl_end_array = on_end,
-        };
-        yajl_handle parser = y->alloc(&callbacks, NULL, reader);
-        (void)y->config(parser, yajl_dont_validate_strings, 1);
-        yajl_status status = y->parse(parser, (const unsigned char *)text, len);
-        size_t at = y->get_bytes_consumed(parser);
-        if (status == yajl_status_ok)
-                status = y->complete_parse(parser);
-        y->free(parser);
-        if (status == yajl_status_ok)
-                return TRUE;
-        return error_set(error, CONMON_ERROR_FAILED, "it is not valid JSON (byte %zu of %zu)", at, len);
-}
-
-gboolean
-json_read(const char *text, size_t len, JsonFunc func, void *data, GError **error)
-{
-        Yajl yajl = {0};
-        Reader reader = {.func = func, .data = data};
-        if (!load(&yajl, error))
-                return FALSE;
-        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
-                reader.names[i] = g_string_new(NULL);
-        gboolean ok = parse(&yajl, &reader, text, len, error);
-        for (size_t i = 0; i < JSON_DEPTH_MAX; i++)
-                g_string_free(reader.names[i], TRUE);
-        (void)dlclose(yajl.library);
-        return ok;
+        if (out->len == 0 || out->str[out->len - 1] != '{')
+                g_string_append_c(out, ',');
+        json_append_string(out, name, strlen(name));
+        g_string_append_c(out, ':');
+        json_append_string(out, value, strlen(value));
 }

@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/page_buffer.h"
 
 #include <glib.h>
 #include <sys/mman.h>
 
-/* A lack of memory passes, or the kernel ends a process that has more of it. */
+/* Out of memory is often temporary, because the kernel kills another process. */
 #define TRIES          50
 #define TRY_AGAIN_USEC (10 * 1000)
 

@@ -1,20 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* A large buffer that is there only while it is needed: whole pages from the kernel, and back to it. */
+/* A large buffer that takes up memory only while it is needed: whole pages, mapped and unmapped. */
 
 #include <stddef.h>
 
 typedef struct PageBuffer {
-        char *data; /* NULL while not taken */
+        char *data; /* NULL: not mapped */
         size_t size;
 } PageBuffer;
 
-/* Whole pages from the kernel, all zero, for munmap(2). When the kernel has none it is asked again for a
- * short time; then this aborts, as any allocation does. */
+/* Maps whole pages, all zero, to be freed with munmap(2). Retries for a short time if there is no memory,
+ * then aborts, as every allocation does. */
 void *pages_take(size_t size);
 
-/* Takes the pages if they aren't there yet. */
+/* Maps the pages, unless they are mapped already. */
 void page_buffer_take(PageBuffer *b, size_t size);
 
-/* Gives the pages back. Harmless if there are none. */
+/* Unmaps the pages. Harmless if there are none. */
 void page_buffer_release(PageBuffer *b);

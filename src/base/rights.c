@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/rights.h"
 
 #include <errno.h>
@@ -13,7 +16,7 @@ typedef struct {
         uint64_t inheritable;
 } Rights;
 
-/* capget(2): the sets come as two halves. */
+/* capget(2) splits the sets into two halves. */
 typedef struct __user_cap_header_struct Header;
 typedef struct __user_cap_data_struct Half;
 
@@ -60,10 +63,13 @@ rights_lower(uint64_t keep)
         set_rights(&r);
 }
 
-void
+uint64_t
 rights_raise(void)
 {
-        rights_lower(UINT64_MAX);
+        Rights r = {0};
+        if (get_rights(&r))
+                rights_lower(UINT64_MAX);
+        return r.effective;
 }
 
 void
@@ -72,13 +78,13 @@ rights_seal(void)
         (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/* What root's programs get when they are executed. Without CAP_SETPCAP there is nothing to drop it from. */
+/* Clears the bounding set, which limits what programs of root get. Impossible without CAP_SETPCAP. */
 static void
 narrow_bounding_set(uint64_t keep)
 {
         for (unsigned i = 0; i < 64; i++)
                 if (!(keep & RIGHT(i)) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
-                        return; /* the last capability, or no right to do this */
+                        return; /* beyond the last capability, or not permitted */
 }
 
 void
@@ -90,7 +96,7 @@ rights_give_up(uint64_t keep)
         rights_seal();
         if (!get_rights(&r) || (r.permitted | r.inheritable) == 0)
                 return;
-        rights_raise();
+        (void)rights_raise();
         narrow_bounding_set(keep);
         r.permitted &= keep;
         r.effective = r.permitted;

@@ -1,13 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/sockpath.h"
 
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The length of the name that a temporary name begins with; it fits into an address in any directory. */
+#define PREFIX_MAX 64
+
+#define NAME_TRIES 100
 
 static int
 set_address(SockPath *sp, const char *path, size_t len)
@@ -49,4 +59,70 @@ void
 sockpath_done(SockPath *sp)
 {
         fd_close(&sp->dirfd);
+}
+
+int
+sockpath_probe(const char *path)
+{
+        SockPath sp;
+        int r = sockpath_init(&sp, path);
+        if (r < 0)
+                return r;
+        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        r = fd < 0 || connect(fd, (const struct sockaddr *)&sp.addr, sp.len) < 0 ? -errno : 0;
+        sockpath_done(&sp);
+        return r == -EPROTOTYPE ? 0 : r;
+}
+
+char *
+sockpath_random_name(const char *prefix)
+{
+        unsigned int random;
+        if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+                random = g_random_int();
+        return g_strdup_printf("%s.%06X", prefix, random & 0xffffff);
+}
+
+static int
+bind_to(int fd, const char *path)
+{
+        SockPath sp;
+        int r = sockpath_init(&sp, path);
+        if (r < 0)
+                return r;
+        (void)fchmod(fd, 0700); /* bind(2) gives this mode to the file */
+        if (bind(fd, (struct sockaddr *)&sp.addr, sp.len) < 0)
+                r = -errno;
+        sockpath_done(&sp);
+        return r;
+}
+
+static int
+bind_beside(int fd, const char *path, char **ret_temp)
+{
+        g_autofree char *dir = g_path_get_dirname(path);
+        g_autofree char *name = g_path_get_basename(path);
+        g_autofree char *prefix = g_strdup_printf("%s/%.*s", dir, PREFIX_MAX, name);
+        int r = -EADDRINUSE;
+        for (int i = 0; i < NAME_TRIES && r == -EADDRINUSE; i++) {
+                g_free(*ret_temp);
+                *ret_temp = sockpath_random_name(prefix);
+                r = bind_to(fd, *ret_temp);
+        }
+        return r;
+}
+
+int
+sockpath_listen(int fd, const char *path, int backlog)
+{
+        g_autofree char *temp = NULL;
+        int r = path[0] == '@' ? bind_to(fd, path) : bind_beside(fd, path, &temp);
+        if (r < 0)
+                return r;
+        if (listen(fd, backlog) < 0 || (temp && rename(temp, path) < 0)) {
+                r = -errno;
+                if (temp)
+                        (void)unlink(temp);
+        }
+        return r;
 }

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* Unix socket addresses for paths of any length. sun_path holds 107 characters; a longer path is reached
@@ -5,6 +8,8 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include <glib.h>
 
 /* An address and the directory descriptor that it needs while it is used. */
 typedef struct SockPath {
@@ -18,3 +23,14 @@ typedef struct SockPath {
  * connect(2) or the last sendto(2). */
 int sockpath_init(SockPath *sp, const char *path);
 void sockpath_done(SockPath *sp);
+
+/* Checks whether a process has a socket of any type bound to the path: 0 or -errno. It is not affected. */
+int sockpath_probe(const char *path);
+
+/* PREFIX.XXXXXX with six random hexadecimal digits; the caller frees it. */
+char *sockpath_random_name(const char *prefix);
+
+/* Binds the socket with mode 0700, listens, and only then renames it to `path`, replacing an existing file: a
+ * client that waits for the file is never refused. An abstract address is bound directly. Returns 0 or
+ * -errno. */
+int sockpath_listen(int fd, const char *path, int backlog);

@@ -1,6 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* The two directions in which a container's output comes. Everything of a terminal is stdout. */
+/* The two streams of a container's output. All output of a terminal is stdout. */
 typedef enum {
         STREAM_STDOUT,
         STREAM_STDERR,

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/watch.h"
 
 /* The C struct behind GSource, which carries the way back to the embedded one. */
@@ -95,7 +98,8 @@ timer_start(Timer *t, gint64 usec)
 {
         if (!t->source)
                 t->source = source_new(&timer_funcs, WATCH_PRIORITY_TIMER, t);
-        g_source_set_ready_time(t->source, g_get_monotonic_time() + usec);
+        gint64 now = g_get_monotonic_time();
+        g_source_set_ready_time(t->source, MAX(now + MIN(usec, INT64_MAX - now), 0));
 }
 
 void
@@ -112,4 +116,18 @@ gboolean
 timer_is_running(const Timer *t)
 {
         return t->source && g_source_get_ready_time(t->source) >= 0;
+}
+
+void
+timer_save(const Timer *t, StateWriter *w, const char *name)
+{
+        state_put_int(w, name, timer_is_running(t) ? g_source_get_ready_time(t->source) : -1);
+}
+
+void
+timer_restore(Timer *t, StateReader *r, const char *name)
+{
+        gint64 due = state_get_int(r, name, -1, INT64_MAX / 2);
+        if (due >= 0 && !state_failed(r))
+                timer_start(t, due - g_get_monotonic_time());
 }

@@ -1,9 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* Event sources of the GLib main loop, embedded in the struct that owns the descriptor.
  *
  * A Watch or Timer may be armed, disarmed and finished at any time, also from inside its own callback.
  * Finish a Watch before its descriptor is closed: disarm, close, free. */
+
+#include "base/state.h"
 
 #include <glib.h>
 
@@ -50,10 +55,14 @@ typedef struct Timer {
 /* Prepares a timer, not yet started. */
 void timer_init(Timer *t, TimerFunc func, void *data);
 
-/* Calls the function once, `usec` microseconds from now. A running timer is set anew. */
+/* Calls the function once, `usec` microseconds from now. A running timer is set again. */
 void timer_start(Timer *t, gint64 usec);
 
 /* Stops the timer. Harmless if it is not running or was never initialised (all zero). */
 void timer_stop(Timer *t);
 
 gboolean timer_is_running(const Timer *t);
+
+/* Live upgrade: when it is due. timer_init comes before timer_restore. */
+void timer_save(const Timer *t, StateWriter *w, const char *name);
+void timer_restore(Timer *t, StateReader *r, const char *name);

@@ -1,19 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "config/annotations.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
-/* Written without the slash, which JSON may write in two ways. */
-#define NEEDLE "org.conmon.log"
+/* How a name begins, without the slash, which JSON may write in two ways. */
+#define NEEDLE "\"org.conmon.log"
 
-#define FILE_MAX      (64 << 20)
 #define VALUE_LEN_MAX 4096
 #define NAME_LEN_MAX  128
 #define OPTIONS_MAX   64
@@ -51,7 +50,7 @@ annotations_free(Annotations *a)
         g_free(a);
 }
 
-/* What ends up in messages and in protocols is text in one line. */
+/* Texts for messages and protocols must be a single line. */
 static bool
 is_plain(const char *text, size_t len)
 {
@@ -91,7 +90,7 @@ set_option(Annotations *a, const char *key, char *value, GError **error)
 static gboolean
 add(Annotations *a, const char *name, const JsonValue *value, GError **error)
 {
-        if (!value->text)
+        if (value->kind != JSON_STRING)
                 return error_set(error, CONMON_ERROR_USAGE, "its value is not a string");
         if (value->len > VALUE_LEN_MAX)
                 return error_set(error, CONMON_ERROR_USAGE, "its value has %zu bytes; %d are allowed",
@@ -160,34 +159,15 @@ annotations_parse(const char *text, size_t len, Annotations **ret_annotations, G
         return FALSE;
 }
 
-/* In memory of its own, which leaves no trace in the heap, and not mapped: the file may change meanwhile. */
-static gboolean
-parse_fd(int fd, size_t size, Annotations **ret_annotations, GError **error)
-{
-        char *text = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (text == MAP_FAILED)
-                return error_set_errno(error, errno, "No memory for annotations");
-        size_t len = 0;
-        ssize_t n = 0;
-        while (len < size && (n = fd_read(fd, text + len, size - len)) > 0)
-                len += (size_t)n;
-        gboolean done = n < 0 ? error_set_errno(error, (int)n, "Failed to read annotations in config.json")
-                              : annotations_parse(text, len, ret_annotations, error);
-        (void)munmap(text, size);
-        return done;
-}
-
 gboolean
-annotations_read(const char *bundle, Annotations **ret_annotations, GError **error)
+annotations_read(ConfigJson *json, Annotations **ret_annotations, GError **error)
 {
-        struct stat st;
-        g_autofree char *path = g_build_filename(bundle, "config.json", NULL);
-        autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        const char *text;
+        size_t len;
         *ret_annotations = NULL;
-        /* The runtime has its own words for a bundle without a configuration. */
-        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
-                return TRUE;
-        if (st.st_size > FILE_MAX)
-                return error_set(error, CONMON_ERROR_FAILED, "%s has more than %d bytes", path, FILE_MAX);
-        return parse_fd(fd, (size_t)st.st_size, ret_annotations, error);
+        int r = config_json_read(json, &text, &len);
+        if (r == 0)
+                return annotations_parse(text, len, ret_annotations, error);
+        /* The runtime itself reports a bundle without a configuration. */
+        return (r != -EFBIG && r != -EBUSY) || config_json_fail(json, r, error);
 }

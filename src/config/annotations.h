@@ -1,7 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* What a bundle's config.json asks for: the annotations (OCI runtime specification, config.md) whose names
- * begin with ANNOTATION_PREFIX. Nothing here says whether it may be followed: see policy.h. */
+ * begin with ANNOTATION_PREFIX. Whether they are allowed is decided in policy.h. */
+
+#include "base/config_json.h"
 
 #include <glib.h>
 #include <stddef.h>
@@ -9,7 +14,7 @@
 #define ANNOTATION_PREFIX "org.conmon.log/"
 
 typedef struct AnnotationOption {
-        char *key; /* behind "opt." */
+        char *key; /* after "opt." */
         char *value;
 } AnnotationOption;
 
@@ -22,9 +27,9 @@ typedef struct Annotations {
 void annotations_free(Annotations *a);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Annotations, annotations_free)
 
-/* Reads them from a config.json. *ret_annotations is NULL if there are none; then the text is not even
- * parsed. A failure says which annotation is unknown, malformed or contradicts another one. */
+/* Reads them from a config.json. *ret_annotations is NULL if there are none; then the text is not parsed.
+ * A failure says which annotation is unknown, malformed or contradicts another one. */
 gboolean annotations_parse(const char *text, size_t len, Annotations **ret_annotations, GError **error);
 
-/* The same with the file in this bundle, if there is one. */
-gboolean annotations_read(const char *bundle, Annotations **ret_annotations, GError **error);
+/* The same for the file of the bundle, if there is one. */
+gboolean annotations_read(ConfigJson *json, Annotations **ret_annotations, GError **error);

@@ -1,61 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "config/policy.h"
 
 #include "base/error.h"
-#include "base/quantity.h"
 
 #include <fnmatch.h>
 #include <string.h>
-
-/* What an annotation may make the monitor hold in memory, for each size that it may set. */
-#define SIZE_LIMIT (16 << 20)
-
-/* Drivers that need no path and no program. */
-static const char *const drivers[] = {"fluentd", "forward", "gelf", "journald", "syslog", NULL};
-
-/* Those that use a local socket of their own unless they are given an address. */
-static const char *const local_drivers[] = {"journald", "syslog", NULL};
-
-/* What is not here can't be set: a path, a program, a secret's place, the container's environment, TLS
- * without checks. The addresses come first. */
-static const char *const options[] = {
-        "fluentd-address",
-        "gelf-address",
-        "syslog-address",
-#define N_ADDRESSES 3
-        "exclude",
-        "fluentd-async",
-        "fluentd-async-reconnect-interval",
-        "fluentd-buffer-limit",
-        "fluentd-max-retries",
-        "fluentd-read-timeout",
-        "fluentd-request-ack",
-        "fluentd-retry-wait",
-        "fluentd-sub-second-precision",
-        "fluentd-write-timeout",
-        "gelf-compression-level",
-        "gelf-compression-type",
-        "gelf-tcp-max-reconnect",
-        "gelf-tcp-reconnect-delay",
-        "include",
-        "labels",
-        "max-buffer-size", /* up to SIZE_LIMIT */
-        "max-record",      /* up to SIZE_LIMIT */
-        "mode",
-        "on-full",
-        "parse-prefix",
-        "priority-stderr",
-        "priority-stdout",
-        "rate-limit-action",
-        "rate-limit-burst",
-        "rate-limit-interval",
-        "streams",
-        "syslog-facility",
-        "syslog-format",
-        "tag",
-        NULL,
-};
-
-static const char *const network_schemes[] = {"tcp", "tcp+tls", "udp", NULL};
 
 void
 policy_init(Policy *p, bool user)
@@ -77,7 +28,7 @@ replace(char ***list, char **values)
         *list = g_strdupv(values);
 }
 
-/* Takes checked values. */
+/* The values have been checked. */
 static void
 apply(Policy *p, const ConfigKey *key, char **values)
 {
@@ -117,7 +68,7 @@ policy_set(Policy *p, const char *assignment, GError **error)
                                  "--log-policy %s: it must be KEY=VALUE with a KEY of the section [policy]",
                                  assignment);
         char *one[] = {(char *)equal + 1, NULL};
-        g_auto(GStrv) values = key->type == CONFIG_LIST ? g_strsplit(equal + 1, ";", -1) : g_strdupv(one);
+        g_auto(GStrv) values = key->list ? g_strsplit(equal + 1, ";", -1) : g_strdupv(one);
         for (char **value = values; *value; value++) {
                 if (!config_key_check(key, g_strstrip(*value), error)) {
                         g_prefix_error(error, "--log-policy %s: ", assignment);
@@ -137,12 +88,6 @@ policy_annotations_name(const Policy *p)
                 [POLICY_ANNOTATIONS_ALL] = "all",
         };
         return names[p->annotations];
-}
-
-const char *const *
-policy_option_names(void)
-{
-        return options;
 }
 
 static gboolean
@@ -170,80 +115,8 @@ policy_allow_profile(const Policy *p, const char *profile, GError **error)
                          profile);
 }
 
-static bool
-is_listed_socket(const Policy *p, const char *socket)
-{
-        return p->sockets && g_strv_contains((const char *const *)p->sockets, socket);
-}
-
 gboolean
-policy_allow_driver(const Policy *p, const char *driver, bool addressed, GError **error)
+policy_allow_choice(const Policy *p, GError **error)
 {
-        if (!require(p, POLICY_ANNOTATIONS_ALL, error))
-                return FALSE;
-        if (strchr(driver, ':'))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "%s: an annotation can't name a path or a program", driver);
-        if (!g_strv_contains(drivers, driver)) {
-                g_autofree char *names = g_strjoinv(", ", (char **)drivers);
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "the driver %s can't be chosen by an annotation; these can: %s", driver,
-                                 names);
-        }
-        if (addressed || !g_strv_contains(local_drivers, driver) || is_listed_socket(p, driver))
-                return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE,
-                         "%s uses a local socket, and the policy does not list it among sockets", driver);
-}
-
-/* "HOST", "HOST:PORT" or one of the schemes of the network in front of it. Nothing at all would
- * be a driver's own socket. */
-static bool
-is_network_address(const char *value)
-{
-        const char *scheme_end = strstr(value, "://");
-        if (!*value)
-                return false;
-        if (scheme_end) {
-                g_autofree char *scheme = g_strndup(value, (size_t)(scheme_end - value));
-                return g_strv_contains(network_schemes, scheme) && !strchr(scheme_end + 3, '/');
-        }
-        return !strchr(value, '/') && *value != '@' && g_ascii_strncasecmp(value, "unix", 4) != 0;
-}
-
-/* What is no size at all is for the driver to refuse. */
-static bool
-is_too_large(const char *key, const char *value)
-{
-        int64_t bytes = 0;
-        return g_str_has_prefix(key, "max-") && quantity_parse_size(value, 1024, &bytes) &&
-               bytes > SIZE_LIMIT;
-}
-
-static bool
-is_address(const char *key)
-{
-        for (int i = 0; i < N_ADDRESSES; i++)
-                if (strcmp(key, options[i]) == 0)
-                        return true;
-        return false;
-}
-
-gboolean
-policy_allow_option(const Policy *p, const char *key, const char *value, GError **error)
-{
-        if (!require(p, POLICY_ANNOTATIONS_ALL, error))
-                return FALSE;
-        if (!g_strv_contains(options, key))
-                return error_set(error, CONMON_ERROR_USAGE, "the option %s can't be set by an annotation",
-                                 key);
-        if (is_too_large(key, value))
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "%s is more than an annotation can ask for; allowed: up to %dm", value,
-                                 SIZE_LIMIT >> 20);
-        if (!is_address(key) || is_network_address(value) || is_listed_socket(p, value))
-                return TRUE;
-        return error_set(error, CONMON_ERROR_USAGE,
-                         "'%s' is not a tcp or udp address, and the policy does not list it among sockets",
-                         value);
+        return require(p, POLICY_ANNOTATIONS_ALL, error);
 }

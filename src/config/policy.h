@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* What annotations may choose, and what is done about errors: the section [policy].
+/* Whether annotations are allowed, and how errors are handled: the section [policy].
  *
- * Annotations may come from whoever made an image or a pod. With `annotations = all` they may choose a driver
- * and those of its options that are listed in policy.c, but never a path, a program, a local socket that
- * [policy] does not list, or the container's environment. */
+ * Annotations may come from the author of an image or a pod. With `annotations = all` they may choose drivers
+ * and options; which ones is defined with each of them, in log/. */
 
 #include "config/config_file.h"
 
@@ -22,29 +24,25 @@ typedef struct Policy {
         char **profiles;  /* patterns of the profiles that annotations may name */
         /* addresses of local sockets, or drivers with one of their own, that annotations may name */
         char **sockets;
-        bool warn;        /* an error does not keep the container from starting */
+        bool warn;        /* an error does not prevent the start of the container */
         bool add_to_none; /* drivers are also added to -l none */
-        bool add_to_exec; /* … and to exec runs */
+        bool add_to_exec; /* ... and to exec sessions */
 } Policy;
 
-/* The defaults, of root or of a user. Freed with policy_done. */
+/* The defaults, for root or for a user. Freed with policy_done. */
 void policy_init(Policy *p, bool user);
 void policy_done(Policy *p);
 
-/* Takes what the section says; it may be NULL. */
+/* Applies the section, which may be NULL. */
 void policy_read(Policy *p, const ConfigSection *section);
 
 /* The same for one KEY=VALUE. */
 gboolean policy_set(Policy *p, const char *assignment, GError **error);
 
-/* The value of annotations as one writes it. */
+/* The value of `annotations` as text. */
 const char *policy_annotations_name(const Policy *p);
 
-/* Whether an annotation may say this. The sentence of a failure says why not. `addressed`: an annotation also
- * gives the driver an address, which is checked as an option. */
+/* Whether an annotation may name this profile; whether it may choose a driver and options. The error
+ * message says why not. */
 gboolean policy_allow_profile(const Policy *p, const char *profile, GError **error);
-gboolean policy_allow_driver(const Policy *p, const char *driver, bool addressed, GError **error);
-gboolean policy_allow_option(const Policy *p, const char *key, const char *value, GError **error);
-
-/* The options of log drivers that annotations may set; ends with NULL. */
-const char *const *policy_option_names(void);
+gboolean policy_allow_choice(const Policy *p, GError **error);

@@ -1,7 +1,13 @@
-#include "config/config_file.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
 
+#include "config/search.h"
+
+#include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/trust.h"
+#include "build-config.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,64 +17,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CONFIG_NAME       "conmon.conf"
-#define CONFIG_VENDOR_DIR "/usr/share/containers/"
-#define CONFIG_ADMIN_DIR  "/etc/containers/"
+#define CONFIG_NAME "conmon.conf"
+#define VENDOR_FILE CONMON_VENDOR_DIR "/" CONFIG_NAME
+#define ADMIN_FILE  CONMON_ADMIN_DIR "/" CONFIG_NAME
 
 #define FILE_MAX (1 << 20)
-
-/* What a user namespace shows for every owner that it has no number for. */
-#define UNMAPPED_ID 65534
-
-/* In the first user namespace every number stands for itself. */
-static bool
-is_in_user_namespace(void)
-{
-        static const char first[] = "0 0 4294967295";
-        char map[64];
-        autofd int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -errno : fd_read(fd, map, sizeof map - 1);
-        if (n < 0)
-                return false; /* a kernel without them, or no /proc */
-        map[n] = '\0';
-        g_auto(GStrv) words = g_strsplit_set(g_strstrip(map), " ", -1);
-        g_autoptr(GString) joined = g_string_new(NULL);
-        for (char **word = words; *word; word++)
-                if (**word)
-                        g_string_append_printf(joined, "%s%s", joined->len ? " " : "", *word);
-        return strcmp(joined->str, first) != 0;
-}
-
-bool
-config_is_user(void)
-{
-        if (geteuid() != 0)
-                return true;
-        const char *uid = getenv("_CONTAINERS_ROOTLESS_UID");
-        return uid && *uid && strcmp(uid, "0") != 0 && is_in_user_namespace();
-}
-
-/* Why somebody else might have written it; NULL: nobody can. A group with its
- * owner's number is a private one. */
-static const char *
-find_stranger(const struct stat *st, bool system)
-{
-        bool unmapped = system && st->st_uid == UNMAPPED_ID && is_in_user_namespace();
-        if (st->st_mode & S_IWOTH)
-                return "everybody may write to it";
-        if ((st->st_mode & S_IWGRP) && (st->st_gid != st->st_uid || unmapped))
-                return "its group may write to it";
-        if (st->st_uid != 0 && st->st_uid != geteuid() && !unmapped)
-                return "it belongs to another user";
-        return NULL;
-}
 
 static gboolean
 check_trust(int fd, const char *path, bool system, struct stat *ret_st, GError **error)
 {
         if (fstat(fd, ret_st) < 0)
                 return error_set_errno(error, errno, "Failed to look at the configuration %s", path);
-        const char *why = find_stranger(ret_st, system);
+        const char *why = trust_find_stranger(ret_st, system);
         if (!why)
                 return TRUE;
         return error_set(error, CONMON_ERROR_FAILED,
@@ -85,22 +45,18 @@ read_fd(Config *c, int fd, const char *path, bool system, GError **error)
         if (!S_ISREG(st.st_mode))
                 return error_set(error, CONMON_ERROR_FAILED, "The configuration %s is not a regular file",
                                  path);
-        if (st.st_size > FILE_MAX)
+        g_autofree char *text = NULL;
+        size_t len;
+        int r = fd_read_text(fd, FILE_MAX, &text, &len);
+        if (r == -EFBIG)
                 return error_set(error, CONMON_ERROR_FAILED,
                                  "The configuration file %s has more than %d bytes", path, FILE_MAX);
-        size_t size = (size_t)st.st_size, len = 0;
-        g_autofree char *text = g_malloc(size + 1);
-        ssize_t n;
-        while (len < size && (n = fd_read(fd, text + len, size - len)) != 0) {
-                if (n < 0)
-                        return error_set_errno(error, (int)n, "Failed to read the configuration file %s",
-                                               path);
-                len += (size_t)n;
-        }
+        if (r < 0)
+                return error_set_errno(error, r, "Failed to read the configuration file %s", path);
         return config_parse(c, path, text, len, error);
 }
 
-/* Returns the descriptor or -errno. A FIFO does not make it wait. */
+/* Returns the descriptor or -errno. Does not block on a FIFO. */
 static int
 open_place(const char *path, int flags)
 {
@@ -117,11 +73,11 @@ config_read(Config *c, const char *path, bool system, GError **error)
         return read_fd(c, fd, path, system, error);
 }
 
-/* ---- the usual places ---- */
+/* ---- the default locations ---- */
 
 typedef struct {
         bool user;
-        bool system; /* the place at hand is root's */
+        bool system; /* the current location is root's */
         Config *config;
         GError *error; /* the first one */
 } Search;
@@ -135,16 +91,20 @@ keep_error(Search *s, GError *error)
                 s->error = error;
 }
 
-/* Nothing, and not a link that leads nowhere or a file in the place of a directory. */
+/* Does not exist, as far as this process can see; dangling links and files instead of directories do. */
 static bool
 is_nothing(const char *path, int failure)
 {
         struct stat st;
-        return (failure == -ENOENT || failure == -ENOTDIR) && lstat(path, &st) < 0;
+        if ((failure != -ENOENT && failure != -ENOTDIR && failure != -EACCES) || lstat(path, &st) == 0)
+                return false;
+        if (failure == -EACCES)
+                diag_debug("No look for the configuration %s: %s", path, strerror(-failure));
+        return true;
 }
 
-/* Opens a place. Returns -1 if there is nothing, or if it is root's and not for users
- * to read; both are no error. */
+/* Opens a location. Returns -1, without an error, if it does not exist, or is root's and not readable by
+ * users. */
 static int
 find_place(Search *s, const char *path, int flags)
 {
@@ -175,27 +135,43 @@ search_file(Search *s, const char *path)
 }
 
 static int
-is_drop_in(const struct dirent *entry)
+compare_names(gconstpointer a, gconstpointer b)
 {
-        return entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".conf");
+        return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int
+list_drop_ins(int place, GPtrArray *names)
+{
+        autofd int fd = openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        if (!dir)
+                return -errno;
+        (void)fd_steal(&fd); /* belongs to dir now */
+        const struct dirent *entry;
+        while (errno = 0, (entry = readdir(dir)))
+                if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".conf"))
+                        g_ptr_array_add(names, g_strdup(entry->d_name));
+        int r = -errno;
+        (void)closedir(dir);
+        g_ptr_array_sort(names, compare_names);
+        return r;
 }
 
 static gboolean
 search_entries(Search *s, int dir, const char *path, GError **error)
 {
         struct stat st;
-        struct dirent **entries = NULL;
         if (!check_trust(dir, path, s->system, &st, error))
                 return FALSE;
-        int n = scandirat(dir, ".", &entries, is_drop_in, alphasort);
-        if (n < 0)
-                return error_set_errno(error, errno, "Failed to read the directory %s", path);
-        for (int i = 0; i < n; i++) {
-                g_autofree char *file = g_build_filename(path, entries[i]->d_name, NULL);
+        g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+        int r = list_drop_ins(dir, names);
+        if (r < 0)
+                return error_set_errno(error, r, "Failed to read the directory %s", path);
+        for (guint i = 0; i < names->len; i++) {
+                g_autofree char *file = g_build_filename(path, names->pdata[i], NULL);
                 search_file(s, file);
-                free(entries[i]);
         }
-        free(entries);
         return TRUE;
 }
 
@@ -225,14 +201,26 @@ search_user(Search *s)
         search_directory(s, directory);
 }
 
+static gboolean
+read_named(char **files, Config **ret_config, GError **error)
+{
+        *ret_config = config_new();
+        for (; *files; files++)
+                if (!config_read(*ret_config, *files, false, error))
+                        return FALSE;
+        return TRUE;
+}
+
 gboolean
-config_read_all(bool user, Config **ret_config, GError **error)
+config_read_all(char **files, bool user, Config **ret_config, GError **error)
 {
         Search s = {.user = user, .system = true};
-        search_file(&s, CONFIG_VENDOR_DIR CONFIG_NAME);
-        search_directory(&s, CONFIG_VENDOR_DIR CONFIG_NAME ".d");
-        search_file(&s, CONFIG_ADMIN_DIR CONFIG_NAME);
-        search_directory(&s, CONFIG_ADMIN_DIR CONFIG_NAME ".d");
+        if (files)
+                return read_named(files, ret_config, error);
+        search_file(&s, VENDOR_FILE);
+        search_directory(&s, VENDOR_FILE ".d");
+        search_file(&s, ADMIN_FILE);
+        search_directory(&s, ADMIN_FILE ".d");
         if (user)
                 search_user(&s);
         *ret_config = s.config;

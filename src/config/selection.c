@@ -1,9 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "config/selection.h"
 
 #include "base/diag.h"
 #include "base/error.h"
-#include "base/quantity.h"
+#include "base/user.h"
 #include "config/annotations.h"
+#include "config/search.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -11,10 +15,10 @@
 
 typedef struct {
         const SelectionConfig *asked;
-        const char *profile; /* of the environment; NULL: none */
+        const char *profile;  /* of the environment; NULL: none */
         const Config *config; /* NULL: there is no file */
         Policy policy;
-        Annotations *annotations; /* NULL: there are none, or they do not count */
+        Annotations *annotations; /* NULL: there are none, or they are ignored */
         Selection *result;
 } Builder;
 
@@ -23,10 +27,7 @@ selection_empty(void)
 {
         Selection *s = g_new(Selection, 1);
         *s = (Selection){
-                .drivers = g_ptr_array_new_with_free_func(g_free),
-                .driver_origins = g_ptr_array_new_with_free_func(g_free),
-                .options = g_ptr_array_new_with_free_func(g_free),
-                .option_origins = g_ptr_array_new_with_free_func(g_free),
+                .requests = log_requests_new(),
                 .attach_queue_max = -1,
                 .attach_stall_usec = -1,
                 .size_max = -1,
@@ -41,57 +42,19 @@ selection_free(Selection *s)
 {
         if (!s)
                 return;
-        g_ptr_array_unref(s->drivers);
-        g_ptr_array_unref(s->driver_origins);
-        g_ptr_array_unref(s->options);
-        g_ptr_array_unref(s->option_origins);
+        log_requests_free(s->requests);
+        g_strfreev(s->sockets);
         config_free(s->config);
         g_free(s);
 }
 
+/* Adds a setting to all existing requests. */
 static void
-add_driver(Selection *s, const char *driver, const char *origin)
+add_setting(Selection *s, const char *key, const char *value, LogSource source, const char *origin)
 {
-        g_ptr_array_add(s->drivers, g_strdup(driver));
-        g_ptr_array_add(s->driver_origins, g_strdup(origin));
-}
-
-static void
-add_option(Selection *s, const char *key, const char *value, const char *origin)
-{
-        g_ptr_array_add(s->options, g_strconcat(key, "=", value, NULL));
-        g_ptr_array_add(s->option_origins, g_strdup(origin));
-}
-
-/* Removes what was said about an option before. `key` may be a whole KEY=VALUE. */
-static void
-forget_option(Selection *s, const char *key)
-{
-        size_t len = strcspn(key, "=");
-        for (guint i = s->options->len; i-- > 0;) {
-                const char *old = s->options->pdata[i];
-                if (strncmp(old, key, len) != 0 || old[len] != '=')
-                        continue;
-                g_ptr_array_remove_index(s->options, i);
-                g_ptr_array_remove_index(s->option_origins, i);
-        }
-}
-
-/* The command line's own share counts most. */
-static void
-finish(Selection *s, const SelectionConfig *asked)
-{
-        for (char **driver = asked->drivers; driver && *driver; driver++)
-                add_driver(s, *driver, "");
-        for (char **option = asked->options; option && *option; option++)
-                forget_option(s, *option);
-        for (char **option = asked->options; option && *option; option++) {
-                g_ptr_array_add(s->options, g_strdup(*option));
-                g_ptr_array_add(s->option_origins, g_strdup(""));
-        }
-        GPtrArray *arrays[] = {s->drivers, s->driver_origins, s->options, s->option_origins};
-        for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
-                g_ptr_array_add(arrays[i], NULL);
+        LogSetting *setting = log_requests_add_setting(s->requests, key, value, source, origin);
+        for (guint i = 0; i < s->requests->list->len; i++)
+                log_request_set(s->requests->list->pdata[i], setting);
 }
 
 /* ---- drivers and their options ---- */
@@ -108,7 +71,7 @@ list_profiles(const Config *c)
         return g_string_free(names, FALSE);
 }
 
-/* What a field of a path stands for; NULL if there is no such field. */
+/* The value of a field in a path; NULL if there is no such field. */
 static const char *
 find_field(const SelectionConfig *asked, const char *field, size_t *ret_len)
 {
@@ -123,63 +86,132 @@ find_field(const SelectionConfig *asked, const char *field, size_t *ret_len)
         return NULL;
 }
 
-/* A driver that files name may have fields of Docker's templates in its path, so that
- * each container has its own. */
-static gboolean
-add_driver_for(Builder *b, const char *driver, const char *origin, GError **error)
+/* A name without a wildcard. */
+static bool
+is_for_one(const ConfigSection *section)
+{
+        return strcmp(section->kind, "match") == 0 && !strpbrk(section->name, "*?[");
+}
+
+/* The path of a driver from a file may have fields of Docker's templates, so that each container has its
+ * own. */
+static LogRequest *
+add_driver(Builder *b, const ConfigSection *section, const char *driver, const char *origin, GError **error)
 {
         g_autoptr(GString) text = g_string_new(NULL);
+        bool shared = !strstr(driver, "{{") && !is_for_one(section);
         size_t len;
         for (const char *open; (open = strstr(driver, "{{")); driver = open + len) {
                 const char *value = find_field(b->asked, open, &len);
-                if (!value)
-                        return error_set(error, CONMON_ERROR_USAGE,
-                                         "%s: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}",
-                                         origin);
-                if (strchr(value, '/') || *value == '.')
-                        return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be part of a path", origin,
-                                         value);
+                if (!value) {
+                        error_set(error, CONMON_ERROR_USAGE,
+                                  "%s: in a path, known are {{.ID}}, {{.FullID}} and {{.Name}}", origin);
+                        return NULL;
+                }
+                if (strchr(value, '/') || *value == '.') {
+                        error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be part of a path", origin, value);
+                        return NULL;
+                }
                 g_string_append_len(text, driver, open - driver);
                 g_string_append_printf(text, "%.*s", g_str_has_prefix(open, "{{.ID}}") ? 12 : INT_MAX, value);
         }
         g_string_append(text, driver);
-        add_driver(b->result, text->str, origin);
+        LogRequest *request = log_requests_add(b->result->requests, text->str, LOG_SOURCE_FILE, origin);
+        request->shared = shared;
+        return request;
+}
+
+static gboolean
+add_drivers(Builder *b, const ConfigSection *section, GError **error)
+{
+        const ConfigEntry *entry = config_entry(section, "driver");
+        g_autofree char *origin = entry ? config_origin(section, entry) : NULL;
+        for (char **value = entry ? entry->values : NULL; value && *value; value++)
+                if (!add_driver(b, section, *value, origin, error))
+                        return FALSE;
         return TRUE;
+}
+
+static bool
+is_option(const ConfigEntry *entry)
+{
+        return g_str_has_prefix(entry->name, CONFIG_OPTION_PREFIX);
+}
+
+/* The settings of [sink NAME] are for its one request; they take precedence over those of the sections that
+ * list it. */
+static gboolean
+add_sink(Builder *b, const char *name, const char *origin, GError **error)
+{
+        const ConfigSection *section = config_find(b->config, "sink", name);
+        const ConfigEntry *driver = config_entry(section, "driver");
+        if (!driver)
+                return error_set(error, CONMON_ERROR_USAGE, "%s: no configuration file has a [sink %s]",
+                                 origin, name);
+        g_autofree char *where = config_origin(section, driver);
+        LogRequest *request = add_driver(b, section, *driver->values, where, error);
+        if (request)
+                request->sink = g_strdup(name);
+        return request != NULL;
+}
+
+static gboolean
+add_sinks(Builder *b, const ConfigSection *section, GError **error)
+{
+        const ConfigEntry *entry = config_entry(section, "sinks");
+        g_autofree char *origin = entry ? config_origin(section, entry) : NULL;
+        for (char **value = entry ? entry->values : NULL; value && *value; value++)
+                if (!add_sink(b, *value, origin, error))
+                        return FALSE;
+        return TRUE;
+}
+
+static void
+add_options(Builder *b, const ConfigSection *section)
+{
+        for (guint i = 0; section && i < section->entries->len; i++) {
+                const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, i);
+                g_autofree char *origin = config_origin(section, entry);
+                for (char **value = entry->values; is_option(entry) && *value; value++)
+                        add_setting(b->result, entry->name + strlen(CONFIG_OPTION_PREFIX), *value,
+                                    LOG_SOURCE_FILE, origin);
+        }
+}
+
+/* The options of each sink's own section, after those that it shares with others. */
+static void
+add_sink_options(Builder *b)
+{
+        LogRequests *r = b->result->requests;
+        for (guint i = 0; i < r->list->len; i++) {
+                LogRequest *request = r->list->pdata[i];
+                const ConfigSection *section =
+                        request->sink ? config_find(b->config, "sink", request->sink) : NULL;
+                for (guint k = 0; section && k < section->entries->len; k++) {
+                        const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, k);
+                        g_autofree char *origin = config_origin(section, entry);
+                        for (char **value = entry->values; is_option(entry) && *value; value++)
+                                log_request_set(request,
+                                                log_requests_add_setting(
+                                                        r, entry->name + strlen(CONFIG_OPTION_PREFIX), *value,
+                                                        LOG_SOURCE_FILE, origin));
+                }
+        }
 }
 
 static gboolean use_profile(Builder *b, const char *name, const char *origin, GError **error);
-
-static gboolean
-use_entry(Builder *b, const ConfigSection *section, const ConfigEntry *entry, GError **error)
-{
-        g_autofree char *origin = config_origin(section, entry);
-        if (strcmp(entry->name, "profile") == 0)
-                return use_profile(b, *entry->values, origin, error);
-        bool is_driver = strcmp(entry->name, "driver") == 0;
-        const char *key = entry->name + strlen(CONFIG_OPTION_PREFIX);
-        if (!is_driver)
-                forget_option(b->result, key);
-        for (char **value = entry->values; *value; value++) {
-                if (!is_driver)
-                        add_option(b->result, key, *value, origin);
-                else if (!add_driver_for(b, *value, origin, error))
-                        return FALSE;
-        }
-        return TRUE;
-}
 
 /* The options of a profile come before those that the section has itself. */
 static gboolean
 use_section(Builder *b, const ConfigSection *section, GError **error)
 {
         const ConfigEntry *profile = config_entry(section, "profile");
-        if (profile && !use_entry(b, section, profile, error))
+        g_autofree char *origin = profile ? config_origin(section, profile) : NULL;
+        if (profile && !use_profile(b, *profile->values, origin, error))
                 return FALSE;
-        for (guint i = 0; section && i < section->entries->len; i++) {
-                const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, i);
-                if (entry != profile && !use_entry(b, section, entry, error))
-                        return FALSE;
-        }
+        if (!add_drivers(b, section, error) || !add_sinks(b, section, error))
+                return FALSE;
+        add_options(b, section);
         return TRUE;
 }
 
@@ -187,10 +219,12 @@ gboolean
 selection_of_section(const Config *config, const ConfigSection *section, Selection **ret_selection,
                      GError **error)
 {
-        SelectionConfig asked = {.cid = "0123456789abcdef", .name = "name"};
+        SelectionConfig asked = {.cid = SELECTION_ANY_ID, .name = SELECTION_ANY_NAME};
         Builder b = {.asked = &asked, .config = config, .result = selection_empty()};
-        if (use_section(&b, section, error)) {
-                finish(b.result, &asked);
+        bool is_sink = strcmp(section->kind, "sink") == 0;
+        g_autofree char *origin = config_origin(section, NULL);
+        if (is_sink ? add_sink(&b, section->name, origin, error) : use_section(&b, section, error)) {
+                add_sink_options(&b);
                 *ret_selection = b.result;
                 return TRUE;
         }
@@ -209,17 +243,6 @@ use_profile(Builder *b, const char *name, const char *origin, GError **error)
                          name, names);
 }
 
-/* Whether an annotation sets the driver's own option for an address. */
-static bool
-has_address(const Annotations *a)
-{
-        g_autofree char *key = g_strconcat(a->driver, "-address", NULL);
-        for (guint i = 0; i < a->options->len; i++)
-                if (strcmp(g_array_index(a->options, AnnotationOption, i).key, key) == 0)
-                        return true;
-        return false;
-}
-
 static gboolean
 use_annotations(Builder *b, GError **error)
 {
@@ -232,8 +255,8 @@ use_annotations(Builder *b, GError **error)
                 return FALSE;
         }
         const char *origin = "Annotation " ANNOTATION_PREFIX "driver";
-        if (policy_allow_driver(&b->policy, a->driver, has_address(a), error)) {
-                add_driver(b->result, a->driver, origin);
+        if (policy_allow_choice(&b->policy, error)) {
+                (void)log_requests_add(b->result->requests, a->driver, LOG_SOURCE_ANNOTATION, origin);
                 return TRUE;
         }
         g_prefix_error(error, "%s: ", origin);
@@ -244,15 +267,14 @@ static gboolean
 use_annotated_option(Builder *b, const AnnotationOption *option, GError **error)
 {
         g_autofree char *origin = g_strconcat("Annotation " ANNOTATION_PREFIX "opt.", option->key, NULL);
-        if (!policy_allow_option(&b->policy, option->key, option->value, error)) {
+        if (!policy_allow_choice(&b->policy, error)) {
                 g_prefix_error(error, "%s: ", origin);
                 return FALSE;
         }
-        if (b->result->drivers->len == 0)
+        if (b->result->requests->list->len == 0)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "%s: no log driver is chosen that it could be for", origin);
-        forget_option(b->result, option->key);
-        add_option(b->result, option->key, option->value, origin);
+        add_setting(b->result, option->key, option->value, LOG_SOURCE_ANNOTATION, origin);
         return TRUE;
 }
 
@@ -268,7 +290,7 @@ use_annotated_options(Builder *b, GError **error)
         return TRUE;
 }
 
-/* The first source that names something. */
+/* The first source that names a driver or a profile. */
 static gboolean
 choose(Builder *b, GError **error)
 {
@@ -284,58 +306,36 @@ choose(Builder *b, GError **error)
         return use_section(b, section ? section : config_find(b->config, "defaults", ""), error);
 }
 
-/* ---- what there is to choose from ---- */
+/* ---- the sources ---- */
 
-static bool
-is_word(const char *path, const char *word)
-{
-        return g_str_has_prefix(path, word) && (path[strlen(word)] == '\0' || path[strlen(word)] == ':');
-}
-
-/* passthrough.tee lets output go through the monitor. Like -l, it is a matter of the command line. */
-static bool
-has_tee(const SelectionConfig *asked)
-{
-        static const char key[] = "passthrough.tee=";
-        bool tee = false;
-        for (char **option = asked->options; option && *option; option++)
-                if (g_str_has_prefix(*option, key))
-                        (void)quantity_parse_bool(*option + strlen(key), &tee);
-        return tee;
-}
-
-/* Why nothing is added to what -l names; NULL: something may be. A container that is to have no log keeps
+/* Why no driver may be added to those of -l; NULL: drivers may be added. A container without a log keeps
  * none, unless the policy says otherwise. */
 static const char *
 find_obstacle(const Builder *b)
 {
-        bool none = true;
         if (b->asked->exec)
                 return b->policy.add_to_exec ? NULL : "it is an exec run";
-        if (!b->asked->paths || !*b->asked->paths)
+        if (!b->asked->has_path)
                 return "there is no -l";
-        for (char **path = b->asked->paths; *path; path++) {
-                if (is_word(*path, "passthrough") && !has_tee(b->asked))
-                        return "with -l passthrough the output does not come to the monitor";
-                none &= is_word(*path, "none") || is_word(*path, "off") || is_word(*path, "null");
-        }
-        return none && !b->policy.add_to_none
+        if (b->asked->passthrough)
+                return "with -l passthrough the output does not come to the monitor";
+        return b->asked->no_log && !b->policy.add_to_none
                        ? "with -l none, only add-to-none = true in the policy adds a log"
                        : NULL;
 }
 
-/* Annotations that can't be followed are only looked for in order to say so. */
+/* Annotations that can't apply are only read in order to warn about them. */
 static gboolean
 read_annotations(Builder *b, const char *obstacle, GError **error)
 {
         g_autoptr(GError) unread = NULL;
-        if (b->asked->exec || !b->asked->bundle)
+        if (b->asked->exec || !b->asked->config_json)
                 return TRUE;
         if (b->policy.annotations == POLICY_ANNOTATIONS_NONE)
                 obstacle = "the policy is annotations = none";
         if (!obstacle)
-                return annotations_read(b->asked->bundle, &b->annotations, error);
-        if (!annotations_read(b->asked->bundle, &b->annotations, &unread) || b->annotations)
+                return annotations_read(b->asked->config_json, &b->annotations, error);
+        if (!annotations_read(b->asked->config_json, &b->annotations, &unread) || b->annotations)
                 diag_warn("The annotations " ANNOTATION_PREFIX "… are not followed: %s", obstacle);
         g_clear_pointer(&b->annotations, annotations_free);
         return TRUE;
@@ -355,15 +355,9 @@ read_policies(Builder *b, GError **error)
 static gboolean
 read_files(Builder *b, Config **ret_config, GError **error)
 {
-        bool user = config_is_user();
-        gboolean done;
+        bool user = user_is_ordinary();
         policy_init(&b->policy, user);
-        if (b->asked->file) {
-                *ret_config = config_new();
-                done = config_read(*ret_config, b->asked->file, false, error);
-        } else {
-                done = config_read_all(user, ret_config, error);
-        }
+        gboolean done = config_read_all(b->asked->files, user, ret_config, error);
         b->config = *ret_config;
         return read_policies(b, done ? error : NULL) && done;
 }
@@ -375,23 +369,14 @@ read_number(const Builder *b, const char *kind, const char *name, int64_t otherw
         return entry ? config_key_number(entry->key, *entry->values) : otherwise;
 }
 
-/* A bare path is a kubelet's: it does the rotation there. */
-static bool
-has_own_file(const SelectionConfig *asked)
-{
-        for (char **path = asked->paths; path && *path; path++)
-                if (g_str_has_prefix(*path, "k8s-file:"))
-                        return true;
-        return false;
-}
-
 static void
 read_settings(Builder *b)
 {
         Selection *s = b->result;
         s->attach_queue_max = read_number(b, "attach", "queue-max", -1);
         s->attach_stall_usec = read_number(b, "attach", "stall-timeout", -1);
-        if (b->asked->exec || !has_own_file(b->asked))
+        s->health_checks = (HealthChecks)read_number(b, "health", "checks", HEALTH_CHECKS_AUTO);
+        if (b->asked->exec || !b->asked->own_file)
                 return;
         s->size_max = read_number(b, "limits", "size-max", -1);
         s->global_size_max = read_number(b, "limits", "global-size-max", -1);
@@ -407,7 +392,8 @@ build(Builder *b, Config **ret_config, GError **error)
         if (!read_files(b, ret_config, error))
                 return FALSE;
         const char *obstacle = find_obstacle(b);
-        bool decided = asked->profile || asked->drivers, open = !decided && !obstacle;
+        bool decided = asked->profile || (asked->requests && asked->requests->list->len > 0);
+        bool open = !decided && !obstacle;
         if (!decided && !read_annotations(b, obstacle, error))
                 return FALSE;
         if (open && variable && *variable)
@@ -416,7 +402,12 @@ build(Builder *b, Config **ret_config, GError **error)
                 return TRUE;
         b->result = selection_empty();
         read_settings(b);
-        return (!open && !asked->profile) || (choose(b, error) && use_annotated_options(b, error));
+        if (!open && !asked->profile)
+                return TRUE;
+        if (!choose(b, error))
+                return FALSE;
+        add_sink_options(b);
+        return use_annotated_options(b, error);
 }
 
 gboolean
@@ -432,7 +423,9 @@ selection_new(const SelectionConfig *config, Selection **ret_selection, GError *
         if (b.result) {
                 b.result->warn = b.policy.warn;
                 b.result->config = files;
-                finish(b.result, config);
+                b.result->sockets = g_strdupv(b.policy.sockets);
+                if (config->requests)
+                        log_requests_add_command_line(b.result->requests, config->requests);
         }
         policy_done(&b.policy);
         annotations_free(b.annotations);

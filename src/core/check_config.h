@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* conmon --check-config. */
@@ -5,10 +8,10 @@
 #include "config/config_file.h"
 #include "core/options.h"
 
-/* Checks the configuration files that follow on the command line, or that of --config, or the usual
- * ones; prints what is in force, and from which line. Returns the exit status: 1 after the first error,
+/* Checks the configuration files on the command line, or that of --config, or the default ones; prints the
+ * settings in effect, and from which line each comes. Returns the exit status: 1 after the first error,
  * which is printed to stderr. */
-int check_config(const Options *o);
+int check_config_run(const Options *o);
 
-/* Checks whether there are the drivers, options and profiles that any section names. */
+/* Checks whether the drivers, options and profiles that sections name exist. */
 gboolean check_config_sections(const Config *c, GError **error);

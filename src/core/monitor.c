@@ -1,12 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "core/monitor.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/rights.h"
+#include "base/stack.h"
+#include "core/creation.h"
+#include "core/exec_exits.h"
+#include "core/relay.h"
+#include "core/setup.h"
+#include "core/shutdown.h"
+#include "core/start.h"
+#include "core/status_file.h"
+#include "core/upgrade.h"
 #include "ctl/ctl_message.h"
 #include "ctl/parent_pipe.h"
 #include "io/terminal.h"
 #include "proc/exit_files.h"
-#include "proc/orphans.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,14 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef struct {
-        pid_t pid;
-        int status;
-} EarlyEnd;
-
-/* Of more than that nobody looks for the container's. It takes a runtime that is held up while
- * processes end by the thousand. */
-#define EARLY_ENDS_MAX 65536
+/* How long a stalled disk may block the main loop. */
+#define WHILE_RUNNING_USEC (G_USEC_PER_SEC / 4)
 
 const char *
 monitor_sync_key(const Monitor *m)
@@ -35,6 +41,10 @@ static void
 set_state(Monitor *m, MonitorState state)
 {
         m->state = state;
+        if (state == MONITOR_ENDED) {
+                m->container.ended_ns = clock_realtime_ns();
+                m->container.ended_usec = g_get_monotonic_time();
+        }
         if (state == MONITOR_ENDED || state == MONITOR_FAILED)
                 g_main_loop_quit(m->loop);
 }
@@ -42,7 +52,9 @@ set_state(Monitor *m, MonitorState state)
 void
 monitor_fail(Monitor *m, const char *text)
 {
-        parent_pipe_send(&m->sync_fd, monitor_sync_key(m), -1, text);
+        errands_grant(m->errands, END_BUDGET_USEC);
+        shutdown_remove_names(m);
+        parent_pipe_send(&m->caller.sync_fd, monitor_sync_key(m), -1, text);
         set_state(m, MONITOR_FAILED);
 }
 
@@ -50,20 +62,22 @@ static void
 on_container_end(bool known, int status, void *data)
 {
         Monitor *m = data;
-        if (m->timed_out)
-                return; /* the code is settled; this is the end that the timeout brought about */
+        if (m->container.timed_out)
+                return; /* the code is already set; this is the end caused by the timeout */
+        m->container.status = known ? status : -1;
         if (!known) {
                 diag_warn("The container's process %d has ended, but its parent was another process: its "
                           "exit code is unknown",
-                          m->container.pid);
-                m->exit_code = -1;
+                          m->container.process.pid);
+                m->container.exit_code = -1;
         } else if (WIFSIGNALED(status)) {
-                m->exit_code = 128 + WTERMSIG(status);
+                m->container.exit_code = 128 + WTERMSIG(status);
         } else {
-                m->exit_code = WEXITSTATUS(status);
+                m->container.exit_code = WEXITSTATUS(status);
         }
-        if (m->exit_code != 0)
-                diag_info("container %d exited with status %d", m->container.pid, m->exit_code);
+        if (m->container.exit_code != 0)
+                diag_info("container %d exited with status %d", m->container.process.pid,
+                          m->container.exit_code);
         set_state(m, MONITOR_ENDED);
 }
 
@@ -71,13 +85,16 @@ static void
 on_timeout(void *data)
 {
         Monitor *m = data;
-        container_process_check(&m->container);
-        if (m->container.ended)
+        container_process_check(&m->container.process);
+        if (m->container.process.ended)
                 return;
         diag_info("Timed out, killing main loop");
-        m->timed_out = true;
-        m->exit_code = EXIT_CODE_UNKNOWN;
-        container_process_kill_group(&m->container);
+        m->container.timed_out = true;
+        m->container.status = -1;
+        m->container.exit_code = EXIT_CODE_UNKNOWN;
+        orphans_kill_tree(m->container.process.pid);
+        container_process_kill_group(&m->container.process);
+        orphans_kill(&m->bystanders, "the container left behind");
         set_state(m, MONITOR_ENDED);
 }
 
@@ -86,135 +103,117 @@ on_oom(void *data)
 {
         Monitor *m = data;
         diag_info("OOM received");
-        oom_files_write(m->options->persist_dir, m->options->bundle);
+        m->container.out_of_memory = true;
+        if (m->state == MONITOR_RUNNING)
+                errands_grant(m->errands, WHILE_RUNNING_USEC);
+        oom_files_add(m->errands, m->options->persist_dir, m->options->bundle);
+        errands_run(m->errands);
 }
 
-/* Takes the status of a child that ended before it was known to be the container. */
-static const EarlyEnd *
-find_early_end(const Monitor *m, pid_t pid)
-{
-        for (guint i = 0; i < m->early_ends->len; i++) {
-                const EarlyEnd *e = &g_array_index(m->early_ends, EarlyEnd, i);
-                if (e->pid == pid)
-                        return e;
-        }
-        return NULL;
-}
-
-/* What is left to do with a container that runs: files of any owner, signals to any user's processes, and
- * limits (of pipes, of OOM scores) that hold for everybody else. */
+/* What a running container requires: files of any owner, signals to processes of any user, and exceeding
+ * limits of pipes and OOM scores. */
 #define RIGHTS_TO_RUN                                                               \
         (RIGHT(CAP_DAC_OVERRIDE) | RIGHT(CAP_DAC_READ_SEARCH) | RIGHT(CAP_FOWNER) | \
          RIGHT(CAP_MAC_OVERRIDE) | RIGHT(CAP_KILL) | RIGHT(CAP_SYS_RESOURCE))
 
-/* From here on the monitor deals with what untrusted programs send. Plugins that answer system calls may need
- * everything; the exit command, what the caller's user may do. */
+void
+monitor_lower_rights(void)
+{
+        rights_lower(RIGHTS_TO_RUN);
+}
+
+/* From here on the monitor processes untrusted data. Plugins that answer system calls may need all rights,
+ * the exit command those of the caller's user. */
 static void
 lower_rights(const Monitor *m)
 {
-        if (m->seccomp)
+        if (m->endpoints.seccomp)
                 return;
-        rights_lower(RIGHTS_TO_RUN);
+        monitor_lower_rights();
         if (!m->options->exit_command)
                 rights_seal();
 }
 
+static HealthCheckConfig
+describe_health_checks(const Monitor *m)
+{
+        const Options *o = m->options;
+        return (HealthCheckConfig){
+                .path = o->exit_command,
+                .args = o->exit_command_args,
+                .cid = o->cid,
+                .container = m->container.process.pid,
+                .mask = &m->caller.mask,
+                .score = &m->caller.score,
+        };
+}
+
 static void
-on_container_started(Monitor *m, pid_t pid)
+start_health_checks(Monitor *m)
+{
+        HealthCheckConfig config = describe_health_checks(m);
+        if (m->health_checks)
+                m->health = health_check_new(&config);
+}
+
+static void
+watch_limits(Monitor *m)
+{
+        const Options *o = m->options;
+        m->container.oom = oom_watch_new(m->container.process.pid, o->cid, !o->exec, on_oom, m);
+        oom_watch_check(m->container.oom);
+        lower_rights(m);
+        start_health_checks(m);
+        if (o->timeout > 0)
+                timer_start(&m->container.timeout, (gint64)o->timeout * G_USEC_PER_SEC);
+}
+
+void
+monitor_container_started(Monitor *m, pid_t pid, int status)
 {
         const Options *o = m->options;
         m->state = MONITOR_RUNNING;
+        /* Before the caller is informed: it may stop the container, and another parent may reap it
+         * immediately. */
+        container_process_init(&m->container.process, pid, on_container_end, m);
+        if (status >= 0)
+                container_process_reaped(&m->container.process, status);
+        else
+                container_process_watch(&m->container.process);
         if (!o->exec || o->api_version)
-                parent_pipe_send(&m->sync_fd, monitor_sync_key(m), pid, NULL);
+                parent_pipe_send(&m->caller.sync_fd, monitor_sync_key(m), pid, NULL);
+        if (m->state == MONITOR_RUNNING)
+                watch_limits(m);
+        /* From here on a stalled log file blocks nothing else. */
+        stand_in_allow(m->stand_in, true);
         relay_release(m);
-        const EarlyEnd *early = find_early_end(m, pid);
-        container_process_init(&m->container, pid, on_container_end, m);
-        if (early)
-                container_process_reaped(&m->container, early->status);
-        else
-                container_process_watch(&m->container);
-        g_clear_pointer(&m->early_ends, g_array_unref);
-        if (m->state != MONITOR_RUNNING)
-                return;
-        m->oom = oom_watch_new(pid, on_oom, m);
-        lower_rights(m);
-        if (o->timeout > 0)
-                timer_start(&m->timeout, (gint64)o->timeout * G_USEC_PER_SEC);
-}
-
-/* The runtime's own words if it had any, else ours. With passthrough they went to the caller's stderr. */
-static void
-fail_in_words(Monitor *m, const char *own)
-{
-        const char *said = m->runtime_stderr->str;
-        if (*said)
-                diag_warn("runtime stderr: %s", said);
-        monitor_fail(m, *said || log_is_passthrough(m->log) ? said : own);
-        orphans_kill();
-}
-
-static char *
-describe_failure(const Monitor *m, int status)
-{
-        const char *runtime = m->options->runtime;
-        if (WIFSIGNALED(status))
-                return g_strdup_printf("The runtime %s was killed by signal %d and gave no reason", runtime,
-                                       WTERMSIG(status));
-        return g_strdup_printf("The runtime %s ended with exit status %d and gave no reason", runtime,
-                               WEXITSTATUS(status));
-}
-
-static void
-on_runtime_end(Monitor *m, int status)
-{
-        g_autoptr(GError) error = NULL;
-        m->runtime_pid = 0;
-        if (m->console)
-                console_socket_check(m->console);
-        g_clear_pointer(&m->console, console_socket_free);
-        output_stream_drain(&m->output[STREAM_STDERR]);
-        output_stream_drain(&m->output[STREAM_STDOUT]);
-
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-                g_autofree char *own = describe_failure(m, status);
-                fail_in_words(m, own);
-                diag_error("Failed to create container: exit status %d",
-                           WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-                return;
-        }
-        if (m->options->terminal && !m->have_terminal) {
-                fail_in_words(m, "Runtime did not set up terminal");
-                return;
-        }
-        pid_t pid = pid_file_read(m->options->container_pidfile, &error);
-        if (pid == 0)
-                fail_in_words(m, error->message);
-        else
-                on_container_started(m, pid);
+        stack_trim(); /* memory used while starting */
 }
 
 static void
 on_child_end(Monitor *m, pid_t pid, int status)
 {
-        EarlyEnd end = {pid, status};
-        if (pid == m->runtime_pid)
-                on_runtime_end(m, status);
-        else if (m->early_ends && m->early_ends->len < EARLY_ENDS_MAX)
-                g_array_append_val(m->early_ends, end);
-        else if (pid == m->container.pid)
-                container_process_reaped(&m->container, status);
+        if (pid == m->runtime.pid)
+                creation_on_runtime_end(m, status);
+        else if (exit_queue_on_child_end(m->exits.queue, pid, status) ||
+                 health_check_on_child_end(m->health, pid, status))
+                return;
+        else if (m->state == MONITOR_CREATING)
+                creation_note_end(&m->runtime, pid, status);
+        else if (pid == m->container.process.pid)
+                container_process_reaped(&m->container.process, status);
 }
 
-/* The runtime is looked at last, so that the end of a container that was faster than its
- * runtime is known by then. */
+/* The runtime is handled last, so that the exit of a container that ended before its runtime is already
+ * known. */
 static void
 reap_children(Monitor *m)
 {
         int status = 0, runtime_status = 0;
         bool runtime_ended = false;
         pid_t pid;
-        while ((pid = TEMP_FAILURE_RETRY(waitpid(-1, &status, WNOHANG))) > 0) {
-                if (pid == m->runtime_pid) {
+        while ((pid = process_reap(-1, &status)) > 0) {
+                if (pid == m->runtime.pid) {
                         runtime_ended = true;
                         runtime_status = status;
                 } else {
@@ -222,24 +221,26 @@ reap_children(Monitor *m)
                 }
         }
         if (runtime_ended)
-                on_child_end(m, m->runtime_pid, runtime_status);
-        container_process_check(&m->container);
+                on_child_end(m, m->runtime.pid, runtime_status);
+        container_process_check(&m->container.process);
 }
 
 static void
 forward_signal(Monitor *m, int signal)
 {
         int r = -ESRCH;
-        if (m->container.pid)
-                r = container_process_signal(&m->container, signal);
-        else if (m->runtime_pid)
-                r = kill(m->runtime_pid, signal) < 0 ? -errno : 0;
+        if (m->container.process.pid)
+                r = container_process_signal(&m->container.process, signal);
+        else if (m->runtime.pid)
+                r = kill(m->runtime.pid, signal) < 0 ? -errno : 0;
         else if (m->state == MONITOR_CREATING) {
                 g_autofree char *text =
                         g_strdup_printf("Signal %d came before the process was started", signal);
                 monitor_fail(m, text);
                 return;
         }
+        if (r == 0 && m->container.process.pid)
+                m->container.stop_signal = signal;
         if (r < 0 && r != -ESRCH)
                 diag_warn("Failed to pass signal %d on to the container: %s", signal, strerror(-r));
         if (r < 0)
@@ -259,9 +260,9 @@ monitor_on_signal(int signal, void *data)
 static void
 resize(Monitor *m, int rows, int columns)
 {
-        m->rows = rows;
-        m->columns = columns;
-        if (m->have_terminal && m->output[STREAM_STDOUT].fd >= 0)
+        m->terminal.rows = rows;
+        m->terminal.columns = columns;
+        if (m->terminal.received && m->output[STREAM_STDOUT].fd >= 0)
                 terminal_resize(m->output[STREAM_STDOUT].fd, rows, columns);
 }
 
@@ -271,16 +272,32 @@ monitor_on_console(int fd, void *data)
         Monitor *m = data;
         if (fd < 0)
                 return;
-        m->have_terminal = true;
+        m->terminal.received = true;
         terminal_set_up(fd);
         int input = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         output_stream_start(&m->output[STREAM_STDOUT], fd, true);
-        if (m->rows >= 0)
-                resize(m, m->rows, m->columns);
+        if (m->terminal.rows >= 0)
+                resize(m, m->terminal.rows, m->terminal.columns);
         if (input >= 0)
                 container_stdin_open(&m->input, input);
         else
                 diag_warn("Failed to open the terminal for input: %s", strerror(errno));
+}
+
+static void
+write_status(Monitor *m)
+{
+        errands_grant(m->errands, WHILE_RUNNING_USEC);
+        status_file_write(m);
+}
+
+static void
+run_reload(void *data)
+{
+        g_autoptr(GError) error = NULL;
+        bool done = setup_reload(data, &error);
+        request_answer(data, done ? NULL : g_strdup(error->message));
+        relay_update(data);
 }
 
 void
@@ -289,13 +306,19 @@ monitor_on_ctl_line(const char *line, void *data)
         Monitor *m = data;
         CtlMessage message;
         if (!ctl_message_parse(line, &message))
-                diag_warn("Ignoring the invalid control message “%s”", line);
+                diag_warn("Ignoring the invalid control message '%s'", line);
         else if (message.type == CTL_RESIZE)
                 resize(m, message.rows, message.columns);
         else if (message.type == CTL_REOPEN_LOGS)
                 log_reopen(m->log);
+        else if (message.type == CTL_UPGRADE)
+                request_begin(m, "upgrade", upgrade_run);
+        else if (message.type == CTL_RELOAD)
+                request_begin(m, "reload", run_reload);
+        else if (message.type == CTL_LISTEN_FOR_EXITS)
+                exec_exits_listen(m);
         else
-                log_write_status(m->log, false);
+                write_status(m);
 }
 
 void
@@ -305,14 +328,188 @@ monitor_on_winsz_line(const char *line, void *data)
         if (ctl_winsz_parse(line, &rows, &columns))
                 resize(data, rows, columns);
         else
-                diag_warn("Ignoring the invalid window size “%s”", line);
+                diag_warn("Ignoring the invalid window size '%s'", line);
+}
+
+/* The main thread is blocked on a log file; this one runs the loop instead. */
+static void
+stand_in(void *data)
+{
+        Monitor *m = data;
+        relay_go_on(m);
+        while (m->state == MONITOR_RUNNING && !stand_in_is_over(m->stand_in))
+                g_main_context_iteration(NULL, TRUE);
+        if (m->state == MONITOR_RUNNING)
+                timer_start(&m->catch_up, 0);
+        else
+                shutdown_record(m);
+}
+
+static void
+catch_up(void *data)
+{
+        log_flush(((Monitor *)data)->log);
+}
+
+StandIn *
+monitor_make_stand_in(Monitor *m)
+{
+        return stand_in_new(stand_in, m);
+}
+
+static void
+init(Monitor *m)
+{
+        /* The main loop acquires its context anyway; doing so earlier saves a write(2) per event source. */
+        (void)g_main_context_acquire(NULL);
+        m->state = MONITOR_CREATING;
+        m->signals.fd = -1;
+        m->terminal.rows = m->terminal.columns = -1;
+        m->errands = errands_new();
+        m->loop = g_main_loop_new(NULL, FALSE);
+        creation_init(&m->runtime);
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                output_stream_init(&m->output[id], id, relay_output, m);
+        container_stdin_init(&m->input, relay_on_stdin_wants, m);
+        timer_init(&m->container.timeout, on_timeout, m);
+        timer_init(&m->catch_up, catch_up, m);
+}
+
+static int
+finish(Monitor *m)
+{
+        timer_stop(&m->container.timeout);
+        int status = monitor_shut_down(m);
+        request_done(&m->request);
+        g_main_loop_unref(m->loop);
+        creation_done(&m->runtime);
+        bystanders_done(&m->bystanders);
+        errands_free(m->errands);
+        timer_stop(&m->catch_up);
+        stand_in_free(m->stand_in);
+        g_clear_pointer(&m->program, g_free);
+        return status;
+}
+
+int
+monitor_run(Monitor *m)
+{
+        g_autoptr(GError) error = NULL;
+        init(m);
+        bystanders_record(&m->bystanders);
+        signals_block(&m->caller.mask);
+        if (!monitor_start(m, &error)) {
+                diag_error("%s", error->message);
+                monitor_fail(m, error->message);
+        }
+        if (m->state == MONITOR_CREATING || m->state == MONITOR_RUNNING)
+                g_main_loop_run(m->loop);
+        return finish(m);
+}
+
+/* ---- live upgrade ---- */
+
+static void
+save_container(const Container *c, StateWriter *w)
+{
+        state_begin(w, "container");
+        container_process_save(&c->process, w);
+        state_put_uint(w, "out-of-memory", c->out_of_memory);
+        state_put_int(w, "stop-signal", c->stop_signal);
+        timer_save(&c->timeout, w, "timeout");
+        oom_watch_save(c->oom, w);
+        state_end(w);
+}
+
+static void
+restore_container(Monitor *m, StateReader *r)
+{
+        Container *c = &m->container;
+        state_enter(r, "container");
+        container_process_restore(&c->process, r, on_container_end, m);
+        c->out_of_memory = state_get_bool(r, "out-of-memory");
+        c->stop_signal = (int)state_get_int(r, "stop-signal", 0, 64);
+        timer_restore(&c->timeout, r, "timeout");
+        c->oom = oom_watch_restore(r, on_oom, m);
+        state_leave(r);
 }
 
 void
-monitor_loop(Monitor *m)
+monitor_save(Monitor *m, StateWriter *w)
 {
-        timer_init(&m->timeout, on_timeout, m);
-        if (m->state == MONITOR_CREATING || m->state == MONITOR_RUNNING)
+        if (m->state != MONITOR_RUNNING || m->container.process.ended)
+                state_refuse(w, "the container is being created, or has ended");
+        if (stand_in_serves(m->stand_in) || m->unsent.len > 0)
+                state_refuse(w, "a log file has stalled");
+        if (errands_pending(m->errands) > 0)
+                state_refuse(w, "a disk has stalled, and what was to be written there is not");
+        options_save(m->options, w);
+        caller_save(&m->caller, w);
+        bystanders_save(&m->bystanders, w);
+        signal_watch_save(&m->signals, w);
+        save_container(&m->container, w);
+        state_begin(w, "terminal");
+        state_put_uint(w, "received", m->terminal.received);
+        state_put_int(w, "rows", m->terminal.rows);
+        state_put_int(w, "columns", m->terminal.columns);
+        state_end(w);
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                output_stream_save(&m->output[id], w);
+        container_stdin_save(&m->input, w);
+        endpoints_save(m, w);
+        exec_exits_save(m, w);
+        if (m->health)
+                health_check_save(m->health, w);
+        log_save(m->log, w);
+}
+
+static void
+restore_health_checks(Monitor *m, StateReader *r)
+{
+        HealthCheckConfig config = describe_health_checks(m);
+        if (!state_enter_next(r, "health"))
+                return;
+        m->health = health_check_restore(r, &config);
+        state_leave(r);
+}
+
+void
+monitor_restore(Monitor *m, StateReader *r)
+{
+        init(m);
+        m->state = MONITOR_RUNNING;
+        m->runtime.launched = true;
+        m->stand_in = monitor_make_stand_in(m);
+        creation_over(&m->runtime);
+        caller_restore(&m->caller, r);
+        bystanders_restore(&m->bystanders, r);
+        signal_watch_restore(&m->signals, monitor_on_signal, m, r);
+        restore_container(m, r);
+        state_enter(r, "terminal");
+        m->terminal.received = state_get_bool(r, "received");
+        m->terminal.rows = (int)state_get_int(r, "rows", -1, CTL_VALUE_MAX);
+        m->terminal.columns = (int)state_get_int(r, "columns", -1, CTL_VALUE_MAX);
+        state_leave(r);
+        for (StreamId id = 0; id < N_STREAMS; id++)
+                output_stream_restore(&m->output[id], r);
+        container_stdin_restore(&m->input, r);
+        endpoints_restore(m, r);
+        exec_exits_restore(m, r);
+        restore_health_checks(m, r);
+        m->log = log_restore(r, m->stand_in);
+}
+
+int
+monitor_go_on(Monitor *m)
+{
+        stand_in_allow(m->stand_in, true);
+        log_resume(m->log, relay_on_log_wants, m);
+        relay_update(m);
+        relay_on_stdin_wants(container_stdin_wants(&m->input), m);
+        /* children that have ended meanwhile, if their signal was the last thing that the other program read
+         */
+        reap_children(m);
+        if (m->state == MONITOR_RUNNING)
                 g_main_loop_run(m->loop);
-        timer_stop(&m->timeout);
+        return finish(m);
 }

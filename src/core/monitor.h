@@ -1,15 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* One container's monitor: everything it owns, and the events that drive it.
  *
  *     CREATING --pid read--> RUNNING --container gone--> ENDED
- *         `-- any error: a message on the sync pipe ----> FAILED
+ *         `-- any error ----------------------------> FAILED
  *
- * setup.c opens the log, launch.c makes the other pieces and starts the runtime, monitor.c holds
- * the states, relay.c moves bytes, shutdown.c does what is to be done at the end. From RUNNING on
- * no error ends the monitor. */
+ * setup.c opens the log, start.c creates the other parts and starts the runtime, creation.c handles its
+ * success or failure, monitor.c has the states and the events, relay.c moves bytes, shutdown.c performs the
+ * shutdown. From RUNNING on no error ends the monitor. */
 
+#include "base/stand_in.h"
+#include "core/caller.h"
 #include "core/options.h"
+#include "core/request.h"
+#include "ctl/exit_socket.h"
 #include "ctl/line_fifo.h"
 #include "ctl/notify_relay.h"
 #include "io/attach_server.h"
@@ -18,121 +25,143 @@
 #include "io/output_stream.h"
 #include "log/log.h"
 #include "proc/container_process.h"
-#include "proc/inherited_fds.h"
-#include "proc/oom_score.h"
+#include "proc/exit_queue.h"
+#include "proc/health_check.h"
 #include "proc/oom_watch.h"
+#include "proc/orphans.h"
 #include "proc/signals.h"
 
 typedef enum {
-        MONITOR_CREATING, /* the runtime is at work */
+        MONITOR_CREATING, /* the runtime runs */
         MONITOR_RUNNING,
-        MONITOR_ENDED,  /* the container has ended, exit_code is set */
-        MONITOR_FAILED, /* there is no container */
+        MONITOR_ENDED,  /* the container has exited, its exit_code is set */
+        MONITOR_FAILED, /* the container could not be created */
 } MonitorState;
 
-/* What the runtime writes while it works is kept back, because it is part of the log only if it succeeds. Of
- * more than this it is clear that somebody wants it read. */
-#define RELAY_HOLD_MAX 65536
+/* The running runtime, and what is held back until it has succeeded; see creation.h. */
+typedef struct Runtime {
+        pid_t pid;          /* 0 before it is started and after it was reaped */
+        bool launched;      /* the exit command must be run, whatever happens */
+        int stdio[3];       /* the container's ends of its pipes until the runtime has them; -1: none */
+        Watch permission;   /* for exec-attach: the caller decides when the runtime starts */
+        GArray *early_ends; /* of EarlyEnd; NULL once the container's pid is known */
+        GString *said;      /* the beginning of its stderr */
+        GByteArray *held[N_STREAMS]; /* NULL when nothing is held back */
+} Runtime;
 
-/* What is kept of the runtime's stderr for the caller, should it fail. */
-#define RUNTIME_STDERR_MAX 8191
-
-typedef struct Monitor {
-        const Options *options;
-        MonitorState state;
-        int exit_code; /* of the container; -1: unknown, or its time was up */
+typedef struct Container {
+        ContainerProcess process;
+        int exit_code; /* -1: unknown, or it timed out */
+        int status;    /* as of waitpid(2); -1: unknown */
         bool timed_out;
-        GMainLoop *loop;
+        bool out_of_memory;
+        int stop_signal;   /* the last one that was forwarded; 0: none */
+        int64_t ended_ns;  /* when the exit was detected, on the wall clock */
+        gint64 ended_usec; /* the same on the monotonic clock */
+        gint64 record_usec; /* from then until the end was recorded */
+        Timer timeout;
+        OomWatch *oom;
+} Container;
 
-        /* What the monitor was started with, and gives to what it starts. */
-        InheritedFds inherited;
-        OomScore caller_score;
-        sigset_t caller_mask;
+typedef struct Terminal {
+        ConsoleSocket *socket; /* NULL unless the runtime may still send the terminal */
+        bool received;
+        int rows, columns; /* as last requested; -1: not yet */
+} Terminal;
 
-        /* The caller's pipes; -1 if there are none. */
-        int start_fd;
-        int sync_fd;
-        int attach_fd;
-
-        char *refusal; /* why the configuration keeps the container from starting; NULL: it does not */
-
-        Log *log;
-        OutputStream output[N_STREAMS];
-        ContainerStdin input;
-        AttachClientConfig attach_client;
+/* Sockets and FIFOs. */
+typedef struct Endpoints {
+        AttachClientConfig client;
         AttachServer *attach; /* NULL without a bundle, and with passthrough; the same for ctl and winsz */
+        char *link_path;      /* the symlink in the socket directory; NULL if there is none */
         LineFifo *ctl;
         LineFifo *winsz;
         NotifyRelay *notify;
         struct SeccompListener *seccomp;
-        char *link_path; /* the symlink in the socket directory; NULL if there is none */
+} Endpoints;
 
-        ConsoleSocket *console;
-        bool have_terminal;
-        int rows, columns; /* as last asked for; -1: not yet */
+/* Exit commands received from monitors of exec sessions; NULL until one asks. */
+typedef struct ExecExits {
+        ExitSocket *socket;
+        ExitQueue *queue;
+} ExecExits;
 
+/* Output that was logged, but not yet sent to attach clients. */
+typedef struct Unsent {
+        StreamId stream;
+        const char *bytes;
+        size_t len; /* 0: none */
+        bool held;  /* while the runtime worked, so it is not in the stream's buffer */
+} Unsent;
+
+typedef struct Monitor {
+        const Options *options;
+        MonitorState state;
+        GMainLoop *loop;
         SignalWatch signals;
-        int container_stdio[3]; /* the container's ends of its pipes until the runtime has them; -1: none */
-        Watch start_watch;      /* for exec-attach: the caller says when the runtime may start */
-        bool launched;          /* the exit command is to run, whatever happens from now on */
-        pid_t runtime_pid;      /* 0 before it is started and once it is reaped */
-        GArray *early_ends; /* of EarlyEnd: children that ended before the container's pid was known */
-        GString *runtime_stderr;
-        GByteArray *held[N_STREAMS]; /* NULL when nothing is held back any more */
+        char *refusal; /* why the configuration prevents the start of the container; NULL: it does not */
 
-        ContainerProcess container;
-        Timer timeout;
-        OomWatch *oom;
+        Caller caller;
+        Bystanders bystanders;
+        Runtime runtime;
+        Container container;
+        Terminal terminal;
+        Endpoints endpoints;
+        ExecExits exits;
+        bool health_checks;  /* wanted */
+        HealthCheck *health; /* NULL: there are none */
+        OutputStream output[N_STREAMS];
+        ContainerStdin input;
+        Log *log;
+        Unsent unsent;
+        StandIn *stand_in; /* for calls on log files */
+        Timer catch_up;    /* after the stand-in has run: sends what waits */
+        Request request;
+        struct StatusFile *status; /* the last one; NULL before the end, or if there is none */
+        bool recorded;     /* recording the end; true once a thread has claimed it */
+        bool log_unfinished; /* when the end was recorded: a log file had stalled */
+        bool command_done; /* the exit command was run */
+        char *program;     /* the path of the own program; NULL: as executed */
+        Errands *errands; /* file operations after the start of the container */
 } Monitor;
 
-/* The life of a monitor from the checked command line to its exit status. `inherited` was recorded at the
- * very start and is taken over. */
-int monitor_run(const Options *options, InheritedFds *inherited);
+/* Runs the monitor, whose options, log, caller and client settings the launcher has set up. Returns its
+ * exit status. */
+int monitor_run(Monitor *m);
 
-/* setup.c: opens the log and settles what command line, configuration files, annotations and environment
- * say. A failure is for the process that the caller waits for; what the caller is to hear on the sync
- * pipe is left in m->refusal. */
-gboolean monitor_set_up(Monitor *m, GError **error);
+/* Creates the thread that takes over while log files stall. The caller stores it in m->stand_in, which the
+ * monitor owns. */
+StandIn *monitor_make_stand_in(Monitor *m);
 
-/* launch.c: makes sockets and FIFOs and starts the runtime, or makes sure that it is started when the caller
- * says so. In case of an error there is nothing to wait for. */
-gboolean monitor_launch(Monitor *m, GError **error);
+/* Live upgrade; see upgrade.h. monitor_save reports obstacles with state_refuse. The options of *m are
+ * restored before the rest of it, which begins with all zero. After a failure the process ends: nothing is
+ * freed. */
+void monitor_save(Monitor *m, StateWriter *w);
+void monitor_restore(Monitor *m, StateReader *r);
 
-/* monitor.c */
+/* Like monitor_run, for a restored monitor. */
+int monitor_go_on(Monitor *m);
 
-/* Runs from a successful launch to the state ENDED or FAILED. */
-void monitor_loop(Monitor *m);
+/* Drops the capabilities that are not needed while the container runs; see base/rights.h. */
+void monitor_lower_rights(void);
 
-/* Tells the caller (sync pipe) that there is no container, and why. */
+/* Reports to the caller (sync pipe) that the container could not be created, and why, after everything has
+ * been cleaned up. Ends the main loop. */
 void monitor_fail(Monitor *m, const char *text);
+
+/* The runtime has created the container, whose first process this is. The status is that of waitpid(2) if
+ * it has already been reaped, else -1. */
+void monitor_container_started(Monitor *m, pid_t pid, int status);
 
 /* The key of the number in a message on the sync pipe. */
 const char *monitor_sync_key(const Monitor *m);
 
-/* The function for a signal that came through the signalfd. */
+/* Called for a signal from the signalfd. */
 void monitor_on_signal(int signal, void *data);
 
-/* The runtime has sent the terminal (fd), or has failed to (-1). */
+/* The runtime has sent the terminal (fd), or failed to (-1). */
 void monitor_on_console(int fd, void *data);
 
 /* Lines of the FIFOs. */
 void monitor_on_ctl_line(const char *line, void *data);
 void monitor_on_winsz_line(const char *line, void *data);
-
-/* relay.c */
-
-/* An OutputFunc: to the log first, then to the clients. */
-size_t relay_output(StreamId id, const char *bytes, size_t len, bool more, void *data);
-
-/* Sends on what was held back while the runtime worked. */
-void relay_release(Monitor *m);
-
-/* Pauses and resumes the streams as the log and the clients want it. */
-void relay_update(void *data);
-void relay_on_log_wants(StreamId stream, bool wants, void *data);
-
-/* The container's stdin can take more, or can't. */
-void relay_on_stdin_wants(bool wants, void *data);
-
-/* shutdown.c: all that is to be done after the loop, in its order. Returns the exit status of the monitor. */
-int monitor_shut_down(Monitor *m);

@@ -1,9 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "core/options.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "build-config.h"
 #include "config/key.h"
 #include "core/check_config.h"
+#include "log/help.h"
 #include "log/log.h"
 
 #include <errno.h>
@@ -23,130 +28,165 @@ set_defaults(Options *o)
         };
 }
 
-/* One line an option; texts as `--help` shows them. */
+typedef enum Group {
+        GROUP_CONTAINER,
+        GROUP_STREAMS,
+        GROUP_LOGGING,
+        GROUP_END,
+        GROUP_ENGINE,
+        GROUPS,
+} Group;
+
+static const char *const headings[GROUPS] = {
+        [GROUP_CONTAINER] = "Container",       [GROUP_STREAMS] = "Streams and clients",
+        [GROUP_LOGGING] = "Logging",           [GROUP_END] = "End of the container",
+        [GROUP_ENGINE] = "Engine and monitor",
+};
+
+/* Where the help has an option: with a line of its own, only by name, or not at all (old names, options
+ * without effect). --help-all has a line for each. */
+typedef enum Place { SHOWN, RARE, OLD } Place;
+
+/* In the order of the help. A callback without a value is one of the help options. "*": may be repeated. */
 static const struct {
+        Group group;
+        Place place;
         const char *name;
         char letter;
-        bool hidden;
         GOptionArg type;
         size_t offset;
         const char *help;
         const char *value;
 } table[] = {
-        {"api-version", 0, false, G_OPTION_ARG_NONE, offsetof(Options, api_version),
-         "Sync pipe protocol 1: key `data`, exec sends the pid first", NULL},
-        {"attach-queue-max", 0, false, G_OPTION_ARG_STRING, offsetof(Options, attach_queue_max),
-         "Bytes that may wait for an attached client", "SIZE"},
-        {"attach-stall-timeout", 0, false, G_OPTION_ARG_STRING, offsetof(Options, attach_stall_timeout),
-         "Time after which a client that came late and takes nothing is disconnected", "DURATION"},
-        {"bundle", 'b', false, G_OPTION_ARG_STRING, offsetof(Options, bundle),
-         "Directory of the OCI bundle, of attach, ctl and winsz", "DIR"},
-        {"check-config", 0, false, G_OPTION_ARG_NONE, offsetof(Options, check_config),
-         "Check the configuration, or the files that follow, show what is in force, and leave", NULL},
-        {"cid", 'c', false, G_OPTION_ARG_STRING, offsetof(Options, cid),
-         "Container id", "ID"},
-        {"config", 0, false, G_OPTION_ARG_STRING, offsetof(Options, config),
-         "Configuration file to read instead of the usual ones", "FILE"},
-        {"conmon-pidfile", 'P', false, G_OPTION_ARG_STRING, offsetof(Options, conmon_pidfile),
-         "File that gets the monitor's pid", "FILE"},
-        {"container-pidfile", 'p', false, G_OPTION_ARG_STRING, offsetof(Options, container_pidfile),
-         "File in which the runtime leaves the container's pid", "FILE"},
-        {"pidfile", 0, true, G_OPTION_ARG_STRING, offsetof(Options, container_pidfile),
-         "Old name of --container-pidfile", "FILE"},
-        {"cuuid", 'u', false, G_OPTION_ARG_STRING, offsetof(Options, cuuid),
-         "Name of the symlink in the socket directory", "ID"},
-        {"exec", 'e', false, G_OPTION_ARG_NONE, offsetof(Options, exec),
-         "Run a process in a running container", NULL},
-        {"exec-attach", 0, false, G_OPTION_ARG_NONE, offsetof(Options, exec_attach),
-         "Let the caller attach before the process starts", NULL},
-        {"exec-process-spec", 0, false, G_OPTION_ARG_STRING, offsetof(Options, exec_process_spec),
-         "OCI process document for --exec", "FILE"},
-        {"exit-command", 0, false, G_OPTION_ARG_STRING, offsetof(Options, exit_command),
-         "Program to run when the container has ended", "PATH"},
-        {"exit-command-arg", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, exit_command_args),
-         "Argument of the exit command (repeatable)", "ARG"},
-        {"exit-delay", 0, false, G_OPTION_ARG_INT, offsetof(Options, exit_delay),
-         "Seconds to wait before the exit command", "N"},
-        {"exit-dir", 0, false, G_OPTION_ARG_STRING, offsetof(Options, exit_dir),
-         "Directory that gets a file named after the container with its exit code", "DIR"},
-        {"full-attach", 0, false, G_OPTION_ARG_NONE, offsetof(Options, full_attach),
-         "Keep the attach socket in the bundle only", NULL},
-        {"leave-stdin-open", 0, false, G_OPTION_ARG_NONE, offsetof(Options, leave_stdin_open),
-         "Keep the container's stdin open when a client leaves", NULL},
-        {"log-allowlist-dir", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_allowlist_dirs),
-         "Directory in which log files may be rotated (repeatable)", "DIR"},
-        {"log-driver", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_drivers),
-         "Log driver to add, or `help` (repeatable)", "NAME[:ARG]"},
-        {"log-global-size-max", 0, false, G_OPTION_ARG_INT64, offsetof(Options, log_global_size_max),
-         "Bytes after which nothing more is logged", "N"},
-        {"log-label", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_labels),
-         "Field for each journald entry (repeatable)", "NAME=VALUE"},
-        {"log-level", 0, false, G_OPTION_ARG_STRING, offsetof(Options, log_level),
-         "Own messages to show: error, warn, info, debug, trace", "LEVEL"},
-        {"log-max-files", 0, false, G_OPTION_ARG_INT, offsetof(Options, log_max_files),
-         "Old log files to keep with --log-rotate", "N"},
-        {"log-opt", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_opts),
-         "Option of a log driver (repeatable)", "[DRIVER.]KEY=VALUE"},
-        {"log-path", 'l', false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_paths),
-         "Log file, or journald, none, passthrough (repeatable)", "[DRIVER:]PATH"},
-        {"log-policy", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_policies),
-         "Setting of the section [policy] of conmon.conf(5) (repeatable)", "KEY=VALUE"},
-        {"log-profile", 0, false, G_OPTION_ARG_STRING, offsetof(Options, log_profile),
-         "Profile of conmon.conf(5) with log drivers to add", "NAME"},
-        {"log-rotate", 0, false, G_OPTION_ARG_NONE, offsetof(Options, log_rotate),
-         "Keep old log files instead of emptying the log", NULL},
-        {"log-size-max", 0, false, G_OPTION_ARG_INT64, offsetof(Options, log_size_max),
-         "Most bytes in one log file", "N"},
-        {"log-tag", 0, false, G_OPTION_ARG_STRING, offsetof(Options, log_tag),
-         "Tag of the container's journald entries", "TAG"},
-        {"name", 'n', false, G_OPTION_ARG_STRING, offsetof(Options, name),
-         "Container name", "NAME"},
-        {"no-container-partial-message", 0, false, G_OPTION_ARG_NONE,
-         offsetof(Options, no_container_partial_message),
-         "Leave CONTAINER_PARTIAL_MESSAGE out of journald entries", NULL},
-        {"no-new-keyring", 0, false, G_OPTION_ARG_NONE, offsetof(Options, no_new_keyring),
-         "Pass --no-new-keyring to the runtime", NULL},
-        {"no-pivot", 0, false, G_OPTION_ARG_NONE, offsetof(Options, no_pivot),
-         "Pass --no-pivot to the runtime", NULL},
-        {"no-sync-log", 0, false, G_OPTION_ARG_NONE, offsetof(Options, no_sync_log),
-         "Do not sync the log to disk at the end", NULL},
-        {"persist-dir", '0', false, G_OPTION_ARG_STRING, offsetof(Options, persist_dir),
-         "Directory that gets the files exit and oom", "DIR"},
-        {"replace-listen-pid", 0, false, G_OPTION_ARG_NONE, offsetof(Options, replace_listen_pid),
-         "Set LISTEN_PID to the runtime's pid", NULL},
-        {"restore", 0, false, G_OPTION_ARG_STRING, offsetof(Options, restore),
-         "Restore the container from this checkpoint", "DIR"},
-        {"restore-arg", 0, true, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_opts),
-         "Old name of --runtime-opt", "ARG"},
-        {"runtime", 'r', false, G_OPTION_ARG_STRING, offsetof(Options, runtime),
+        {GROUP_CONTAINER, SHOWN, "cid", 'c', G_OPTION_ARG_STRING, offsetof(Options, cid), "Container id",
+         "ID"},
+        {GROUP_CONTAINER, SHOWN, "cuuid", 'u', G_OPTION_ARG_STRING, offsetof(Options, cuuid),
+         "Name of the link in the socket directory", "ID"},
+        {GROUP_CONTAINER, SHOWN, "name", 'n', G_OPTION_ARG_STRING, offsetof(Options, name), "Container name",
+         "NAME"},
+        {GROUP_CONTAINER, SHOWN, "bundle", 'b', G_OPTION_ARG_STRING, offsetof(Options, bundle),
+         "OCI bundle; also has attach, ctl and winsz", "DIR"},
+        {GROUP_CONTAINER, SHOWN, "container-pidfile", 'p', G_OPTION_ARG_STRING,
+         offsetof(Options, container_pidfile), "File to which the runtime writes the pid", "FILE"},
+        {GROUP_CONTAINER, SHOWN, "runtime", 'r', G_OPTION_ARG_STRING, offsetof(Options, runtime),
          "OCI runtime", "PATH"},
-        {"runtime-arg", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_args),
-         "Argument for the runtime, before its command (repeatable)", "ARG"},
-        {"runtime-opt", 0, false, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_opts),
-         "Argument for the runtime, behind its command (repeatable)", "ARG"},
-        {"sdnotify-socket", 0, false, G_OPTION_ARG_STRING, offsetof(Options, sdnotify_socket),
-         "Notify socket of the host's service manager", "SOCKET"},
-        {"seccomp-notify-plugins", 0, false, G_OPTION_ARG_STRING, offsetof(Options, seccomp_notify_plugins),
-         "Plugins that answer seccomp notifications, separated by colons", "PATHS"},
-        {"seccomp-notify-socket", 0, false, G_OPTION_ARG_STRING, offsetof(Options, seccomp_notify_socket),
-         "Socket on which the runtime hands over a seccomp listener", "SOCKET"},
-        {"socket-dir-path", 0, false, G_OPTION_ARG_STRING, offsetof(Options, socket_dir_path),
-         "Directory of the symlinks to bundles", "DIR"},
-        {"stdin", 'i', false, G_OPTION_ARG_NONE, offsetof(Options, stdin_open),
-         "Give the container a stdin", NULL},
-        {"sync", 0, false, G_OPTION_ARG_NONE, offsetof(Options, sync),
-         "Stay in the foreground", NULL},
-        {"syslog", 0, false, G_OPTION_ARG_NONE, offsetof(Options, syslog),
-         "Send own messages to syslog, too", NULL},
-        {"systemd-cgroup", 's', false, G_OPTION_ARG_NONE, offsetof(Options, systemd_cgroup),
+        {GROUP_CONTAINER, RARE, "runtime-arg", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_args),
+         "Argument before the runtime's command *", "ARG"},
+        {GROUP_CONTAINER, SHOWN, "runtime-opt", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_opts),
+         "Argument after the runtime's command *", "ARG"},
+        {GROUP_CONTAINER, SHOWN, "systemd-cgroup", 's', G_OPTION_ARG_NONE, offsetof(Options, systemd_cgroup),
          "Pass --systemd-cgroup to the runtime", NULL},
-        {"terminal", 't', false, G_OPTION_ARG_NONE, offsetof(Options, terminal),
+        {GROUP_CONTAINER, RARE, "no-new-keyring", 0, G_OPTION_ARG_NONE, offsetof(Options, no_new_keyring),
+         "Pass --no-new-keyring to the runtime", NULL},
+        {GROUP_CONTAINER, RARE, "no-pivot", 0, G_OPTION_ARG_NONE, offsetof(Options, no_pivot),
+         "Pass --no-pivot to the runtime", NULL},
+        {GROUP_CONTAINER, RARE, "restore", 0, G_OPTION_ARG_STRING, offsetof(Options, restore),
+         "Restore the container from this checkpoint", "DIR"},
+        {GROUP_CONTAINER, SHOWN, "exec", 'e', G_OPTION_ARG_NONE, offsetof(Options, exec),
+         "Run a process in a running container", NULL},
+        {GROUP_CONTAINER, SHOWN, "exec-process-spec", 0, G_OPTION_ARG_STRING,
+         offsetof(Options, exec_process_spec), "OCI process document for --exec", "FILE"},
+        {GROUP_CONTAINER, RARE, "replace-listen-pid", 0, G_OPTION_ARG_NONE,
+         offsetof(Options, replace_listen_pid), "Set LISTEN_PID to the runtime's pid", NULL},
+        {GROUP_CONTAINER, RARE, "sdnotify-socket", 0, G_OPTION_ARG_STRING, offsetof(Options, sdnotify_socket),
+         "Notify socket of the service manager", "SOCKET"},
+        {GROUP_CONTAINER, RARE, "seccomp-notify-plugins", 0, G_OPTION_ARG_STRING,
+         offsetof(Options, seccomp_notify_plugins), "Seccomp plugins, separated by colons", "PATHS"},
+        {GROUP_CONTAINER, RARE, "seccomp-notify-socket", 0, G_OPTION_ARG_STRING,
+         offsetof(Options, seccomp_notify_socket), "Socket that receives a seccomp listener", "SOCKET"},
+        {GROUP_CONTAINER, OLD, "pidfile", 0, G_OPTION_ARG_STRING, offsetof(Options, container_pidfile),
+         "Old name of --container-pidfile", "FILE"},
+        {GROUP_CONTAINER, OLD, "restore-arg", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, runtime_opts),
+         "Old name of --runtime-opt *", "ARG"},
+        {GROUP_STREAMS, SHOWN, "stdin", 'i', G_OPTION_ARG_NONE, offsetof(Options, stdin_open),
+         "Give the container a stdin", NULL},
+        {GROUP_STREAMS, RARE, "leave-stdin-open", 0, G_OPTION_ARG_NONE, offsetof(Options, leave_stdin_open),
+         "Keep stdin open when a client leaves", NULL},
+        {GROUP_STREAMS, SHOWN, "terminal", 't', G_OPTION_ARG_NONE, offsetof(Options, terminal),
          "Give the container a terminal", NULL},
-        {"timeout", 'T', false, G_OPTION_ARG_INT, offsetof(Options, timeout),
-         "Seconds after which the container is killed", "N"},
-        {"version", 0, false, G_OPTION_ARG_NONE, offsetof(Options, version),
-         "Print the version and leave", NULL},
+        {GROUP_STREAMS, SHOWN, "exec-attach", 0, G_OPTION_ARG_NONE, offsetof(Options, exec_attach),
+         "Let the caller attach before --exec starts", NULL},
+        {GROUP_STREAMS, SHOWN, "socket-dir-path", 0, G_OPTION_ARG_STRING, offsetof(Options, socket_dir_path),
+         "Directory of the links to bundles", "DIR"},
+        {GROUP_STREAMS, RARE, "full-attach", 0, G_OPTION_ARG_NONE, offsetof(Options, full_attach),
+         "Create no link in the socket directory", NULL},
+        {GROUP_STREAMS, RARE, "attach-queue-max", 0, G_OPTION_ARG_STRING, offsetof(Options, attach_queue_max),
+         "Maximum queue of a client (default: 1m)", "SIZE"},
+        {GROUP_STREAMS, RARE, "attach-stall-timeout", 0, G_OPTION_ARG_STRING,
+         offsetof(Options, attach_stall_timeout), "Limit for stalled clients (default: 2s)", "DURATION"},
+        {GROUP_LOGGING, SHOWN, "log-path", 'l', G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_paths),
+         "Log file, journald, none or passthrough *", "[DRIVER:]PATH"},
+        {GROUP_LOGGING, SHOWN, "log-driver", 0, G_OPTION_ARG_CALLBACK, 0, "Log driver to add, or `help` *",
+         "NAME[:ARG]"},
+        {GROUP_LOGGING, SHOWN, "log-opt", 0, G_OPTION_ARG_CALLBACK, 0,
+         "Option of the preceding driver or of all *", "[DRIVER.]KEY=VALUE"},
+        {GROUP_LOGGING, SHOWN, "log-profile", 0, G_OPTION_ARG_STRING, offsetof(Options, log_profile),
+         "Profile of conmon.conf(5) to use", "NAME"},
+        {GROUP_LOGGING, RARE, "log-policy", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_policies),
+         "Setting of [policy] of conmon.conf(5) *", "KEY=VALUE"},
+        {GROUP_LOGGING, SHOWN, "log-size-max", 0, G_OPTION_ARG_INT64, offsetof(Options, log_size_max),
+         "Maximum size of a log file in bytes", "N"},
+        {GROUP_LOGGING, SHOWN, "log-global-size-max", 0, G_OPTION_ARG_INT64,
+         offsetof(Options, log_global_size_max), "Stop logging after this many bytes", "N"},
+        {GROUP_LOGGING, SHOWN, "log-rotate", 0, G_OPTION_ARG_NONE, offsetof(Options, log_rotate),
+         "Keep old log files", NULL},
+        {GROUP_LOGGING, SHOWN, "log-max-files", 0, G_OPTION_ARG_INT, offsetof(Options, log_max_files),
+         "Old log files to keep (default: 1)", "N"},
+        {GROUP_LOGGING, SHOWN, "log-tag", 0, G_OPTION_ARG_STRING, offsetof(Options, log_tag),
+         "Tag of the log entries", "TAG"},
+        {GROUP_LOGGING, RARE, "log-label", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_labels),
+         "Field to add to each journald entry *", "NAME=VALUE"},
+        {GROUP_LOGGING, RARE, "no-container-partial-message", 0, G_OPTION_ARG_NONE,
+         offsetof(Options, no_container_partial_message), "Omit this field from journald entries", NULL},
+        {GROUP_LOGGING, RARE, "no-sync-log", 0, G_OPTION_ARG_NONE, offsetof(Options, no_sync_log),
+         "Do not sync the log to disk at the end", NULL},
+        {GROUP_LOGGING, OLD, "log-allowlist-dir", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, unused),
+         "Accepted without effect *", "DIR"},
+        {GROUP_END, SHOWN, "timeout", 'T', G_OPTION_ARG_INT, offsetof(Options, timeout),
+         "Kill the container after N seconds", "N"},
+        {GROUP_END, SHOWN, "exit-dir", 0, G_OPTION_ARG_STRING, offsetof(Options, exit_dir),
+         "Directory for the exit file", "DIR"},
+        {GROUP_END, SHOWN, "persist-dir", '0', G_OPTION_ARG_STRING, offsetof(Options, persist_dir),
+         "Directory for the files exit and oom", "DIR"},
+        {GROUP_END, SHOWN, "exit-command", 0, G_OPTION_ARG_STRING, offsetof(Options, exit_command),
+         "Program to run after the container's end", "PATH"},
+        {GROUP_END, SHOWN, "exit-command-arg", 0, G_OPTION_ARG_STRING_ARRAY,
+         offsetof(Options, exit_command_args), "Argument of the exit command *", "ARG"},
+        {GROUP_END, RARE, "exit-delay", 0, G_OPTION_ARG_INT, offsetof(Options, exit_delay),
+         "Seconds to wait before the exit command", "N"},
+        {GROUP_ENGINE, SHOWN, "api-version", 0, G_OPTION_ARG_NONE, offsetof(Options, api_version),
+         "Use version 1 of the sync pipe protocol", NULL},
+        {GROUP_ENGINE, SHOWN, "conmon-pidfile", 'P', G_OPTION_ARG_STRING, offsetof(Options, conmon_pidfile),
+         "File to which the monitor writes its pid", "FILE"},
+        {GROUP_ENGINE, SHOWN, "sync", 0, G_OPTION_ARG_NONE, offsetof(Options, sync), "Stay in the foreground",
+         NULL},
+        {GROUP_ENGINE, SHOWN, "config", 0, G_OPTION_ARG_STRING, offsetof(Options, config),
+         "Configuration file, instead of the default", "FILE"},
+        {GROUP_ENGINE, SHOWN, "check-config", 0, G_OPTION_ARG_NONE, offsetof(Options, check_config),
+         "Check and show the configuration, and exit", NULL},
+        {GROUP_ENGINE, SHOWN, "log-level", 0, G_OPTION_ARG_STRING, offsetof(Options, log_level),
+         "error, warn (default), info, debug, trace", "LEVEL"},
+        {GROUP_ENGINE, SHOWN, "syslog", 0, G_OPTION_ARG_NONE, offsetof(Options, syslog),
+         "Send own messages to syslog as well", NULL},
+        {GROUP_ENGINE, SHOWN, "version", 0, G_OPTION_ARG_NONE, offsetof(Options, version),
+         "Print the version and exit", NULL},
+        {GROUP_ENGINE, SHOWN, "help", 'h', G_OPTION_ARG_CALLBACK, 0, "Print this list and exit", NULL},
+        {GROUP_ENGINE, SHOWN, "help-all", 0, G_OPTION_ARG_CALLBACK, 0, "Print all options and exit", NULL},
+        {GROUP_ENGINE, OLD, "?", '?', G_OPTION_ARG_CALLBACK, 0, "Same as --help", NULL},
 };
+
+/* --log-driver and --log-opt share a function because their order matters. */
+static gboolean
+take_log_option(const char *name, const char *value, void *data, GError **error)
+{
+        Options *o = data;
+        if (!o->log_requests)
+                o->log_requests = log_requests_new();
+        if (strcmp(name, "--log-opt") == 0)
+                return log_requests_add_option(o->log_requests, value, error);
+        (void)log_requests_add(o->log_requests, value, LOG_SOURCE_COMMAND_LINE, NULL);
+        return TRUE;
+}
 
 static bool
 is_ascii(char **argv)
@@ -167,38 +207,113 @@ plain_type(GOptionArg type)
         return type == G_OPTION_ARG_STRING_ARRAY ? G_OPTION_ARG_FILENAME_ARRAY : type;
 }
 
+/* Once the help is asked for, errors in what follows don't matter. */
 static gboolean
-parse(Options *o, int argc, char **argv, GError **error)
+take_help_option(const char *name, const char *value, void *data, GError **error)
+{
+        (void)value;
+        (void)error;
+        Options *o = data;
+        if (o->help == OPTIONS_HELP_NONE)
+                o->help = strcmp(name, "--help-all") == 0 ? OPTIONS_HELP_ALL : OPTIONS_HELP_SHORT;
+        return TRUE;
+}
+
+static void
+describe_option(GString *text, size_t i)
+{
+        g_autofree char *letter = table[i].letter ? g_strdup_printf("-%c,", table[i].letter) : NULL;
+        g_autofree char *name = table[i].value ? g_strdup_printf("--%s=%s", table[i].name, table[i].value)
+                                               : g_strdup_printf("--%s", table[i].name);
+        g_string_append_printf(text, "  %-3s %-31s %s\n", letter ? letter : "", name, table[i].help);
+}
+
+/* The names of the options that have no line of their own. */
+static void
+list_rare_options(GString *text)
+{
+        gsize column = 0;
+        g_string_append(text, "\nMore options, described by --help-all and conmon(8):");
+        for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+                if (table[i].place != RARE)
+                        continue;
+                gsize width = strlen(table[i].name) + strlen(" --");
+                if (column == 0 || column + width > 79) {
+                        g_string_append(text, "\n ");
+                        column = 1;
+                }
+                g_string_append_printf(text, " --%s", table[i].name);
+                column += width;
+        }
+        g_string_append_c(text, '\n');
+}
+
+/* Returns the exit status. */
+static int
+show_help(OptionsHelp help)
+{
+        g_autoptr(GString) text = g_string_new("Usage: conmon [OPTION...] - monitor one container\n");
+        for (Group group = 0; group < GROUPS; group++) {
+                g_string_append_printf(text, "\n%s:\n", headings[group]);
+                for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
+                        if (table[i].group == group && (help == OPTIONS_HELP_ALL || table[i].place == SHOWN))
+                                describe_option(text, i);
+        }
+        if (help != OPTIONS_HELP_ALL)
+                list_rare_options(text);
+        g_string_append(text,
+                        "\n*: may be repeated. `--log-driver help` lists the log drivers, such as k8s-file,\n"
+                        "json-file and journald; `--log-driver NAME:help` lists the options of one.\n");
+        return fputs(text->str, stdout) >= 0 && fflush(stdout) == 0 ? 0 : 1;
+}
+
+static gboolean
+parse(Options *o, bool ignore_unknown, int argc, char **argv, GError **error)
 {
         bool plain = is_ascii(argv);
         if (!plain)
                 (void)setlocale(LC_CTYPE, "");
+        /* GLib has one member for data and functions. */
+        const union {
+                GOptionArgFunc func;
+                void *data;
+        } log_option = {.func = take_log_option}, help_option = {.func = take_help_option};
         GOptionEntry entries[G_N_ELEMENTS(table) + 1] = {0};
-        for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
+        for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
+                bool callback = table[i].type == G_OPTION_ARG_CALLBACK;
+                int flags = callback && plain ? G_OPTION_FLAG_FILENAME : G_OPTION_FLAG_NONE;
+                if (callback && !table[i].value)
+                        flags = G_OPTION_FLAG_NO_ARG;
+                void *callback_data = table[i].value ? log_option.data : help_option.data;
                 entries[i] = (GOptionEntry){
                         .long_name = table[i].name,
                         .short_name = table[i].letter,
-                        .flags = table[i].hidden ? G_OPTION_FLAG_HIDDEN : G_OPTION_FLAG_NONE,
+                        .flags = flags,
                         .arg = plain ? plain_type(table[i].type) : table[i].type,
-                        .arg_data = (char *)o + table[i].offset,
-                        .description = table[i].help,
-                        .arg_description = table[i].value,
+                        .arg_data = callback ? callback_data : (char *)o + table[i].offset,
                 };
-        g_autoptr(GOptionContext) context = g_option_context_new("- monitor one container");
-        g_option_context_set_description(context,
-                                         "`--log-driver help` lists the log drivers, among them k8s-file, "
-                                         "json-file and journald.\nconmon(8) describes every option.");
-        g_option_context_add_main_entries(context, entries, NULL);
+        }
+        g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+        g_option_context_set_help_enabled(context, FALSE);
+        GOptionGroup *group = g_option_group_new(NULL, NULL, NULL, o, NULL);
+        g_option_group_add_entries(group, entries);
+        g_option_context_set_main_group(context, group);
+        g_option_context_set_ignore_unknown_options(context, ignore_unknown);
         if (!g_option_context_parse(context, &argc, &argv, error))
                 return FALSE;
-        if (o->check_config)
+        if (o->log_requests)
+                log_requests_share(o->log_requests);
+        char *one[] = {o->config, NULL};
+        if (o->check_config && argc > 1)
                 o->files = g_strdupv(argv + 1);
+        else if (o->config)
+                o->files = g_strdupv(one);
         return TRUE;
 }
 
 /* Checks whose message has the prefix "conmon: ". */
 static gboolean
-check_first(const Options *o, GError **error)
+check_files(const Options *o, GError **error)
 {
         if (o->log_max_files < 0)
                 return error_set(error, CONMON_ERROR_USAGE, "log-max-files must be non-negative, got %d",
@@ -206,12 +321,20 @@ check_first(const Options *o, GError **error)
         if (o->log_rotate && o->log_max_files == 0)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "log-max-files must be at least 1 when log-rotate is enabled, got 0");
+        return TRUE;
+}
+
+static gboolean
+check_first(const Options *o, GError **error)
+{
+        if (!check_files(o, error))
+                return FALSE;
         if (!o->cid)
                 return error_set(error, CONMON_ERROR_USAGE, "Container ID not provided. Use --cid");
         return TRUE;
 }
 
-/* The others, in the order and with the texts that callers know. */
+/* The others, in the order and with the messages that callers know. */
 static gboolean
 check_second(const Options *o, GError **error)
 {
@@ -242,7 +365,7 @@ check_second(const Options *o, GError **error)
         return TRUE;
 }
 
-/* A setting that a configuration file may have too, with the same values. */
+/* A setting that also exists in configuration files, with the same values. */
 static gboolean
 check_setting(const char *option, const char *section, const char *key, const char *value, GError **error)
 {
@@ -288,12 +411,13 @@ fill_in(Options *o, GError **error)
         return TRUE;
 }
 
-/* True if the text was asked for and shown. */
+/* True if the text was requested and shown. */
 static bool
 show_log_help(const Options *o, int *ret_status)
 {
-        for (char **driver = o->log_drivers; driver && *driver; driver++) {
-                g_autofree char *text = log_help(*driver);
+        for (guint i = 0; o->log_requests && i < o->log_requests->list->len; i++) {
+                const LogRequest *request = o->log_requests->list->pdata[i];
+                g_autofree char *text = log_help(request->driver, request->arg);
                 if (!text)
                         continue;
                 *ret_status = fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? 0 : 1;
@@ -302,13 +426,25 @@ show_log_help(const Options *o, int *ret_status)
         return false;
 }
 
+gboolean
+options_parse(Options *o, int argc, char **argv, GError **error)
+{
+        set_defaults(o);
+        return parse(o, true, argc, argv, error);
+}
+
 bool
 options_load(Options *o, int argc, char **argv, int *ret_status)
 {
         g_autoptr(GError) error = NULL;
         set_defaults(o);
         *ret_status = 1;
-        if (!parse(o, argc, argv, &error)) {
+        bool parsed = parse(o, false, argc, argv, &error);
+        if (o->help != OPTIONS_HELP_NONE) {
+                *ret_status = show_help(o->help);
+                return false;
+        }
+        if (!parsed) {
                 (void)setlocale(LC_CTYPE, ""); /* the message may quote with characters that are not ASCII */
                 g_printerr("conmon: option parsing failed: %s\n", error->message);
                 return false;
@@ -319,7 +455,10 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 return false;
         }
         if (o->check_config) {
-                *ret_status = check_config(o);
+                if (check_files(o, &error) && check_level(o, &error) && check_settings(o, &error))
+                        *ret_status = check_config_run(o);
+                else
+                        g_printerr("conmon: %s\n", error->message);
                 return false;
         }
         if (show_log_help(o, ret_status))
@@ -341,18 +480,92 @@ void
 options_clear(Options *o)
 {
         char **strings[] = {
-                &o->attach_queue_max, &o->attach_stall_timeout, &o->bundle, &o->cid, &o->config,
-                &o->conmon_pidfile, &o->container_pidfile, &o->cuuid, &o->exec_process_spec,
-                &o->exit_command, &o->exit_dir, &o->log_level, &o->log_profile, &o->log_tag, &o->name,
-                &o->persist_dir, &o->restore, &o->runtime, &o->sdnotify_socket, &o->seccomp_notify_socket,
-                &o->seccomp_notify_plugins, &o->socket_dir_path,
+                &o->attach_queue_max,
+                &o->attach_stall_timeout,
+                &o->bundle,
+                &o->cid,
+                &o->config,
+                &o->conmon_pidfile,
+                &o->container_pidfile,
+                &o->cuuid,
+                &o->exec_process_spec,
+                &o->exit_command,
+                &o->exit_dir,
+                &o->log_level,
+                &o->log_profile,
+                &o->log_tag,
+                &o->name,
+                &o->persist_dir,
+                &o->restore,
+                &o->runtime,
+                &o->sdnotify_socket,
+                &o->seccomp_notify_socket,
+                &o->seccomp_notify_plugins,
+                &o->socket_dir_path,
         };
         char ***arrays[] = {
-                &o->exit_command_args, &o->files, &o->log_paths, &o->log_drivers, &o->log_opts,
-                &o->log_policies, &o->log_labels, &o->log_allowlist_dirs, &o->runtime_args, &o->runtime_opts,
+                &o->exit_command_args, &o->files,  &o->log_paths,    &o->log_policies,
+                &o->log_labels,        &o->unused, &o->runtime_args, &o->runtime_opts,
         };
+        g_clear_pointer(&o->log_requests, log_requests_free);
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 g_clear_pointer(strings[i], g_free);
         for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++)
                 g_clear_pointer(arrays[i], g_strfreev);
+}
+
+/* ---- live upgrade ---- */
+
+/* More than the kernel allows for an argument vector. */
+#define COMMAND_LINE_MAX (4 << 20)
+
+char **
+options_command_line(void)
+{
+        g_autofree char *text = NULL;
+        size_t len = 0;
+        if (fd_read_file("/proc/self/cmdline", COMMAND_LINE_MAX, &text, &len) < 0 || len == 0)
+                return NULL;
+        GPtrArray *words = g_ptr_array_new();
+        for (size_t at = 0; at < len; at += strlen(text + at) + 1)
+                g_ptr_array_add(words, g_strdup(text + at));
+        g_ptr_array_add(words, NULL);
+        return (char **)g_ptr_array_free(words, FALSE);
+}
+
+void
+options_save(const Options *o, StateWriter *w)
+{
+        g_auto(GStrv) words = options_command_line();
+        if (!words)
+                state_refuse(w, "the own command line can't be read from /proc/self/cmdline");
+        state_put_texts(w, "command-line", words);
+        state_put_text(w, "bundle", o->bundle);
+        state_put_text(w, "container-pidfile", o->container_pidfile);
+        state_put_text(w, "socket-directory", o->socket_dir_path);
+}
+
+static void
+restore_text(char **text, StateReader *r, const char *name)
+{
+        g_free(*text);
+        *text = state_get_text(r, name);
+}
+
+void
+options_restore(Options *o, StateReader *r)
+{
+        g_autoptr(GError) error = NULL;
+        g_auto(GStrv) words = state_get_texts(r, "command-line");
+        /* Parsing reorders the words. */
+        g_autofree char **moved = g_memdup(words, (guint)((g_strv_length(words) + 1) * sizeof *words));
+        set_defaults(o);
+        if (!words[0])
+                state_fail(r, "The command line is empty");
+        else if (!parse(o, false, (int)g_strv_length(moved), moved, &error) || !check_first(o, &error) ||
+                 !check_level(o, &error))
+                state_fail(r, "%s", error->message);
+        restore_text(&o->bundle, r, "bundle");
+        restore_text(&o->container_pidfile, r, "container-pidfile");
+        restore_text(&o->socket_dir_path, r, "socket-directory");
 }

@@ -1,24 +1,25 @@
-#include "core/monitor.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "core/setup.h"
 
 #include "base/error.h"
-#include "config/selection.h"
 #include "core/check_config.h"
 #include "ctl/parent_pipe.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* The command line counts more than the configuration, and rotation is one setting of two numbers. */
+/* The command line takes precedence over the configuration, and rotation is one setting of two numbers. */
 static LogConfig
-describe_log(const Options *o, const Selection *s)
+describe_log(const Options *o, ConfigJson *json, const Selection *s)
 {
         bool keep_old = !o->log_rotate && s && s->max_files > 0;
         LogConfig config = {
                 .paths = o->log_paths,
-                .drivers = s ? (char **)s->drivers->pdata : o->log_drivers,
-                .driver_origins = s ? (char **)s->driver_origins->pdata : NULL,
-                .options = s ? (char **)s->options->pdata : o->log_opts,
-                .option_origins = s ? (char **)s->option_origins->pdata : NULL,
+                .requests = s ? s->requests : o->log_requests,
+                .annotation_sockets = s ? s->sockets : NULL,
                 .cid = o->cid,
                 .name = o->name,
                 .tag = o->log_tag,
@@ -28,9 +29,9 @@ describe_log(const Options *o, const Selection *s)
                 .global_max = o->log_global_size_max <= 0 && s ? s->global_size_max : o->log_global_size_max,
                 .rotate = o->log_rotate || keep_old,
                 .max_files = keep_old ? s->max_files : o->log_max_files,
-                .allowlist_dirs = o->log_allowlist_dirs,
                 .sync_at_end = !o->no_sync_log,
                 .bundle = o->bundle,
+                .config_json = json,
                 .persist_dir = o->persist_dir,
                 .exec = o->exec,
         };
@@ -38,14 +39,16 @@ describe_log(const Options *o, const Selection *s)
 }
 
 static gboolean
-open_log(Monitor *m, const Selection *s, GError **error)
+open_log(const LogConfig *config, void *data, GError **error)
 {
-        LogConfig config = describe_log(m->options, s);
-        m->log = log_new(&config, error);
+        Monitor *m = data;
+        LogConfig own = *config;
+        own.stand_in = m->stand_in;
+        m->log = log_new(&own, error);
         return m->log != NULL;
 }
 
-/* Of command line, configuration and default the first that says something. */
+/* The first of command line, configuration and default that is set. */
 static int64_t
 choose_setting(const char *name, const char *given, int64_t configured)
 {
@@ -53,11 +56,10 @@ choose_setting(const char *name, const char *given, int64_t configured)
         return !given && configured >= 0 ? configured : config_key_number(key, given ? given : key->fallback);
 }
 
-static void
-set_up_clients(Monitor *m, const Selection *s)
+static AttachClientConfig
+describe_clients(const Options *o, const Selection *s)
 {
-        const Options *o = m->options;
-        m->attach_client = (AttachClientConfig){
+        return (AttachClientConfig){
                 .queue_max = (size_t)choose_setting("queue-max", o->attach_queue_max,
                                                     s ? s->attach_queue_max : -1),
                 .stall_usec = choose_setting("stall-timeout", o->attach_stall_timeout,
@@ -65,7 +67,19 @@ set_up_clients(Monitor *m, const Selection *s)
         };
 }
 
-/* Podman looks for these words in what it is told, and takes them to be about the container's program. */
+/* Podman uses the same test to decide whether systemd timers are available. */
+static bool
+wants_health_checks(const Options *o, const Selection *s)
+{
+        HealthChecks checks = s ? s->health_checks : HEALTH_CHECKS_AUTO;
+        if (o->exec || !o->exit_command || checks == HEALTH_CHECKS_OFF)
+                return false;
+        const char *disabled = getenv("DISABLE_HC_SYSTEMD");
+        return checks == HEALTH_CHECKS_ON || (disabled && strcmp(disabled, "true") == 0) ||
+               access("/run/systemd/system", F_OK) < 0;
+}
+
+/* Podman searches our messages for these words, and relates them to the container's program. */
 static char *
 reword(const char *sentence)
 {
@@ -88,16 +102,24 @@ reword(const char *sentence)
         return text;
 }
 
-/* What the configuration adds can't be had. The policy decides whether the container starts without; an exec
- * run does in any case. A caller with a sync pipe looks there for the reason. */
+/* The policy decides whether a container starts; exec sessions always do. */
+const char *
+setup_starts_anyway(const Options *o, bool warn)
+{
+        if (o->exec && !o->log_profile)
+                return "the process";
+        return warn ? "the container" : NULL;
+}
+
+/* A driver of the configuration is unavailable. A caller with a sync pipe expects the reason there. */
 static gboolean
 refuse(Monitor *m, bool warn, GError *refused, GError **error)
 {
-        const char *pipe = getenv(PARENT_PIPE_SYNC);
+        const char *pipe = getenv(PARENT_PIPE_SYNC), *who = setup_starts_anyway(m->options, warn);
         if (m->options->exec && !m->options->log_profile)
                 diag_debug("%s", refused->message);
-        else if (warn)
-                diag_warn("%s; the container starts without what the configuration adds", refused->message);
+        else if (who)
+                diag_warn("%s; %s starts without what the configuration adds", refused->message, who);
         else if (pipe && *pipe)
                 m->refusal = reword(refused->message);
         else
@@ -105,40 +127,92 @@ refuse(Monitor *m, bool warn, GError *refused, GError **error)
         return TRUE;
 }
 
-/* Errors count wherever they are in the files, as they do for --check-config; but
- * exec runs are never affected. */
+/* Errors anywhere in the files are fatal, as for --check-config; but exec sessions are never affected. */
 static gboolean
-choose_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
+choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, void *data,
+           Selection **ret_selection, GError **error)
 {
         if (!selection_new(asked, ret_selection, error) || !*ret_selection)
                 return FALSE;
+        LogConfig config = describe_log(o, asked->config_json, *ret_selection);
         return (asked->exec || check_config_sections((*ret_selection)->config, error)) &&
-               open_log(m, *ret_selection, error);
+               make(&config, data, error);
+}
+
+gboolean
+setup_choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, void *data,
+                 Selection **ret_selection, GError **ret_refused, GError **error)
+{
+        if (choose_log(o, asked, make, data, ret_selection, ret_refused))
+                return TRUE;
+        /* Errors of the command line alone are reported to the caller as usual. */
+        LogConfig config = describe_log(o, asked->config_json, NULL);
+        return make(&config, data, error);
+}
+
+SelectionConfig
+setup_describe_choice(const Options *o, ConfigJson *json)
+{
+        LogPaths paths = log_describe_paths(&(LogConfig){.paths = o->log_paths, .requests = o->log_requests});
+        return (SelectionConfig){
+                .files = o->files,
+                .policies = o->log_policies,
+                .profile = o->log_profile,
+                .requests = o->log_requests,
+                .has_path = paths.any,
+                .no_log = paths.none,
+                .passthrough = paths.passthrough,
+                .own_file = paths.own_file,
+                .name = o->name,
+                .cid = o->cid,
+                .config_json = json,
+                .exec = o->exec,
+        };
 }
 
 gboolean
 monitor_set_up(Monitor *m, GError **error)
 {
         const Options *o = m->options;
-        SelectionConfig asked = {
-                .file = o->config,
-                .policies = o->log_policies,
-                .profile = o->log_profile,
-                .paths = o->log_paths,
-                .drivers = o->log_drivers,
-                .options = o->log_opts,
-                .name = o->name,
-                .cid = o->cid,
-                .bundle = o->bundle,
-                .exec = o->exec,
-        };
+        g_autoptr(ConfigJson) json = o->bundle ? config_json_new(o->bundle) : NULL;
+        SelectionConfig asked = setup_describe_choice(o, json);
         g_autoptr(Selection) selection = NULL;
         g_autoptr(GError) refused = NULL;
-        if (!choose_log(m, &asked, &selection, &refused))
-                /* What is wrong with the command line alone is the caller's own, and
-                 * is told as it always was. */
-                if (!open_log(m, NULL, error))
-                        return FALSE;
-        set_up_clients(m, selection);
+        if (!setup_choose_log(o, &asked, open_log, m, &selection, &refused, error))
+                return FALSE;
+        m->endpoints.client = describe_clients(o, selection);
+        m->health_checks = wants_health_checks(o, selection);
         return !refused || refuse(m, selection->warn, refused, error);
+}
+
+/* Without configuration there is no selection, and the command line is used. */
+static gboolean
+reload_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
+{
+        if (!selection_new(asked, ret_selection, error))
+                return FALSE;
+        const Selection *s = *ret_selection;
+        if (s && !asked->exec && !check_config_sections(s->config, error))
+                return FALSE;
+        LogConfig config = describe_log(m->options, asked->config_json, s);
+        config.stand_in = m->stand_in;
+        return log_reload(m->log, &config, error);
+}
+
+gboolean
+setup_reload(Monitor *m, GError **error)
+{
+        const Options *o = m->options;
+        g_autoptr(ConfigJson) json = o->bundle ? config_json_new(o->bundle) : NULL;
+        SelectionConfig asked = setup_describe_choice(o, json);
+        g_autoptr(Selection) selection = NULL;
+        if (stand_in_serves(m->stand_in))
+                return error_set(error, CONMON_ERROR_FAILED,
+                                 "the disk or server of a log file does not answer; try again when it does");
+        if (!reload_log(m, &asked, &selection, error))
+                return FALSE;
+        m->endpoints.client = describe_clients(o, selection);
+        if (m->endpoints.attach)
+                attach_server_set_limits(m->endpoints.attach, &m->endpoints.client);
+        return TRUE;
 }

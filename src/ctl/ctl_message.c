@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/ctl_message.h"
 
 #include <stdlib.h>
 
-/* Reads `n` decimal numbers as scanf's %d does; what follows the last is not looked at. */
+/* Parses `n` decimal numbers as scanf's %d does; text after the last one is ignored. */
 static bool
 parse_numbers(const char *line, int n, long *ret)
 {
@@ -20,7 +23,7 @@ bool
 ctl_message_parse(const char *line, CtlMessage *ret)
 {
         long n[3];
-        if (!parse_numbers(line, 3, n) || n[0] < CTL_RESIZE || n[0] > CTL_STATUS)
+        if (!parse_numbers(line, 3, n) || n[0] < CTL_RESIZE || n[0] > CTL_LISTEN_FOR_EXITS)
                 return false;
         *ret = (CtlMessage){.type = (CtlType)n[0], .rows = (int)n[1], .columns = (int)n[2]};
         return true;

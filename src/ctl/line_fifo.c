@@ -1,8 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/line_fifo.h"
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/gstring.h"
 #include "base/watch.h"
 
 #include <errno.h>
@@ -11,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How much is read before others get their turn. */
+/* Maximum size of a read, so that other events are handled in between. */
 #define READS_PER_TURN 16
 
 struct LineFifo {
@@ -19,33 +23,46 @@ struct LineFifo {
         int writer;
         Watch watch;
         LineBuffer buffer;
+        bool held;
+        GString *rest; /* held input; NULL: none */
+        Timer rest_timer;
         LineFunc func;
         void *data;
 };
 
-void
-line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, LineFunc func, void *data)
+size_t
+line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held, LineFunc func, void *data)
 {
-        const char *end = bytes + len;
-        while (bytes < end) {
-                const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
-                size_t part = (size_t)((newline ? newline : end) - bytes);
+        const char *at = bytes, *end = bytes + len;
+        while (at < end && !(held && *held)) {
+                const char *newline = memchr(at, '\n', (size_t)(end - at));
+                size_t part = (size_t)((newline ? newline : end) - at);
                 if (part > LINE_MAX_LEN - b->len)
                         b->discarding = true;
                 if (!b->discarding) {
-                        memcpy(b->line + b->len, bytes, part);
+                        memcpy(b->line + b->len, at, part);
                         b->len += part;
                 }
                 if (!newline)
-                        return;
-                if (!b->discarding) {
-                        b->line[b->len] = '\0';
-                        func(b->line, data);
-                }
+                        return len;
+                bool complete = !b->discarding;
+                b->line[b->len] = '\0';
                 b->len = 0;
                 b->discarding = false;
-                bytes = newline + 1;
+                at = newline + 1;
+                if (complete)
+                        func(b->line, data);
         }
+        return (size_t)(at - bytes);
+}
+
+/* Delivers lines, and keeps the rest of the input if a line was held. */
+static void
+deliver(LineFifo *fifo, const char *bytes, size_t len)
+{
+        size_t used = line_buffer_feed(&fifo->buffer, bytes, len, &fifo->held, fifo->func, fifo->data);
+        if (used < len)
+                fifo->rest = g_string_new_len(bytes + used, (gssize)(len - used));
 }
 
 static void
@@ -53,7 +70,7 @@ on_readable(GIOCondition revents, void *data)
 {
         LineFifo *fifo = data;
         char bytes[1024];
-        for (int i = 0; i < READS_PER_TURN; i++) {
+        for (int i = 0; i < READS_PER_TURN && !fifo->held; i++) {
                 ssize_t n = fd_read(fifo->reader, bytes, sizeof bytes);
                 if (n == -EAGAIN)
                         return;
@@ -63,8 +80,35 @@ on_readable(GIOCondition revents, void *data)
                         watch_disarm(&fifo->watch);
                         return;
                 }
-                line_buffer_feed(&fifo->buffer, bytes, (size_t)n, fifo->func, fifo->data);
+                deliver(fifo, bytes, (size_t)n);
         }
+}
+
+static void
+on_rest(void *data)
+{
+        LineFifo *fifo = data;
+        GString *rest = g_steal_pointer(&fifo->rest);
+        watch_arm(&fifo->watch, G_IO_IN);
+        if (!rest)
+                return;
+        deliver(fifo, rest->str, rest->len);
+        g_string_free(rest, TRUE);
+}
+
+void
+line_fifo_hold(LineFifo *fifo)
+{
+        fifo->held = true;
+        watch_disarm(&fifo->watch);
+        timer_stop(&fifo->rest_timer);
+}
+
+void
+line_fifo_resume(LineFifo *fifo)
+{
+        fifo->held = false;
+        timer_start(&fifo->rest_timer, 0);
 }
 
 static int
@@ -77,13 +121,26 @@ make_fifo(int dirfd, const char *name)
         return 0;
 }
 
+static LineFifo *
+fifo_new(int reader, int writer, LineFunc func, void *data)
+{
+        LineFifo *fifo = g_new0(LineFifo, 1);
+        fifo->reader = reader;
+        fifo->writer = writer;
+        fifo->func = func;
+        fifo->data = data;
+        watch_init(&fifo->watch, fifo->reader, WATCH_PRIORITY_IO, on_readable, fifo);
+        timer_init(&fifo->rest_timer, on_rest, fifo);
+        return fifo;
+}
+
 LineFifo *
 line_fifo_new(const char *dir, const char *name, LineFunc func, void *data, GError **error)
 {
         autofd int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r = dirfd < 0 ? -errno : make_fifo(dirfd, name);
         if (r < 0) {
-                error_set_errno(error, r, "Failed to make the FIFO %s/%s", dir, name);
+                error_set_errno(error, r, "Failed to create the FIFO %s/%s", dir, name);
                 return NULL;
         }
         autofd int reader = fd_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK);
@@ -96,13 +153,7 @@ line_fifo_new(const char *dir, const char *name, LineFunc func, void *data, GErr
                 error_set_errno(error, writer, "Failed to open the FIFO %s/%s for writing", dir, name);
                 return NULL;
         }
-        LineFifo *fifo = g_new0(LineFifo, 1);
-        fifo->reader = fd_steal(&reader);
-        fifo->writer = fd_steal(&writer);
-        fifo->func = func;
-        fifo->data = data;
-        watch_init(&fifo->watch, fifo->reader, WATCH_PRIORITY_IO, on_readable, fifo);
-        return fifo;
+        return fifo_new(fd_steal(&reader), fd_steal(&writer), func, data);
 }
 
 void
@@ -112,12 +163,54 @@ line_fifo_start(LineFifo *fifo)
 }
 
 void
+line_fifo_save(const LineFifo *fifo, StateWriter *w, const char *name)
+{
+        state_begin(w, name);
+        state_put_fd(w, "reader", fifo->reader);
+        state_put_fd(w, "writer", fifo->writer);
+        state_put_bytes(w, "line", fifo->buffer.line, fifo->buffer.len);
+        state_put_uint(w, "discarding", fifo->buffer.discarding);
+        state_put_uint(w, "held", fifo->held);
+        state_put_string(w, "rest", fifo->rest);
+        state_end(w);
+}
+
+LineFifo *
+line_fifo_restore(StateReader *r, LineFunc func, void *data)
+{
+        size_t len = 0;
+        int reader = state_get_fd(r, "reader"), writer = state_get_fd(r, "writer");
+        LineFifo *fifo = fifo_new(reader, writer, func, data);
+        const char *line = state_get_bytes(r, "line", &len);
+        if (len > LINE_MAX_LEN)
+                state_fail(r, "'line' is too long");
+        else
+                memcpy(fifo->buffer.line, line, len);
+        fifo->buffer.len = state_failed(r) ? 0 : len;
+        fifo->buffer.discarding = state_get_bool(r, "discarding");
+        fifo->held = state_get_bool(r, "held");
+        fifo->rest = state_get_string_or_null(r, "rest");
+        if (!fifo->held)
+                line_fifo_resume(fifo);
+        return fifo;
+}
+
+void
+line_fifo_stop(LineFifo *fifo)
+{
+        fifo->held = true;
+        watch_done(&fifo->watch);
+        timer_stop(&fifo->rest_timer);
+        fd_close(&fifo->reader);
+        fd_close(&fifo->writer);
+}
+
+void
 line_fifo_free(LineFifo *fifo)
 {
         if (!fifo)
                 return;
-        watch_done(&fifo->watch);
-        fd_close(&fifo->reader);
-        fd_close(&fifo->writer);
+        line_fifo_stop(fifo);
+        gstring_free(fifo->rest);
         g_free(fifo);
 }

@@ -1,34 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* A FIFO that takes lines of text from anybody who may write to it. The monitor keeps a writer of its own, so
- * that the reader never sees the end of the file. */
+/* A FIFO for lines of text. The monitor keeps it open for writing, too, so that it never reads end of
+ * file. */
+
+#include "base/state.h"
 
 #include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A longer line is discarded whole. */
+/* Longer lines are discarded. */
 #define LINE_MAX_LEN 199
 
 typedef void (*LineFunc)(const char *line, void *data);
 
-/* Collects bytes into lines. All zero is a valid start. */
+/* Collects bytes into lines. All zero is valid. */
 typedef struct LineBuffer {
         char line[LINE_MAX_LEN + 1];
         size_t len;
         bool discarding;
 } LineBuffer;
 
-/* Calls func for each line that is complete, without its newline. A line with a NUL ends there. */
-void line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, LineFunc func, void *data);
+/* Calls func for each complete line, without its newline. A NUL ends the text of a line. Stops after a line
+ * if *held is true; `held` may be NULL. Returns how many bytes were used. */
+size_t line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held, LineFunc func,
+                        void *data);
 
 typedef struct LineFifo LineFifo;
 
-/* Makes the FIFO dir/name, in place of whatever has that name, mode 0660 less the umask, and opens it. */
+/* Creates the FIFO dir/name, replacing any file of that name, with mode 0660 minus the umask, and opens
+ * it. */
 LineFifo *line_fifo_new(const char *dir, const char *name, LineFunc func, void *data, GError **error);
 
-/* Lines that were written since line_fifo_new, and new ones, are delivered from now on. */
+/* Starts to deliver lines, including those that were written since line_fifo_new. */
 void line_fifo_start(LineFifo *fifo);
 
-/* The FIFO itself stays in its directory. NULL is fine. */
+/* Stops to deliver lines until line_fifo_resume, which delivers held input first. May be called in
+ * LineFunc. */
+void line_fifo_hold(LineFifo *fifo);
+void line_fifo_resume(LineFifo *fifo);
+
+/* Live upgrade. The caller enters the group of that name before restoring. */
+void line_fifo_save(const LineFifo *fifo, StateWriter *w, const char *name);
+LineFifo *line_fifo_restore(StateReader *r, LineFunc func, void *data);
+
+/* Closes both ends: nothing is read any more. Also from LineFunc. */
+void line_fifo_stop(LineFifo *fifo);
+
+/* Closes the FIFO, which stays in its directory. NULL is allowed. */
 void line_fifo_free(LineFifo *fifo);

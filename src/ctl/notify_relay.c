@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/notify_relay.h"
 
 #include "base/diag.h"
@@ -14,15 +17,15 @@
 #include <unistd.h>
 
 #define MESSAGE_MAX   (64 * 1024)
-#define LAST_MESSAGES 64 /* more than a datagram queue holds by default (net.unix.max_dgram_qlen) */
+#define LAST_MESSAGES 64 /* more than the default length of a datagram queue (net.unix.max_dgram_qlen) */
 
 struct NotifyRelay {
-        int fd; /* bound; where the container sends to */
+        int fd; /* the container sends to it */
         Watch watch;
         char *host_address;
         int host_fd; /* connected; -1 before the first message and after a failure */
         Watch host_watch;
-        char *pending; /* a message that the host has no room for now; no other is read meanwhile */
+        char *pending; /* a message that waits for room in the host's queue; no other is read meanwhile */
         size_t pending_len;
         bool warned;
 };
@@ -93,8 +96,8 @@ send_pending(NotifyRelay *r)
         return send(r->host_fd, r->pending, r->pending_len, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Sends the pending message, after connecting where that is needed: a host that was restarted has a new
- * socket under the old name. Returns 0, -EAGAIN if the host has no room, or another -errno. */
+/* Sends the pending message, after connecting if necessary: a restarted host has a new socket of the same
+ * name. Returns 0, -EAGAIN if the host's queue is full, or another -errno. */
 static int
 deliver(NotifyRelay *r)
 {
@@ -110,7 +113,7 @@ deliver(NotifyRelay *r)
         return rc;
 }
 
-/* Delivers or gives up the pending message. Returns false if it still waits for room. */
+/* Sends or drops the pending message. Returns false if it is still pending. */
 static bool
 settle(NotifyRelay *r)
 {
@@ -119,7 +122,7 @@ settle(NotifyRelay *r)
                 return false;
         if (rc < 0) {
                 diag_message(r->warned ? DIAG_DEBUG : DIAG_WARNING,
-                             "Dropped a notification of the container, cannot send it to %s: %s",
+                             "Dropped a notification of the container: failed to send it to %s: %s",
                              r->host_address, strerror(-rc));
                 r->warned = true;
         }
@@ -127,8 +130,8 @@ settle(NotifyRelay *r)
         return true;
 }
 
-/* Takes one message from the container. Descriptors that come with it are closed by the kernel, as no control
- * buffer is given (unix(7)); systemd-notify waits for just that. Returns false if there was no message. */
+/* Reads a message from the container. The kernel closes descriptors in it, because there is no control buffer
+ * (unix(7)); systemd-notify waits for that. Returns false if there was no message. */
 static bool
 receive(NotifyRelay *r)
 {
@@ -172,8 +175,7 @@ on_host_writable(GIOCondition revents, void *data)
         settle_or_wait(data);
 }
 
-/* The mode must be right from the start: once bound, the name belongs to a directory that the container sees.
- */
+/* The mode must be right from the start, because the container sees the directory. */
 static int
 bind_open_to_all(int fd, const SockPath *sp)
 {
@@ -183,7 +185,7 @@ bind_open_to_all(int fd, const SockPath *sp)
         return rc;
 }
 
-/* The container can put whatever it likes into `directory`, which must not be anywhere else. */
+/* The container controls the contents of `directory`, so nothing in it may lead to another place. */
 static int
 listen_in(const char *bundle, const char *directory, const char *name)
 {
@@ -206,21 +208,59 @@ listen_in(const char *bundle, const char *directory, const char *name)
         return rc < 0 ? rc : fd_steal(&fd);
 }
 
+static NotifyRelay *
+relay_new(int fd, char *host_address)
+{
+        NotifyRelay *r = g_new0(NotifyRelay, 1);
+        r->fd = fd;
+        r->host_fd = -1;
+        r->host_address = host_address;
+        watch_init(&r->watch, r->fd, WATCH_PRIORITY_IO, on_message, r);
+        watch_arm(&r->watch, G_IO_IN);
+        return r;
+}
+
 NotifyRelay *
 notify_relay_new(const char *bundle, const char *host_address, GError **error)
 {
         int fd = listen_in(bundle, "notify", "notify.sock");
         if (fd < 0) {
-                error_set_errno(error, fd, "Failed to make the notification socket %s/notify/notify.sock",
+                error_set_errno(error, fd, "Failed to create the notification socket %s/notify/notify.sock",
                                 bundle);
                 return NULL;
         }
-        NotifyRelay *r = g_new0(NotifyRelay, 1);
-        r->fd = fd;
-        r->host_fd = -1;
-        r->host_address = g_strdup(host_address);
-        watch_init(&r->watch, r->fd, WATCH_PRIORITY_IO, on_message, r);
-        watch_arm(&r->watch, G_IO_IN);
+        return relay_new(fd, g_strdup(host_address));
+}
+
+void
+notify_relay_save(const NotifyRelay *r, StateWriter *w)
+{
+        state_begin(w, "notify");
+        state_put_fd(w, "descriptor", r->fd);
+        state_put_text(w, "host", r->host_address);
+        state_put_fd(w, "host-descriptor", r->host_fd);
+        state_put_uint(w, "warned", r->warned);
+        state_put_bytes(w, "pending", r->pending ? r->pending : "", r->pending ? r->pending_len : 0);
+        state_end(w);
+}
+
+NotifyRelay *
+notify_relay_restore(StateReader *state)
+{
+        size_t len = 0;
+        int fd = state_get_fd(state, "descriptor");
+        NotifyRelay *r = relay_new(fd, state_get_text(state, "host"));
+        r->host_fd = state_get_fd(state, "host-descriptor");
+        r->warned = state_get_bool(state, "warned");
+        const char *pending = state_get_bytes(state, "pending", &len);
+        if (r->host_fd >= 0)
+                watch_init(&r->host_watch, r->host_fd, WATCH_PRIORITY_IO, on_host_writable, r);
+        r->pending = len > 0 ? g_strndup(pending, len) : NULL;
+        r->pending_len = len;
+        if (r->pending && r->host_fd >= 0) {
+                watch_disarm(&r->watch);
+                watch_arm(&r->host_watch, G_IO_OUT);
+        }
         return r;
 }
 

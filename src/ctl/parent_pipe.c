@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/parent_pipe.h"
 
 #include "base/diag.h"
@@ -5,13 +8,18 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-/* How long a full pipe may keep a message waiting. */
+/* The time limit for a full pipe. */
 #define SEND_TIMEOUT_MS 5000
+
+G_STATIC_ASSERT(PARENT_PIPE_LINE_MAX <= PIPE_BUF);
 
 static int
 parse_fd(const char *text, int *ret_fd)
@@ -46,7 +54,7 @@ parent_pipe_open(const char *variable, int *ret_fd, GError **error)
         return TRUE;
 }
 
-/* Length of the character at `text`: a whole UTF-8 sequence, or one byte of something else. */
+/* Length of the character at `text`: a complete UTF-8 sequence, or one invalid byte. */
 static size_t
 character_length(const char *text)
 {
@@ -56,7 +64,7 @@ character_length(const char *text)
         return (size_t)(g_utf8_next_char(text) - text);
 }
 
-/* Writes the JSON form of the character to `out` (at most 6 bytes and no NUL) and returns its length. */
+/* Writes the JSON form of the character to `out`, at most 6 bytes without a NUL. Returns its length. */
 static size_t
 escape(const char *text, size_t len, char *out)
 {
@@ -102,21 +110,46 @@ parent_pipe_format(const char *key, int value, const char *text)
         return line;
 }
 
-/* One write(2), because each is a record for a SEQPACKET reader. */
+/* Writes without blocking, even to a blocking pipe: its flags may be shared with other processes, and can't
+ * be changed. A pipe that poll(2) reports as writable has room for PIPE_BUF bytes, and there is no other
+ * writer. */
+static ssize_t
+write_at_once(int fd, const char *bytes, size_t len)
+{
+        ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0 || errno != ENOTSOCK)
+                return n;
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        if (poll(&p, 1, 0) == 0) {
+                errno = EAGAIN;
+                return -1;
+        }
+        return write(fd, bytes, MIN(len, PIPE_BUF));
+}
+
+/* Returns false after a timeout. */
+static bool
+wait_for_room(int fd, gint64 until)
+{
+        gint64 left = (until - g_get_monotonic_time()) / 1000;
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        return left > 0 && poll(&p, 1, (int)left) != 0;
+}
+
+/* A single write(2), because a SEQPACKET reader gets each as a record. */
 static int
 write_message(int fd, const GString *line)
 {
+        gint64 until = g_get_monotonic_time() + (gint64)SEND_TIMEOUT_MS * 1000;
         size_t done = 0;
         while (done < line->len) {
-                ssize_t n = write(fd, line->str + done, line->len - done);
+                ssize_t n = write_at_once(fd, line->str + done, line->len - done);
                 if (n >= 0)
                         done += (size_t)n;
-                else if (errno == EAGAIN || errno == ENOBUFS) {
-                        struct pollfd p = {.fd = fd, .events = POLLOUT};
-                        if (poll(&p, 1, SEND_TIMEOUT_MS) == 0)
-                                return -ETIMEDOUT;
-                } else if (errno != EINTR)
+                else if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR)
                         return -errno;
+                else if (errno != EINTR && !wait_for_room(fd, until))
+                        return -ETIMEDOUT;
         }
         return 0;
 }

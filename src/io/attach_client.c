@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/attach_client.h"
 
 #include "base/diag.h"
@@ -10,52 +13,86 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* What callers' buffers hold: a stream byte and this. */
+/* Payload of a packet: callers' buffers hold a stream byte and this much. */
 #define PACKET_MAX 8192
 
 /* Packets in one sendmmsg(2). */
 #define BATCH_MAX 16
 
+/* Up to this many bytes are copied into a chunk of the client's own instead of sharing one. */
+#define COPY_MAX 2048
+
+/* What a block of malloc(3) takes besides its bytes: a header, and what it is rounded up to. */
+#define MALLOC_OVERHEAD 16
+
 struct AttachChunk {
         int refs;
         StreamId stream;
         size_t len;
+        size_t size; /* of bytes */
         char bytes[];
 };
 
-/* A chunk of the queue, and where the part begins that this client has not got. */
+/* A chunk in the queue of one client, and how much of it has been sent. */
 typedef struct {
         AttachChunk *chunk;
         size_t sent;
 } Queued;
 
+/* PAUSED <--> READING --> ENDED */
+typedef enum {
+        INPUT_PAUSED, /* not wanted now */
+        INPUT_READING,
+        INPUT_ENDED, /* its last packet was read, or it was disconnected */
+} InputState;
+
+/* OPEN --> CLOSED --> HUNG_UP */
+typedef enum {
+        OUTPUT_OPEN,
+        OUTPUT_CLOSED,  /* sending failed, or it was disconnected; input may be pending */
+        OUTPUT_HUNG_UP, /* the peer has closed the connection; input may be pending */
+} OutputState;
+
+/* A client is gone when its input has ended and its output is not open. */
 struct AttachClient {
         int fd;
         bool first;
-        bool reading;     /* its input is wanted now */
-        bool input_ended; /* it has sent its last packet, and that was read */
-        bool deaf;        /* it takes no output any more; what it sent may still have to be read */
-        bool hung_up;     /* nothing happens on the connection any more */
-        bool gone;
+        InputState input;
+        OutputState output;
         Watch watch;
-        GQueue queue; /* of Queued */
-        size_t queued[N_STREAMS];
-        Timer stall_timer;
+        GQueue queue;             /* of Queued; empty unless OUTPUT_OPEN */
+        size_t memory[N_STREAMS]; /* bytes of the queue; see memory_of */
+        Timer stall_timer;        /* may run in OUTPUT_OPEN with a full queue */
         const AttachClientConfig *config;
         const AttachClientEvents *events;
 };
 
 static const char stream_bytes[N_STREAMS] = {[STREAM_STDOUT] = 2, [STREAM_STDERR] = 3};
 
-AttachChunk *
-attach_chunk_new(StreamId stream, const char *bytes, size_t len)
+/* Returns an empty chunk. */
+static AttachChunk *
+chunk_new(StreamId stream, size_t size)
 {
-        AttachChunk *chunk = g_malloc(sizeof *chunk + len);
+        AttachChunk *chunk = g_malloc(sizeof *chunk + size);
         chunk->refs = 1;
         chunk->stream = stream;
-        chunk->len = len;
-        memcpy(chunk->bytes, bytes, len);
+        chunk->len = 0;
+        chunk->size = size;
         return chunk;
+}
+
+static void
+chunk_append(AttachChunk *chunk, const char *bytes, size_t len)
+{
+        memcpy(chunk->bytes + chunk->len, bytes, len);
+        chunk->len += len;
+}
+
+/* What a chunk costs in the queue of one client: three allocations. */
+static size_t
+memory_of(const AttachChunk *chunk)
+{
+        return sizeof(GList) + sizeof(Queued) + sizeof *chunk + chunk->size + 3 * MALLOC_OVERHEAD;
 }
 
 void
@@ -65,31 +102,25 @@ attach_chunk_unref(AttachChunk *chunk)
                 g_free(chunk);
 }
 
+static bool
+is_gone(const AttachClient *c)
+{
+        return c->input == INPUT_ENDED && c->output != OUTPUT_OPEN;
+}
+
+/* poll(2) always reports a hangup: a watch without events still notices that the client leaves. */
 static void
 update_watch(AttachClient *c)
 {
-        GIOCondition events = 0; /* poll(2) reports a hangup always */
-        bool read = c->reading && !c->input_ended;
-        if (c->gone || (c->hung_up && !read)) {
-                watch_disarm(&c->watch);
-                return;
-        }
-        if (read)
+        GIOCondition events = 0;
+        if (c->input == INPUT_READING)
                 events |= G_IO_IN;
         if (!g_queue_is_empty(&c->queue))
                 events |= G_IO_OUT;
-        watch_arm(&c->watch, events);
-}
-
-void
-attach_client_disconnect(AttachClient *c)
-{
-        if (c->gone)
-                return;
-        c->gone = true;
-        timer_stop(&c->stall_timer);
-        update_watch(c);
-        c->events->on_gone(c, c->events->data);
+        if (is_gone(c) || (c->output == OUTPUT_HUNG_UP && events == 0))
+                watch_disarm(&c->watch);
+        else
+                watch_arm(&c->watch, events);
 }
 
 static void
@@ -107,23 +138,44 @@ is_full(const AttachClient *c)
 }
 
 static void
-set_deaf(AttachClient *c)
+drop_queue(AttachClient *c)
+{
+        g_queue_clear_full(&c->queue, free_queued);
+        memset(c->memory, 0, sizeof c->memory);
+        timer_stop(&c->stall_timer);
+}
+
+/* All changes of state are made here, so that queue, watch and timer always agree with the states. */
+static void
+set_states(AttachClient *c, InputState input, OutputState output)
 {
         bool was_full = is_full(c);
-        c->deaf = true;
-        g_queue_clear_full(&c->queue, free_queued);
-        memset(c->queued, 0, sizeof c->queued);
-        timer_stop(&c->stall_timer);
-        if (c->input_ended)
-                attach_client_disconnect(c);
-        else
-                update_watch(c);
-        if (was_full)
+        if (is_gone(c))
+                return;
+        c->input = input;
+        c->output = output;
+        if (output != OUTPUT_OPEN)
+                drop_queue(c);
+        update_watch(c);
+        if (is_gone(c))
+                c->events->on_gone(c, c->events->data);
+        else if (was_full && !is_full(c))
                 c->events->on_wants(c, c->events->data);
 }
 
-/* One sendmmsg(2) of as many packets as it holds. Returns the number of bytes of output
- * that went out, or -errno. */
+static void
+close_output(AttachClient *c)
+{
+        set_states(c, c->input, MAX(c->output, OUTPUT_CLOSED));
+}
+
+void
+attach_client_disconnect(AttachClient *c)
+{
+        set_states(c, INPUT_ENDED, MAX(c->output, OUTPUT_CLOSED));
+}
+
+/* Sends up to BATCH_MAX packets with one sendmmsg(2). Returns the number of payload bytes sent, or -errno. */
 static ssize_t
 send_batch(AttachClient *c, StreamId stream, const char *bytes, size_t len)
 {
@@ -141,8 +193,8 @@ send_batch(AttachClient *c, StreamId stream, const char *bytes, size_t len)
         return (ssize_t)MIN(len, (size_t)sent * PACKET_MAX);
 }
 
-/* Sends until the client takes no more. Returns how many bytes of output went out, or
- * -errno if the client is lost. */
+/* Sends until the socket is full. Returns the number of payload bytes sent, or -errno if the connection is
+ * broken. */
 static ssize_t
 send_now(AttachClient *c, StreamId stream, const char *bytes, size_t len)
 {
@@ -160,7 +212,7 @@ send_now(AttachClient *c, StreamId stream, const char *bytes, size_t len)
         return (ssize_t)done;
 }
 
-/* To be called when the client has taken something, or its queue has become full. */
+/* Call it after something was sent, and when the queue has become full. */
 static void
 restart_stall_timer(AttachClient *c)
 {
@@ -172,48 +224,54 @@ restart_stall_timer(AttachClient *c)
                 timer_stop(&c->stall_timer);
 }
 
+void
+attach_client_limits_changed(AttachClient *c)
+{
+        timer_stop(&c->stall_timer);
+        restart_stall_timer(c);
+}
+
 static void
 on_stalled(void *data)
 {
         AttachClient *c = data;
-        diag_warn("An attach client has taken nothing for %.1f s with %zu bytes waiting for it; it is "
-                  "disconnected",
-                  (double)c->config->stall_usec / G_USEC_PER_SEC,
-                  c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR]);
+        diag_warn("Disconnecting an attach client that has read nothing for %.1f s while its queue was full",
+                  (double)c->config->stall_usec / G_USEC_PER_SEC);
         attach_client_disconnect(c);
 }
 
-/* Returns false if the client is lost. */
-static bool
+/* Returns the number of payload bytes sent, or -errno if the connection is broken. */
+static ssize_t
 send_queue(AttachClient *c)
 {
+        ssize_t sum = 0;
         Queued *head;
         while ((head = g_queue_peek_head(&c->queue))) {
                 AttachChunk *chunk = head->chunk;
                 ssize_t n = send_now(c, chunk->stream, chunk->bytes + head->sent, chunk->len - head->sent);
                 if (n < 0)
-                        return false;
+                        return n;
+                sum += n;
                 head->sent += (size_t)n;
-                c->queued[chunk->stream] -= (size_t)n;
                 if (head->sent < chunk->len)
-                        return true;
-                attach_chunk_unref(chunk);
-                g_free(g_queue_pop_head(&c->queue));
+                        break;
+                c->memory[chunk->stream] -= memory_of(chunk);
+                free_queued(g_queue_pop_head(&c->queue));
         }
-        return true;
+        return sum;
 }
 
 static void
 flush_queue(AttachClient *c)
 {
-        size_t before = c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR];
         bool was_full = is_full(c);
-        if (!send_queue(c)) {
-                set_deaf(c);
+        ssize_t n = send_queue(c);
+        if (n < 0) {
+                close_output(c);
                 return;
         }
         update_watch(c);
-        if (c->queued[STREAM_STDOUT] + c->queued[STREAM_STDERR] < before)
+        if (n > 0)
                 restart_stall_timer(c);
         if (was_full || g_queue_is_empty(&c->queue))
                 c->events->on_wants(c, c->events->data);
@@ -228,16 +286,12 @@ attach_client_is_at_end(const AttachClient *c)
                ioctl(c->fd, FIONREAD, &left) == 0 && left == 0;
 }
 
-/* A container that reads no input may do so for ever: who left none for it does not wait for that. */
+/* The container may never read its input: a client that leaves none is not kept until it does. */
 static void
 on_hangup(AttachClient *c)
 {
-        c->hung_up = true;
-        if (c->deaf)
-                update_watch(c);
-        else
-                set_deaf(c);
-        if (!c->gone && !c->reading && !c->input_ended && attach_client_is_at_end(c))
+        set_states(c, c->input, OUTPUT_HUNG_UP);
+        if (c->input == INPUT_PAUSED && attach_client_is_at_end(c))
                 c->events->on_input_end(c, c->events->data);
 }
 
@@ -246,12 +300,12 @@ on_event(GIOCondition revents, void *data)
 {
         AttachClient *c = data;
         const GIOCondition hangup = G_IO_HUP | G_IO_ERR | G_IO_NVAL;
-        if ((revents & hangup) && !c->hung_up)
+        if ((revents & hangup) && c->output != OUTPUT_HUNG_UP)
                 on_hangup(c);
         else if (revents & G_IO_OUT)
                 flush_queue(c);
-        /* After a hangup there may still be input; its end shows only when it is read. */
-        if ((revents & (G_IO_IN | hangup)) && c->reading && !c->input_ended && !c->gone)
+        /* Input may be pending after a hangup; only reading finds its end. */
+        if ((revents & (G_IO_IN | hangup)) && c->input == INPUT_READING)
                 c->events->on_input(c, c->events->data);
 }
 
@@ -271,16 +325,61 @@ attach_client_new(int fd, bool first, const AttachClientConfig *config, const At
 }
 
 static void
+push(AttachClient *c, AttachChunk *chunk, size_t sent)
+{
+        Queued *item = g_new(Queued, 1);
+        *item = (Queued){.chunk = chunk, .sent = sent};
+        g_queue_push_tail(&c->queue, item);
+        c->memory[chunk->stream] += memory_of(chunk);
+}
+
+/* Makes room for `len` more bytes in the last chunk. Returns false if that chunk is shared, of the other
+ * stream, or would become larger than a packet. */
+static bool
+grow_last_chunk(AttachClient *c, StreamId stream, size_t len)
+{
+        Queued *last = g_queue_peek_tail(&c->queue);
+        AttachChunk *chunk = last ? last->chunk : NULL;
+        if (!chunk || chunk->refs > 1 || chunk->stream != stream || chunk->len + len > PACKET_MAX)
+                return false;
+        if (chunk->len + len > chunk->size) {
+                size_t size = MIN(2 * (chunk->len + len), PACKET_MAX);
+                c->memory[stream] += size - chunk->size;
+                chunk = g_realloc(chunk, sizeof *chunk + size);
+                chunk->size = size;
+                last->chunk = chunk;
+        }
+        return true;
+}
+
+static void
+push_copy(AttachClient *c, StreamId stream, const char *bytes, size_t len)
+{
+        if (!grow_last_chunk(c, stream, len))
+                push(c, chunk_new(stream, len), 0);
+        Queued *last = g_queue_peek_tail(&c->queue);
+        chunk_append(last->chunk, bytes, len);
+}
+
+static void
+push_shared(AttachClient *c, StreamId stream, const char *bytes, size_t len, size_t sent, AttachChunk **chunk)
+{
+        if (!*chunk) {
+                *chunk = chunk_new(stream, len);
+                chunk_append(*chunk, bytes, len);
+        }
+        (*chunk)->refs++;
+        push(c, *chunk, sent);
+}
+
+static void
 enqueue(AttachClient *c, StreamId stream, const char *bytes, size_t len, size_t sent, AttachChunk **chunk)
 {
         bool was_full = is_full(c);
-        if (!*chunk)
-                *chunk = attach_chunk_new(stream, bytes, len);
-        (*chunk)->refs++;
-        Queued *item = g_new(Queued, 1);
-        *item = (Queued){.chunk = *chunk, .sent = sent};
-        g_queue_push_tail(&c->queue, item);
-        c->queued[stream] += len - sent;
+        if (len - sent <= COPY_MAX)
+                push_copy(c, stream, bytes + sent, len - sent);
+        else
+                push_shared(c, stream, bytes, len, sent, chunk);
         update_watch(c);
         if (!was_full && is_full(c)) {
                 restart_stall_timer(c);
@@ -292,12 +391,12 @@ void
 attach_client_send(AttachClient *c, StreamId stream, const char *bytes, size_t len, AttachChunk **chunk)
 {
         ssize_t sent = 0;
-        if (c->gone || c->deaf)
+        if (c->output != OUTPUT_OPEN)
                 return;
         if (g_queue_is_empty(&c->queue))
                 sent = send_now(c, stream, bytes, len);
         if (sent < 0)
-                set_deaf(c);
+                close_output(c);
         else if ((size_t)sent < len)
                 enqueue(c, stream, bytes, len, (size_t)sent, chunk);
 }
@@ -305,7 +404,7 @@ attach_client_send(AttachClient *c, StreamId stream, const char *bytes, size_t l
 bool
 attach_client_wants(const AttachClient *c, StreamId stream)
 {
-        return c->gone || c->queued[stream] < c->config->queue_max;
+        return c->memory[stream] < c->config->queue_max;
 }
 
 bool
@@ -317,20 +416,20 @@ attach_client_is_behind(const AttachClient *c)
 void
 attach_client_read(AttachClient *c, bool wanted)
 {
-        if (c->reading == wanted)
-                return;
-        c->reading = wanted;
-        update_watch(c);
+        if (c->input != INPUT_ENDED)
+                set_states(c, wanted ? INPUT_READING : INPUT_PAUSED, c->output);
 }
 
 void
 attach_client_input_ended(AttachClient *c)
 {
-        c->input_ended = true;
-        if (c->deaf)
-                attach_client_disconnect(c);
-        else
-                update_watch(c);
+        set_states(c, INPUT_ENDED, c->output);
+}
+
+bool
+attach_client_has_hung_up(const AttachClient *c)
+{
+        return c->output == OUTPUT_HUNG_UP;
 }
 
 int
@@ -339,25 +438,26 @@ attach_client_fd(const AttachClient *c)
         return c->fd;
 }
 
-/* If a socket is closed with input unread, its other end gets ECONNRESET instead of the output that it has
- * not read yet (unix(7) does not tell; Linux does so for all types). */
+/* Closing a socket with unread input makes its peer get ECONNRESET instead of the output that it has not read
+ * yet (Linux does that for all socket types; unix(7) does not mention it). */
 static void
 discard_input(int fd)
 {
         char byte;
         ssize_t n;
-        (void)shutdown(fd, SHUT_RD); /* nothing can come after what is discarded here */
+        (void)shutdown(fd, SHUT_RD); /* no more input can arrive */
         do
                 n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC);
         while (n > 0 || (n < 0 && errno == EINTR));
 }
 
 void
-attach_client_send_rest(AttachClient *c)
+attach_client_send_rest(AttachClient *c, int fd)
 {
-        struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        c->fd = fd;
         discard_input(c->fd);
-        while (attach_client_is_behind(c) && send_queue(c))
+        while (attach_client_is_behind(c) && send_queue(c) >= 0)
                 if (attach_client_is_behind(c) && poll(&p, 1, -1) > 0 && (p.revents & (POLLHUP | POLLERR)))
                         return;
 }
@@ -371,4 +471,57 @@ attach_client_free(AttachClient *c)
         fd_close(&c->fd);
         g_queue_clear_full(&c->queue, free_queued);
         g_free(c);
+}
+
+/* What clients share is written once for each, and is shared no more. */
+static void
+save_queue(const AttachClient *c, StateWriter *w)
+{
+        for (const GList *at = c->queue.head; at; at = at->next) {
+                const Queued *item = at->data;
+                state_begin(w, "chunk");
+                state_put_uint(w, "stream", item->chunk->stream);
+                state_put_bytes(w, "bytes", item->chunk->bytes + item->sent, item->chunk->len - item->sent);
+                state_end(w);
+        }
+}
+
+static void
+restore_queue(AttachClient *c, StateReader *r)
+{
+        while (state_enter_next(r, "chunk")) {
+                size_t len = 0;
+                StreamId stream = (StreamId)state_get_uint(r, "stream", N_STREAMS - 1);
+                const char *bytes = state_get_bytes(r, "bytes", &len);
+                state_leave(r);
+                push(c, chunk_new(stream, len), 0);
+                chunk_append(((Queued *)g_queue_peek_tail(&c->queue))->chunk, bytes, len);
+        }
+}
+
+void
+attach_client_save(const AttachClient *c, StateWriter *w)
+{
+        state_begin(w, "client");
+        state_put_fd(w, "descriptor", c->fd);
+        state_put_uint(w, "first", c->first);
+        state_put_uint(w, "input", c->input);
+        state_put_uint(w, "output", c->output);
+        timer_save(&c->stall_timer, w, "stalled");
+        save_queue(c, w);
+        state_end(w);
+}
+
+AttachClient *
+attach_client_restore(StateReader *r, const AttachClientConfig *config, const AttachClientEvents *events)
+{
+        int fd = state_get_fd(r, "descriptor");
+        bool first = state_get_bool(r, "first");
+        AttachClient *c = attach_client_new(fd, first, config, events);
+        c->input = (InputState)state_get_uint(r, "input", INPUT_ENDED);
+        c->output = (OutputState)state_get_uint(r, "output", OUTPUT_HUNG_UP);
+        timer_restore(&c->stall_timer, r, "stalled");
+        restore_queue(c, r);
+        update_watch(c);
+        return c;
 }

@@ -1,29 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/attach_server.h"
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/rights.h"
+#include "base/heap.h"
+#include "base/process.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define BACKLOG 10
 
-/* More clients at a time are turned away. */
+/* Simultaneous clients; further ones are rejected. */
 #define CLIENTS_MAX 1000
 
-/* After a failed accept(2): no descriptors, no memory. */
+/* Delay after a failed accept(2) (out of descriptors or memory). */
 #define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
 
-/* The heap is made small again so long after output has had to wait for clients. */
+/* Free heap memory is returned to the kernel this long after output was queued. */
 #define QUIET_USEC G_USEC_PER_SEC
 
 struct AttachServer {
@@ -33,35 +34,18 @@ struct AttachServer {
         Timer retry_timer;
         bool late;
         bool input_end_closes_stdin;
+        bool half_close_types_eof;
         ContainerStdin *input;
         GPtrArray *clients; /* of AttachClient */
-        GPtrArray *gone;    /* those of them that are freed in the next round of the main loop */
+        GPtrArray *gone;    /* those of them that are freed in the next iteration of the main loop */
         Timer gone_timer;
         Timer quiet_timer;
-        bool queued; /* output had to wait since then */
+        bool queued; /* output was queued since the heap was last trimmed */
         AttachClientConfig client_config;
         AttachClientEvents client_events;
         AttachWantsFunc on_wants;
         void *data;
 };
-
-static int
-bind_and_listen(int fd, const char *path)
-{
-        SockPath address;
-        int r = sockpath_init(&address, path);
-        if (r < 0)
-                return r;
-        (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
-        if (bind(fd, (struct sockaddr *)&address.addr, address.len) < 0) {
-                r = -errno;
-        } else if (listen(fd, BACKLOG) < 0) {
-                r = -errno;
-                (void)unlink(path);
-        }
-        sockpath_done(&address);
-        return r;
-}
 
 static gboolean
 make_link(const char *target, const char *path, GError **error)
@@ -88,11 +72,11 @@ on_quiet(void *data)
         AttachServer *s = data;
         if (attach_server_is_behind(s))
                 return;
-        (void)malloc_trim(0);
+        heap_trim();
         s->queued = false;
 }
 
-/* Called when no more output may be waiting. */
+/* Call it when the last queue may have become empty. */
 static void
 expect_quiet(AttachServer *s)
 {
@@ -134,37 +118,27 @@ on_input(AttachClient *c, void *data)
 {
         AttachServer *s = data;
         ssize_t n = container_stdin_receive(s->input, attach_client_fd(c));
-        /* A client that left without reading everything is reported as ECONNRESET,
-         * in front of what it sent. */
+        /* For a client that left without reading everything, recv(2) reports ECONNRESET once before it
+         * returns the client's input. */
         if (n > 0 || n == -EAGAIN || n == -ECONNRESET)
                 return;
         if (n == 0 && !attach_client_is_at_end(c))
                 return;
+        if (n == 0 && s->half_close_types_eof && !attach_client_has_hung_up(c))
+                container_stdin_type_eof(s->input);
         on_input_end(c, s);
         if (n < 0)
                 attach_client_disconnect(c);
 }
 
-AttachServer *
-attach_server_new(const AttachServerConfig *config, GError **error)
+static AttachServer *
+server_new(const AttachServerConfig *config, char *path, int fd)
 {
-        g_autofree char *path = g_build_filename(config->bundle, "attach", NULL);
-        if (config->link_path && !make_link(config->bundle, config->link_path, error))
-                return NULL;
-        if (unlink(path) < 0 && errno != ENOENT) {
-                error_set_errno(error, errno, "Failed to remove the old attach socket %s", path);
-                return NULL;
-        }
-        autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int r = fd < 0 ? -errno : bind_and_listen(fd, path);
-        if (r < 0) {
-                error_set_errno(error, r, "Failed to create the attach socket %s", path);
-                return NULL;
-        }
         AttachServer *s = g_new0(AttachServer, 1);
-        s->path = g_steal_pointer(&path);
-        s->fd = fd_steal(&fd);
+        s->path = path;
+        s->fd = fd;
         s->input_end_closes_stdin = config->input_end_closes_stdin;
+        s->half_close_types_eof = config->half_close_types_eof;
         s->input = config->input;
         s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
         s->gone = g_ptr_array_new();
@@ -177,11 +151,26 @@ attach_server_new(const AttachServerConfig *config, GError **error)
         return s;
 }
 
+AttachServer *
+attach_server_new(const AttachServerConfig *config, GError **error)
+{
+        g_autofree char *path = g_build_filename(config->bundle, "attach", NULL);
+        if (config->link_path && !make_link(config->bundle, config->link_path, error))
+                return NULL;
+        autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
+        if (r < 0) {
+                error_set_errno(error, r, "Failed to create the attach socket %s", path);
+                return NULL;
+        }
+        return server_new(config, g_steal_pointer(&path), fd_steal(&fd));
+}
+
 static void
 add_client(AttachServer *s, int fd)
 {
         if (s->clients->len >= CLIENTS_MAX) {
-                diag_warn("An attach client is turned away: there are %d already", CLIENTS_MAX);
+                diag_warn("Rejected an attach client: %d are connected already", CLIENTS_MAX);
                 fd_close(&fd);
                 return;
         }
@@ -229,12 +218,18 @@ attach_server_accept(AttachServer *s)
                 accept_pending(s);
 }
 
-void
-attach_server_start(AttachServer *s)
+static void
+watch_connections(AttachServer *s)
 {
         watch_init(&s->watch, s->fd, WATCH_PRIORITY_ACCEPT, on_connection, s);
         timer_init(&s->retry_timer, on_retry, s);
         watch_arm(&s->watch, G_IO_IN);
+}
+
+void
+attach_server_start(AttachServer *s)
+{
+        watch_connections(s);
         accept_pending(s);
 }
 
@@ -245,12 +240,21 @@ attach_server_set_late(AttachServer *s)
 }
 
 void
+attach_server_set_limits(AttachServer *s, const AttachClientConfig *client)
+{
+        s->client_config = *client;
+        for (guint i = 0; i < s->clients->len; i++)
+                attach_client_limits_changed(s->clients->pdata[i]);
+}
+
+void
 attach_server_send(AttachServer *s, StreamId stream, const char *bytes, size_t len)
 {
         AttachChunk *chunk = NULL;
-        for (guint i = 0; i < s->clients->len; i++)
+        for (guint i = 0; i < s->clients->len; i++) {
                 attach_client_send(s->clients->pdata[i], stream, bytes, len, &chunk);
-        s->queued |= chunk != NULL;
+                s->queued |= attach_client_is_behind(s->clients->pdata[i]);
+        }
         attach_chunk_unref(chunk);
 }
 
@@ -279,39 +283,52 @@ attach_server_is_behind(const AttachServer *s)
         return false;
 }
 
+char *
+attach_server_steal_path(AttachServer *s)
+{
+        return g_steal_pointer(&s->path);
+}
+
 void
 attach_server_stop_listening(AttachServer *s)
 {
         if (s->fd < 0)
                 return;
         accept_pending(s);
-        if (unlink(s->path) < 0 && errno != ENOENT)
+        if (s->path && unlink(s->path) < 0 && errno != ENOENT)
                 diag_warn("Failed to remove the attach socket %s: %s", s->path, strerror(errno));
         watch_done(&s->watch);
         timer_stop(&s->retry_timer);
         fd_close(&s->fd);
 }
 
-/* In a grandchild, so that nobody has to wait for it. */
+/* Runs in a process whose only descriptor, besides stdio, is the client's. */
+static int
+send_rest(const void *arg)
+{
+        attach_client_send_rest(*(AttachClient *const *)arg, PROCESS_FIRST_FD);
+        return 0;
+}
+
+/* The process is detached: nothing waits for it. */
 static int
 send_rest_in_background(AttachClient *c)
 {
         int fd = attach_client_fd(c);
-        pid_t pid = fork();
-        if (pid < 0)
-                return -errno;
-        if (pid > 0) {
-                (void)waitpid(pid, NULL, 0);
-                return 0;
-        }
-        pid = fork();
-        if (pid == 0) {
-                fd_close_range(0, (unsigned int)fd - 1);
-                fd_close_range((unsigned int)fd + 1, ~0U);
-                rights_give_up(0);
-                attach_client_send_rest(c);
-        }
-        _exit(0);
+        pid_t pid = process_start(
+                &(ProcessSpec){
+                        .name = "conmon-client",
+                        .run = send_rest,
+                        .arg = &c,
+                        .fds = &fd,
+                        .n_fds = 1,
+                        .own_session = true,
+                        .detached = true,
+                        .confined = true,
+                        .sandbox = SANDBOX_CLIENT,
+                },
+                NULL);
+        return pid < 0 ? pid : 0;
 }
 
 void
@@ -325,6 +342,33 @@ attach_server_hand_over_slow_clients(AttachServer *s)
                                   "of the output",
                                   strerror(-r));
         }
+}
+
+void
+attach_server_save(AttachServer *s, StateWriter *w)
+{
+        free_gone(s);
+        state_begin(w, "attach");
+        state_put_text(w, "path", s->path);
+        state_put_fd(w, "descriptor", s->fd);
+        state_put_uint(w, "late", s->late);
+        for (guint i = 0; i < s->clients->len; i++)
+                attach_client_save(s->clients->pdata[i], w);
+        state_end(w);
+}
+
+AttachServer *
+attach_server_restore(StateReader *r, const AttachServerConfig *config)
+{
+        char *path = state_get_text(r, "path");
+        AttachServer *s = server_new(config, path, state_get_fd(r, "descriptor"));
+        s->late = state_get_bool(r, "late");
+        while (state_enter_next(r, "client")) {
+                g_ptr_array_add(s->clients, attach_client_restore(r, &s->client_config, &s->client_events));
+                state_leave(r);
+        }
+        watch_connections(s);
+        return s;
 }
 
 void

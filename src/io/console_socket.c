@@ -1,25 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/console_socket.h"
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/sockpath.h"
 #include "base/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#define BACKLOG    8
+#define NAME_TRIES 100
+
 struct ConsoleSocket {
-        char *path; /* NULL once it is removed */
-        int fd;     /* listens; after a connection, the connection */
+        char *path;    /* NULL once it is removed */
+        char *address; /* what the runtime gets */
+        int dirfd;     /* the directory that it leads through, until the connection; -1: none */
+        int fd;        /* listens; after a connection, the connection */
         bool connected;
-        bool done; /* the function has been called; the runtime may still send, and should not fail for it */
+        bool done; /* func was called; the connection stays open, or a runtime that sends more would fail */
         Watch watch;
         ConsoleFunc func;
         void *data;
@@ -27,69 +35,103 @@ struct ConsoleSocket {
 
 static void on_event(GIOCondition revents, void *data);
 
-/* Binds to a name that nobody else has: several monitors may look for one at the same time. */
-static int
-bind_new_name(int fd, const char *dir, char **ret_path)
+static bool
+fits(const char *path)
 {
-        for (int attempt = 0; attempt < 100; attempt++) {
-                struct sockaddr_un addr = {.sun_family = AF_UNIX};
-                unsigned int random;
-                if (getrandom(&random, sizeof random, 0) < 0)
-                        random = (unsigned int)(getpid() + attempt);
-                g_autofree char *path = g_strdup_printf("%s/conmon-term.%06X", dir, random & 0xffffff);
-                if (strlen(path) >= sizeof addr.sun_path)
-                        return -ENAMETOOLONG;
-                strcpy(addr.sun_path, path);
-                if (bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0) {
-                        *ret_path = g_steal_pointer(&path);
-                        return 0;
-                }
-                if (errno != EADDRINUSE)
-                        return -errno;
+        return strlen(path) < sizeof((struct sockaddr_un *)NULL)->sun_path;
+}
+
+/* Returns a path that does not exist, to be freed. Other monitors may choose one at the same time. */
+static char *
+new_path(const char *dir)
+{
+        g_autofree char *prefix = g_build_filename(dir, "conmon-term", NULL);
+        char *path = sockpath_random_name(prefix);
+        for (int i = 0; i < NAME_TRIES && access(path, F_OK) == 0; i++) {
+                g_free(path);
+                path = sockpath_random_name(prefix);
         }
-        return -EADDRINUSE;
+        return path;
+}
+
+/* Returns 0 or -errno. Only success changes *c. */
+static int
+listen_at(ConsoleSocket *c, const char *path)
+{
+        autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
+        if (r < 0)
+                return r;
+        c->fd = fd_steal(&fd);
+        c->path = g_strdup(path);
+        return 0;
 }
 
 static int
-bind_in_temp(int fd, char **ret_path)
+listen_in(ConsoleSocket *c, const char *dir)
+{
+        g_autofree char *path = new_path(dir);
+        int r = fits(path) ? listen_at(c, path) : -ENAMETOOLONG;
+        if (r == 0)
+                c->address = g_steal_pointer(&path);
+        return r;
+}
+
+static int
+listen_in_temp(ConsoleSocket *c)
 {
         const char *dir = getenv("TMPDIR");
         if (dir && *dir) {
-                int r = bind_new_name(fd, dir, ret_path);
+                int r = listen_in(c, dir);
                 if (r == 0)
                         return 0;
                 if (r != -ENAMETOOLONG)
-                        diag_warn("Failed to make a console socket in %s: %s; trying /tmp", dir,
+                        diag_warn("Failed to create a console socket in %s: %s; trying /tmp", dir,
                                   strerror(-r));
         }
-        return bind_new_name(fd, "/tmp", ret_path);
+        return listen_in(c, "/tmp");
+}
+
+/* The path of most bundles is too long for an address. The runtime gets there through this process: it must
+ * not inherit a descriptor of a directory, which the container might find open (CVE-2024-21626). */
+static int
+listen_in_bundle(ConsoleSocket *c, const char *bundle)
+{
+        if (g_path_is_absolute(bundle) && listen_in(c, bundle) == 0)
+                return 0;
+        g_autofree char *path = new_path(bundle);
+        g_autofree char *name = g_path_get_basename(path);
+        c->dirfd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int r = c->dirfd < 0 ? -errno : listen_at(c, path);
+        if (r == 0)
+                c->address = g_strdup_printf("/proc/%d/fd/%d/%s", (int)getpid(), c->dirfd, name);
+        return r;
+}
+
+static int
+listen_anywhere(ConsoleSocket *c, const char *bundle)
+{
+        int r = listen_in_temp(c);
+        if (r == 0 || !bundle)
+                return r;
+        diag_warn("Failed to create a console socket in /tmp: %s; trying the bundle", strerror(-r));
+        return listen_in_bundle(c, bundle);
 }
 
 ConsoleSocket *
-console_socket_new(ConsoleFunc func, void *data, GError **error)
+console_socket_new(const char *bundle, ConsoleFunc func, void *data, GError **error)
 {
-        autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0) {
-                error_set_errno(error, errno, "Failed to create the console socket");
-                return NULL;
-        }
-        g_autofree char *path = NULL;
-        (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
-        int r = bind_in_temp(fd, &path);
-        if (!path) {
-                error_set_errno(error, r, "Failed to bind the console socket in $TMPDIR or /tmp");
-                return NULL;
-        }
-        if (listen(fd, 8) < 0) {
-                error_set_errno(error, errno, "Failed to listen on the console socket %s", path);
-                (void)unlink(path);
-                return NULL;
-        }
         ConsoleSocket *c = g_new0(ConsoleSocket, 1);
-        c->path = g_steal_pointer(&path);
-        c->fd = fd_steal(&fd);
+        c->fd = c->dirfd = -1;
         c->func = func;
         c->data = data;
+        int r = listen_anywhere(c, bundle);
+        if (r < 0) {
+                error_set_errno(error, r,
+                                "Failed to create a console socket in $TMPDIR, /tmp, or the bundle");
+                console_socket_free(c);
+                return NULL;
+        }
         watch_init(&c->watch, c->fd, WATCH_PRIORITY_IO, on_event, c);
         return c;
 }
@@ -97,7 +139,7 @@ console_socket_new(ConsoleFunc func, void *data, GError **error)
 const char *
 console_socket_path(const ConsoleSocket *c)
 {
-        return c->path;
+        return c->address;
 }
 
 void
@@ -111,11 +153,12 @@ finish(ConsoleSocket *c)
 {
         watch_done(&c->watch);
         fd_close(&c->fd);
+        fd_close(&c->dirfd);
         if (c->path && (unlink(c->path) == 0 || errno == ENOENT))
-                g_clear_pointer(&c->path, g_free); /* else there will be another try */
+                g_clear_pointer(&c->path, g_free); /* else console_socket_free tries again */
 }
 
-/* From a listening socket to the connection that was waiting. */
+/* Replaces the listening socket by the first connection. */
 static int
 accept_one(ConsoleSocket *c)
 {
@@ -130,44 +173,19 @@ accept_one(ConsoleSocket *c)
         return 0;
 }
 
-/* The first descriptor of the message; further ones are closed. */
-static int
-take_descriptor(struct msghdr *msg)
-{
-        int taken = -1;
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-                        continue;
-                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                for (size_t i = 0; i < n; i++) {
-                        int fd;
-                        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-                        if (taken < 0)
-                                taken = fd;
-                        else
-                                fd_close(&fd);
-                }
-        }
-        return taken;
-}
-
-/* Returns the descriptor, or -errno; -EPROTO if the message has none or there is no message. */
+/* Returns the first descriptor of the message, or -errno; -EPROTO if it has none or there is no message. */
 static int
 receive_descriptor(int sock)
 {
-        char text[4096];
-        union {
-                struct cmsghdr align;
-                char space[CMSG_SPACE(16 * sizeof(int))];
-        } control;
-        struct iovec iov = {.iov_base = text, .iov_len = sizeof text};
-        struct msghdr msg = {
-                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        ssize_t n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        char name[4096]; /* of the terminal, as some runtimes send it */
+        int fds[FD_RECEIVE_MAX];
+        size_t n_fds;
+        ssize_t n = fd_receive(sock, name, sizeof name, fds, &n_fds);
         if (n < 0)
-                return -errno;
-        int fd = take_descriptor(&msg);
-        return fd < 0 ? -EPROTO : fd;
+                return (int)n;
+        for (size_t i = 1; i < n_fds; i++)
+                fd_close(&fds[i]);
+        return n_fds > 0 ? fds[0] : -EPROTO;
 }
 
 static void
@@ -203,5 +221,6 @@ console_socket_free(ConsoleSocket *c)
                 return;
         finish(c);
         g_free(c->path);
+        g_free(c->address);
         g_free(c);
 }

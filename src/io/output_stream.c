@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/output_stream.h"
 
 #include "base/diag.h"
@@ -10,39 +13,78 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* A terminal's read(2) returns at most this much, so that several make a chunk. */
+/* A read(2) of a terminal returns at most this much; a chunk takes several. */
 #define TERMINAL_READ_MAX 4096
 
-/* How many bytes one stream may deliver before the others get their turn. */
+/* What one stream may deliver before other event sources run: so many bytes, or whole chunks for so long. A
+ * log may take its time for a chunk, on a slow disk or with a new file for every few lines. */
 #define BYTES_PER_TURN (16 * OUTPUT_CHUNK_MAX)
+#define TURN_USEC      (20 * 1000)
 
-/* The most that a drain reads of a terminal, whose fill level the kernel does not tell. */
+/* Limit of a drain for a terminal, for which the kernel does not report how much can be read. */
 #define TERMINAL_DRAIN_MAX (1 << 20)
 
-#define QUIET_USEC (1 * G_USEC_PER_SEC)
-
-/* A container that writes a few bytes at a time, without a pause, would wake the monitor for each of
- * them, and have to wait for that. After so many small reads that came so fast, the next ones are a
- * little later and get more. */
-#define SMALL_READ      1024
-#define SMALL_GAP_USEC  300
-#define SMALL_READS_MAX 32
-#define REST_USEC       1000
-/* After a failed read. The drain at the end tries again at once, so many times. */
+/* Delay after a failed read. A drain does not wait, and gives up after DRAIN_TRIES failures. */
 #define RETRY_USEC  (G_USEC_PER_SEC / 5)
 #define DRAIN_TRIES 3
 
 static void on_readable(GIOCondition revents, void *data);
 static void on_hangup_event(GIOCondition revents, void *data);
-static void on_quiet(void *data);
-static void on_rested(void *data);
+static void on_waited(void *data);
 
 void
 output_stream_init(OutputStream *s, StreamId id, OutputFunc func, void *data)
 {
         *s = (OutputStream){.id = id, .fd = -1, .hangup_epoll = -1, .func = func, .data = data};
-        timer_init(&s->quiet_timer, on_quiet, s);
-        timer_init(&s->rest_timer, on_rested, s);
+        timer_init(&s->wait_timer, on_waited, s);
+        quiet_buffer_init(&s->buffer, OUTPUT_KEEP_MAX + OUTPUT_CHUNK_MAX);
+}
+
+static void
+leave_state(OutputStream *s)
+{
+        switch (s->state) {
+        case OUTPUT_READING:
+                watch_disarm(&s->watch);
+                break;
+        case OUTPUT_WAITING:
+                timer_stop(&s->wait_timer);
+                break;
+        case OUTPUT_HUNG_UP:
+                watch_done(&s->hangup_watch);
+                fd_close(&s->hangup_epoll);
+                break;
+        case OUTPUT_ABSENT:
+        case OUTPUT_PAUSED:
+        case OUTPUT_ENDED:
+                break;
+        }
+}
+
+/* Each state has its own event source: leaving a state ends its source, entering one starts it. */
+static void
+set_state(OutputStream *s, OutputState state)
+{
+        if (s->state == state)
+                return;
+        leave_state(s);
+        s->state = state;
+        if (state == OUTPUT_READING) {
+                watch_arm(&s->watch, G_IO_IN);
+        } else if (state == OUTPUT_HUNG_UP) {
+                watch_init(&s->hangup_watch, s->hangup_epoll, WATCH_PRIORITY_IO, on_hangup_event, s);
+                watch_arm(&s->hangup_watch, G_IO_IN);
+        } else if (state == OUTPUT_ENDED) {
+                watch_done(&s->watch);
+                fd_close(&s->fd);
+        }
+}
+
+static void
+wait(OutputStream *s, gint64 usec)
+{
+        set_state(s, OUTPUT_WAITING);
+        timer_start(&s->wait_timer, usec);
 }
 
 void
@@ -55,46 +97,49 @@ output_stream_start(OutputStream *s, int fd, bool is_terminal)
                 diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id),
                           strerror(-r));
         watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_readable, s);
-        if (!s->paused)
-                watch_arm(&s->watch, G_IO_IN);
+        set_state(s, s->paused ? OUTPUT_PAUSED : OUTPUT_READING);
 }
 
+/* Moves what is left to the beginning. */
 static void
-leave_hangup(OutputStream *s)
+forget_taken(QuietBuffer *b)
 {
-        watch_done(&s->hangup_watch);
-        fd_close(&s->hangup_epoll);
+        size_t left = b->fill - b->at;
+        if (left > 0)
+                memmove(b->pages.data, b->pages.data + b->at, left);
+        b->fill = left;
+        b->at = 0;
 }
 
-static void
-end(OutputStream *s)
-{
-        leave_hangup(s);
-        watch_done(&s->watch);
-        fd_close(&s->fd);
-}
-
-static void
+/* False if the main loop ran meanwhile: it has seen to everything else. */
+static bool
 deliver(OutputStream *s, bool more)
 {
-        size_t taken = s->func(s->id, s->buffer.data, s->fill, more, s->data);
-        s->fill -= taken;
-        if (s->fill)
-                memmove(s->buffer.data, s->buffer.data + taken, s->fill);
+        QuietBuffer *b = &s->buffer;
+        size_t n, keep = more ? OUTPUT_KEEP_MAX : 0;
+        unsigned n_taken = s->n_taken;
+        do {
+                n = s->func(s->id, b->pages.data + b->at, b->fill - b->at, more, s->data);
+                if (s->n_taken != n_taken)
+                        return false;
+                b->at += n;
+        } while (n > 0 && b->fill - b->at > keep);
+        forget_taken(b);
+        return true;
 }
 
-/* Adds what can be read to the buffer, at most a chunk. Returns how much, 0 at the end, or -errno. */
+/* Reads at most a chunk into the buffer. Returns the number of bytes, 0 at the end, or -errno. */
 static ssize_t
 fill_buffer(OutputStream *s)
 {
         ssize_t sum = 0;
-        page_buffer_take(&s->buffer, OUTPUT_KEEP_MAX + OUTPUT_CHUNK_MAX);
+        char *begin = quiet_buffer_use(&s->buffer);
         do {
-                ssize_t n = fd_read(s->fd, s->buffer.data + s->fill, OUTPUT_CHUNK_MAX - (size_t)sum);
+                ssize_t n = fd_read(s->fd, begin + s->buffer.fill, OUTPUT_CHUNK_MAX - (size_t)sum);
                 if (n <= 0)
                         return sum > 0 ? sum : n;
                 sum += n;
-                s->fill += (size_t)n;
+                s->buffer.fill += (size_t)n;
         } while (s->is_terminal && sum <= OUTPUT_CHUNK_MAX - TERMINAL_READ_MAX);
         return sum;
 }
@@ -106,34 +151,13 @@ is_readable(int fd)
         return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
-/* Nobody has the slave side open: poll(2) would report that for ever. An edge-triggered epoll reports only
- * the next change, so that waiting for a process that opens the terminal again costs nothing. */
-static void
-enter_hangup(OutputStream *s)
-{
-        watch_disarm(&s->watch);
-        if (s->hangup_epoll >= 0)
-                return;
-        struct epoll_event want = {.events = EPOLLIN | EPOLLET};
-        s->hangup_epoll = epoll_create1(EPOLL_CLOEXEC);
-        if (s->hangup_epoll < 0 || epoll_ctl(s->hangup_epoll, EPOLL_CTL_ADD, s->fd, &want) < 0) {
-                diag_warn("Failed to wait for the terminal to be opened again: %s; its output is no longer "
-                          "read",
-                          strerror(errno));
-                fd_close(&s->hangup_epoll);
-                return;
-        }
-        watch_init(&s->hangup_watch, s->hangup_epoll, WATCH_PRIORITY_IO, on_hangup_event, s);
-        watch_arm(&s->hangup_watch, G_IO_IN);
-}
-
 static bool
 is_hangup(const OutputStream *s, ssize_t result)
 {
         return s->is_terminal && result == -EIO;
 }
 
-/* What is not the fault of the descriptor passes. Closing it would kill the container (SIGPIPE). */
+/* Errors with causes outside the descriptor are temporary. Closing it would kill the container (SIGPIPE). */
 static bool
 may_pass(ssize_t result)
 {
@@ -144,109 +168,115 @@ static void
 on_failure(OutputStream *s, ssize_t result)
 {
         bool again = may_pass(result);
-        if (!s->failed || !again)
+        if (!s->failure_reported || !again)
                 diag_warn("Failed to read the container's %s: %s%s", stream_name(s->id),
                           strerror((int)-result), again ? "; trying again" : "");
-        s->failed = true;
-        if (!again) {
-                end(s);
-                return;
-        }
-        watch_disarm(&s->watch);
-        timer_start(&s->rest_timer, RETRY_USEC);
+        s->failure_reported = true;
+        if (again)
+                wait(s, RETRY_USEC);
+        else
+                set_state(s, OUTPUT_ENDED);
 }
 
-/* Nothing more can be read now, for the reason that read(2) gave. */
+/* While no process has the slave side open, poll(2) reports a hangup all the time. An edge-triggered epoll
+ * reports only the next change, so that waiting for the terminal to be opened again costs nothing. */
+static int
+make_hangup_epoll(int fd)
+{
+        struct epoll_event want = {.events = EPOLLIN | EPOLLET};
+        autofd int epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &want) < 0)
+                return -errno;
+        return fd_steal(&epoll);
+}
+
+static void
+on_hangup(OutputStream *s)
+{
+        if (s->state == OUTPUT_HUNG_UP)
+                return;
+        int epoll = make_hangup_epoll(s->fd);
+        if (epoll >= 0) {
+                s->hangup_epoll = epoll;
+                set_state(s, OUTPUT_HUNG_UP);
+                return;
+        }
+        if (!s->failure_reported)
+                diag_warn("Failed to watch for the terminal to be opened again: %s; trying to read it every "
+                          "%d ms",
+                          strerror(-epoll), RETRY_USEC / 1000);
+        s->failure_reported = true;
+        wait(s, RETRY_USEC);
+}
+
+/* read(2) has returned no data; `result` is what it returned, or -errno. */
 static void
 on_nothing(OutputStream *s, ssize_t result)
 {
-        if (s->fill)
-                deliver(s, false);
-        if (is_hangup(s, result))
-                enter_hangup(s);
-        else if (result == 0)
-                end(s);
-        else if (result != -EAGAIN)
+        if (s->buffer.fill && !deliver(s, false))
+                return;
+        if (result == 0)
+                set_state(s, OUTPUT_ENDED);
+        else if (s->paused || result == -EAGAIN)
+                return; /* a paused stream reads again when it is resumed */
+        else if (is_hangup(s, result))
+                on_hangup(s);
+        else
                 on_failure(s, result);
 }
 
-/* An unfinished line was kept because its rest was there; if it is not, nobody
- * else will come for the line. */
+/* A partial line may be kept only while more can be read: otherwise no event would come to deliver it. */
 static void
 settle(OutputStream *s)
 {
-        if (s->fill && !is_readable(s->fd))
-                deliver(s, false);
+        if (s->buffer.fill && !is_readable(s->fd))
+                (void)deliver(s, false);
+}
+
+void
+output_stream_take(OutputStream *s, size_t len)
+{
+        s->buffer.at += len;
+        if (s->buffer.at < s->buffer.fill)
+                (void)deliver(s, true);
+        forget_taken(&s->buffer);
+        settle(s);
+        s->n_taken++;
 }
 
 static void
-note_use(OutputStream *s)
-{
-        s->used = true;
-        if (!timer_is_running(&s->quiet_timer))
-                timer_start(&s->quiet_timer, QUIET_USEC);
-}
-
-/* Returns how many bytes were read, 0 if there were none. */
-static size_t
 pump(OutputStream *s)
 {
         size_t done = 0;
-        note_use(s);
+        gint64 end = g_get_monotonic_time() + TURN_USEC;
         while (!s->paused && done < BYTES_PER_TURN) {
                 ssize_t n = fill_buffer(s);
                 if (n <= 0) {
                         on_nothing(s, n);
-                        return done;
+                        return;
                 }
                 done += (size_t)n;
-                deliver(s, true);
-                if (n < OUTPUT_CHUNK_MAX / 2)
-                        break; /* the kernel had no more a moment ago */
+                if (!deliver(s, true))
+                        return;
+                if (n < OUTPUT_CHUNK_MAX / 2 || g_get_monotonic_time() >= end)
+                        break; /* the kernel held no more, or it is the turn of others */
         }
         if (!s->paused)
                 settle(s);
-        return done;
-}
-
-static bool
-is_hurried(OutputStream *s)
-{
-        gint64 now = g_get_monotonic_time();
-        bool fast = now - s->small_time < SMALL_GAP_USEC;
-        s->small_reads = fast ? s->small_reads + 1 : 0;
-        s->small_time = now;
-        return s->small_reads > SMALL_READS_MAX;
 }
 
 static void
 on_readable(GIOCondition revents, void *data)
 {
-        OutputStream *s = data;
-        size_t done = pump(s);
-        if (done > 0 && done < SMALL_READ && !s->paused && is_hurried(s)) {
-                watch_disarm(&s->watch);
-                timer_start(&s->rest_timer, REST_USEC);
-        }
+        pump(data);
 }
 
-/* Goes on resting as long as small writes come, and stops as soon as they are so many that the container may
- * have to wait for room in the pipe. */
 static void
-on_rested(void *data)
+on_waited(void *data)
 {
         OutputStream *s = data;
-        if (s->fd < 0 || s->paused)
-                return;
-        size_t done = pump(s);
-        if (s->fd < 0 || s->paused || s->hangup_epoll >= 0 || timer_is_running(&s->rest_timer))
-                return;
-        if (done > 0 && done < OUTPUT_CHUNK_MAX / 4) {
-                timer_start(&s->rest_timer, REST_USEC);
-                return;
-        }
-        s->small_reads = 0;
-        watch_arm(&s->watch, G_IO_IN);
+        set_state(s, OUTPUT_READING);
+        pump(s);
 }
 
 static void
@@ -255,28 +285,14 @@ on_hangup_event(GIOCondition revents, void *data)
         OutputStream *s = data;
         struct epoll_event event;
         (void)epoll_wait(s->hangup_epoll, &event, 1, 0);
-        if (s->paused)
-                return;
         ssize_t n = fill_buffer(s);
         if (n <= 0) {
                 on_nothing(s, n);
                 return;
         }
-        leave_hangup(s);
-        watch_arm(&s->watch, G_IO_IN);
-        deliver(s, true);
-        pump(s);
-}
-
-static void
-on_quiet(void *data)
-{
-        OutputStream *s = data;
-        if (s->used)
-                timer_start(&s->quiet_timer, QUIET_USEC);
-        else if (!s->fill)
-                page_buffer_release(&s->buffer);
-        s->used = false;
+        set_state(s, OUTPUT_READING);
+        if (deliver(s, true))
+                pump(s);
 }
 
 void
@@ -285,21 +301,14 @@ output_stream_pause(OutputStream *s, bool paused)
         if (s->paused == paused)
                 return;
         s->paused = paused;
-        if (s->fd < 0)
+        if (s->state == OUTPUT_ABSENT || s->state == OUTPUT_ENDED)
                 return;
-        timer_stop(&s->rest_timer);
-        if (paused) {
-                watch_disarm(&s->watch);
-                return;
-        }
-        /* Also after a hangup that came meanwhile: reading tells. */
-        leave_hangup(s);
-        /* Who takes the output may be the one who asks, in the middle of taking: what is
-         * kept comes in a later turn. */
-        if (s->fill)
-                timer_start(&s->rest_timer, 0);
+        if (paused)
+                set_state(s, OUTPUT_PAUSED);
+        else if (s->buffer.fill)
+                wait(s, 0); /* the caller may be OutputFunc: deliver kept bytes in the next iteration */
         else
-                watch_arm(&s->watch, G_IO_IN);
+                set_state(s, OUTPUT_READING);
 }
 
 static size_t
@@ -326,18 +335,52 @@ output_stream_drain(OutputStream *s)
                         continue;
                 }
                 left -= MIN(left, (size_t)n);
-                deliver(s, true);
+                if (!deliver(s, true))
+                        return;
         }
-        if (s->fill)
-                deliver(s, false);
+        if (s->buffer.fill)
+                (void)deliver(s, false);
 }
 
 void
 output_stream_done(OutputStream *s)
 {
-        end(s);
-        timer_stop(&s->quiet_timer);
-        timer_stop(&s->rest_timer);
-        page_buffer_release(&s->buffer);
-        s->fill = 0;
+        set_state(s, OUTPUT_ENDED);
+        quiet_buffer_done(&s->buffer);
+}
+
+void
+output_stream_save(const OutputStream *s, StateWriter *w)
+{
+        state_begin(w, stream_name(s->id));
+        state_put_uint(w, "state", s->state);
+        state_put_fd(w, "descriptor", s->fd);
+        state_put_uint(w, "terminal", s->is_terminal);
+        state_put_uint(w, "paused", s->paused);
+        state_put_uint(w, "failure-reported", s->failure_reported);
+        quiet_buffer_save(&s->buffer, w, "rest");
+        state_end(w);
+}
+
+/* Whatever a stream was waiting for, reading it finds that again. */
+void
+output_stream_restore(OutputStream *s, StateReader *r)
+{
+        state_enter(r, stream_name(s->id));
+        OutputState state = (OutputState)state_get_uint(r, "state", OUTPUT_ENDED);
+        s->fd = state_get_fd(r, "descriptor");
+        s->is_terminal = state_get_bool(r, "terminal");
+        s->paused = state_get_bool(r, "paused");
+        s->failure_reported = state_get_bool(r, "failure-reported");
+        quiet_buffer_restore(&s->buffer, r, "rest", OUTPUT_KEEP_MAX);
+        state_leave(r);
+        if (state == OUTPUT_ABSENT || state == OUTPUT_ENDED) {
+                s->state = state;
+                return;
+        }
+        watch_init(&s->watch, s->fd, WATCH_PRIORITY_IO, on_readable, s);
+        if (s->paused)
+                set_state(s, OUTPUT_PAUSED);
+        else
+                wait(s, 0);
 }

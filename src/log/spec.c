@@ -1,11 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/drivers/registry.h"
+#include "log/log.h"
 #include "log/spec.h"
 
 #include "base/error.h"
-#include "log/sink.h"
+#include "log/file/log_file.h"
+#include "log/permission.h"
+#include "log/sink/sink.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
-/* The words that -l knows; json-file is not among them: that was always a file name, or an error. */
+/* Names that differ in more letters are different names. */
+#define SIMILAR_LETTERS 3
+
+/* The words that -l knows. json-file is not among them: it has always been a file name, or an error. */
 static const char *const log_path_words[] = {"k8s-file", "journald", "none", "off", "null", "passthrough"};
 
 static void
@@ -73,25 +84,45 @@ driver_names(void)
         return g_string_free(names, FALSE);
 }
 
-/* "NAME", "NAME:ARG". */
-static LogSpec *
-parse_log_driver(const char *value, GError **error)
+/* Docker's names for other drivers. */
+static gboolean
+fail_unknown_driver(const char *name, GError **error)
 {
-        size_t word = strcspn(value, ":");
-        const LogDriver *driver = log_driver_find(value, word);
+        static const struct {
+                const char *name, *instead;
+        } known[] = {
+                {"local", "json-file with max-size, max-file and compress does what Docker's does"},
+                {"awslogs", "an external logger can do it, as binary:///PROGRAM"},
+                {"gcplogs", "an external logger can do it, as binary:///PROGRAM"},
+        };
+        for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+                if (strcmp(name, known[i].name) == 0)
+                        return error_set(error, CONMON_ERROR_USAGE, "No such log driver %s; %s", name,
+                                         known[i].instead);
+        g_autofree char *names = driver_names();
+        return error_set(error, CONMON_ERROR_USAGE, "No such log driver %s; there are: %s", name, names);
+}
+
+static LogSpec *
+find_driver(const LogRequest *request, char **sockets, GError **error)
+{
+        if (!log_permit_driver(request, sockets, error))
+                return NULL;
+        const LogDriver *driver = log_driver_find(request->driver, strlen(request->driver));
         if (!driver) {
-                g_autofree char *names = driver_names();
-                error_set(error, CONMON_ERROR_USAGE, "No such log driver %.*s; there are: %s", (int)word,
-                          value, names);
+                (void)fail_unknown_driver(request->driver, error);
                 return NULL;
         }
-        const char *arg = value[word] ? value + word + 1 : NULL;
-        if (arg && !driver->arg) {
+        if (request->arg && !driver->arg) {
                 error_set(error, CONMON_ERROR_USAGE,
-                          "Log driver %s takes nothing behind its name (given as %s)", driver->name, value);
+                          "Log driver %s takes no argument (given as %s:%s)", driver->name, request->driver,
+                          request->arg);
                 return NULL;
         }
-        return spec_new(driver, arg, false);
+        LogSpec *spec = spec_new(driver, request->arg, false);
+        spec->origin = g_strdup(request->origin);
+        spec->request = request;
+        return spec;
 }
 
 /* Two files in -l: the last wins. The same driver twice without a file is one sink. */
@@ -108,14 +139,6 @@ replace_log_path(GPtrArray *specs, LogSpec *spec)
         g_ptr_array_add(specs, spec);
 }
 
-/* NULL for the command line. */
-static const char *
-find_origin(char **origins, char **texts, char **text)
-{
-        const char *origin = origins ? origins[text - texts] : "";
-        return *origin ? origin : NULL;
-}
-
 static gboolean
 fail_at(const char *origin, GError **error)
 {
@@ -130,22 +153,60 @@ log_spec_fail(const LogSpec *spec, GError **error)
         return fail_at(spec->origin, error);
 }
 
-static gboolean
-add_log_driver(GPtrArray *specs, const char *value, const char *origin, GError **error)
+/* NULL for drivers that don't write to their own file, and for anything but a regular file, such as a
+ * FIFO. */
+static char *
+file_of(const LogSpec *spec)
 {
-        LogSpec *spec = parse_log_driver(value, error);
-        if (!spec)
-                return fail_at(origin, error);
-        spec->origin = g_strdup(origin);
-        g_ptr_array_add(specs, spec);
-        return TRUE;
+        struct stat st;
+        if (spec->driver->transport != &log_file_transport || !spec->arg || !*spec->arg)
+                return NULL;
+        if (stat(spec->arg, &st) == 0 && !S_ISREG(st.st_mode))
+                return NULL;
+        return g_canonicalize_filename(spec->arg, NULL);
+}
+
+static bool
+is_same_file(const char *a, const char *b)
+{
+        struct stat one, other;
+        return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
+                                     one.st_ino == other.st_ino && one.st_dev == other.st_dev);
+}
+
+/* Two logs in one file would rotate each other's file. */
+static gboolean
+check_file(const GPtrArray *specs, const LogSpec *spec, GError **error)
+{
+        g_autofree char *file = file_of(spec);
+        for (guint i = 0; file && i < specs->len; i++) {
+                const LogSpec *other = specs->pdata[i];
+                g_autofree char *used = file_of(other);
+                if (used && is_same_file(file, used))
+                        return error_set(error, CONMON_ERROR_USAGE,
+                                         "Log driver %s: %s is the file of %s already; each log needs a file "
+                                         "of its own",
+                                         spec->driver->name, spec->arg, other->driver->name);
+        }
+        if (!file || !spec->request || !spec->request->shared)
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver %s: %s would be one file for many containers; {{.ID}}, {{.FullID}} or "
+                         "{{.Name}} in the path gives each its own",
+                         spec->driver->name, spec->arg);
+}
+
+static guint
+count_requests(const LogConfig *config)
+{
+        return config->requests ? config->requests->list->len : 0;
 }
 
 GPtrArray *
 log_specs_parse(const LogConfig *config, GError **error)
 {
         g_autoptr(GPtrArray) specs = g_ptr_array_new_with_free_func(spec_free);
-        if (!(config->paths && *config->paths) && !(config->drivers && *config->drivers)) {
+        if (!(config->paths && *config->paths) && count_requests(config) == 0) {
                 error_set(error, CONMON_ERROR_USAGE, "Log driver not provided. Use --log-path");
                 return NULL;
         }
@@ -155,125 +216,217 @@ log_specs_parse(const LogConfig *config, GError **error)
                         return NULL;
                 replace_log_path(specs, spec);
         }
-        for (char **driver = config->drivers; driver && *driver; driver++) {
-                const char *origin = find_origin(config->driver_origins, config->drivers, driver);
-                if (!add_log_driver(specs, *driver, origin, error))
+        for (guint i = 0; i < count_requests(config); i++) {
+                const LogRequest *request = config->requests->list->pdata[i];
+                LogSpec *spec = find_driver(request, config->annotation_sockets, error);
+                if (!spec || !check_file(specs, spec, error)) {
+                        if (spec)
+                                spec_free(spec);
+                        (void)fail_at(request->origin, error);
                         return NULL;
+                }
+                g_ptr_array_add(specs, spec);
         }
         return g_steal_pointer(&specs);
 }
 
-/* Takes "[DRIVER.]KEY=VALUE" apart. Keys have no dot. */
-static gboolean
-parse_option(const char *text, char **ret_driver, char **ret_key, const char **ret_value, GError **error)
+/* True if the options have this one, or it is the name of a secret without its suffix. */
+static bool
+is_known(const LogOptions *options, const char *key)
 {
-        const char *equal = strchr(text, '=');
-        if (!equal || equal == text)
-                return error_set(error, CONMON_ERROR_USAGE,
-                                 "--log-opt %s is not of the form [DRIVER.]KEY=VALUE", text);
-        const char *dot = memchr(text, '.', (size_t)(equal - text));
-        *ret_driver = dot ? g_strndup(text, (size_t)(dot - text)) : NULL;
-        const char *key = dot ? dot + 1 : text;
-        *ret_key = g_strndup(key, (size_t)(equal - key));
-        *ret_value = equal + 1;
-        return TRUE;
+        return log_options_find(options, key) || log_options_hides(options, key);
 }
 
-/* True if the option names the spec's driver, or names none and the spec is one of --log-driver. What -l
- * names is the caller's, and only the command line has options for it. */
+/* True if the --log-driver before the setting has such an option: then it applies to that one alone. */
 static bool
-is_meant(const LogSpec *spec, const char *driver, const char *origin)
+is_taken_by(const LogRequest *request, const char *key)
 {
-        if (spec->driver->flags & LOG_DRIVER_NO_SINK || (spec->from_log_path && origin))
+        const LogDriver *driver = log_driver_find(request->driver, strlen(request->driver));
+        if (!driver || driver->flags & LOG_DRIVER_NO_SINK)
                 return false;
-        return driver ? log_driver_find(driver, strlen(driver)) == spec->driver : !spec->from_log_path;
+        g_autoptr(LogOptions) options = log_sink_options(driver);
+        return is_known(options, key);
 }
 
-/* True if the option can be of no other driver, be it that this one refuses it. */
+/* True if the setting is for this sink, even if the sink rejects it. */
 static bool
-is_named(const LogOptions *options, const char *key)
+is_for(const LogSpec *spec, const LogOptions *options, const LogSetting *s)
 {
-        return log_options_knows(options, key) || log_options_hides(options, key);
+        if (spec->driver->flags & LOG_DRIVER_NO_SINK)
+                return false;
+        if (s->driver)
+                return log_driver_find(s->driver, strlen(s->driver)) == spec->driver;
+        if (spec->from_log_path || !is_known(options, s->key))
+                return false;
+        return !s->after || s->after == spec->request || !is_taken_by(s->after, s->key);
 }
 
-/* Takes one option if it is for this sink. `again`: the one before has the same origin,
- * so it is of the same list. */
-static gboolean
-set_option(LogOptions *options, const LogSpec *spec, const char *text, const char *origin, bool again,
-           GError **error)
+/* The settings that may apply to a sink. Only the command line has options for the logs of -l. */
+static const GPtrArray *
+settings_of(const LogSpec *spec, const LogConfig *config)
 {
-        g_autofree char *driver = NULL, *key = NULL;
-        const char *value = NULL;
-        if (!parse_option(text, &driver, &key, &value, error))
+        if (spec->request)
+                return spec->request->settings;
+        return config->requests ? config->requests->settings : NULL;
+}
+
+static gboolean
+apply(LogOptions *options, const LogSetting *s, const LogSetting *before, const GPtrArray *settings,
+      const LogConfig *config, GError **error)
+{
+        const LogOption *option = log_options_find(options, s->key);
+        bool again = before && s->origin && g_strcmp0(s->origin, before->origin) == 0;
+        if (!log_permit_setting(options, s, settings, config->annotation_sockets, error))
                 return FALSE;
-        if (!is_meant(spec, driver, origin) || (!driver && !is_named(options, key)))
-                return TRUE;
-        if (again && log_options_knows(options, key) && !log_options_repeats(options, key))
+        if (again && option && !option->repeats)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "it takes one value; a semicolon in it must be written \\;");
-        return log_options_set(options, key, value, error);
+        return log_options_set(options, s->key, s->value, error);
+}
+
+GPtrArray *
+log_spec_settings(const LogSpec *spec, const LogOptions *options, const LogConfig *config)
+{
+        const GPtrArray *settings = settings_of(spec, config);
+        GPtrArray *found = g_ptr_array_new();
+        for (guint i = 0; settings && i < settings->len; i++) {
+                LogSetting *s = settings->pdata[i];
+                bool foreign = spec->from_log_path && s->source != LOG_SOURCE_COMMAND_LINE;
+                if (!foreign && is_for(spec, options, s))
+                        g_ptr_array_add(found, s);
+        }
+        return found;
 }
 
 LogOptions *
 log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error)
 {
         g_autoptr(LogOptions) options = log_sink_options(spec->driver);
-        const char *before = NULL;
-        for (char **text = config->options; text && *text; text++) {
-                const char *origin = find_origin(config->option_origins, config->options, text);
-                bool again = origin && before && strcmp(origin, before) == 0;
-                if (!set_option(options, spec, *text, origin, again, error)) {
-                        (void)fail_at(origin, error);
+        g_autoptr(GPtrArray) found = log_spec_settings(spec, options, config);
+        const GPtrArray *settings = settings_of(spec, config);
+        const LogSetting *before = NULL;
+        for (guint i = 0; i < found->len; i++) {
+                const LogSetting *s = found->pdata[i];
+                if (!apply(options, s, before, settings, config, error)) {
+                        (void)fail_at(s->origin, error);
                         return NULL;
                 }
-                before = origin;
+                before = s;
         }
         return g_steal_pointer(&options);
 }
 
-/* What to say about an option that nobody takes. */
-static gboolean
-fail_option(const char *text, const char *driver, const char *key, bool any, const char *origin,
-            GError **error)
+static bool
+has_setting(const LogSpec *spec, const LogSetting *s)
 {
-        g_autofree char *what = origin ? g_strdup(origin) : g_strconcat("--log-opt ", text, NULL);
-        if (driver && !log_driver_find(driver, strlen(driver)))
-                return error_set(error, CONMON_ERROR_USAGE, "%s: no such log driver %s", what, driver);
-        if (driver)
-                return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what, driver);
-        if (!any && !origin)
+        if (spec->from_log_path)
+                return s->source == LOG_SOURCE_COMMAND_LINE && s->driver;
+        return g_ptr_array_find(spec->request->settings, s, NULL);
+}
+
+static void
+find_similar(const GPtrArray *specs, const LogSetting *s, unsigned letters, GPtrArray *names)
+{
+        for (guint i = 0; i < specs->len; i++) {
+                const LogSpec *spec = specs->pdata[i];
+                g_autoptr(LogOptions) options = log_sink_options(spec->driver);
+                if (has_setting(spec, s) && !(spec->driver->flags & LOG_DRIVER_NO_SINK))
+                        log_options_find_similar(options, s->key, letters, names);
+        }
+}
+
+/* Similar options of the drivers in use: "; did you mean A or B?". */
+static char *
+suggest_options(const GPtrArray *specs, const LogSetting *s)
+{
+        g_autoptr(GPtrArray) names = g_ptr_array_new();
+        for (unsigned letters = 1; letters <= SIMILAR_LETTERS && names->len == 0; letters++)
+                find_similar(specs, s, letters, names);
+        GString *text = g_string_new(NULL);
+        for (guint i = 0; i < names->len; i++)
+                g_string_append_printf(text, "%s%s", i ? " or " : "; did you mean ", (char *)names->pdata[i]);
+        return g_string_free(names->len ? g_string_append_c(text, '?') : text, FALSE);
+}
+
+/* The message for a setting that no sink accepts; `idle` has no options at all, NULL if there is no such
+ * driver. */
+static gboolean
+fail_setting(const GPtrArray *specs, const LogSetting *s, bool any, const LogDriver *idle, GError **error)
+{
+        g_autofree char *text =
+                g_strconcat(s->driver ? s->driver : "", s->driver ? "." : "", s->key, "=", s->value, NULL);
+        g_autofree char *what = s->origin ? g_strdup(s->origin) : g_strconcat("--log-opt ", text, NULL);
+        if (s->driver && !log_driver_find(s->driver, strlen(s->driver)))
+                return error_set(error, CONMON_ERROR_USAGE, "%s: no such log driver %s", what, s->driver);
+        if (s->driver)
+                return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what,
+                                 s->driver);
+        if (!any && idle)
+                return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s has no options", what,
+                                 idle->name);
+        if (!any && !s->origin)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "%s: without --log-driver it must name its driver, as in k8s-file.%s", what,
                                  text);
-        return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver in use has an option %s", what, key);
+        g_autofree char *similar = suggest_options(specs, s);
+        return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver in use has an option %s%s", what,
+                         s->key, similar);
 }
 
+/* Settings that were overridden are in no list. */
 static gboolean
-check_option(const GPtrArray *specs, const char *text, const char *origin, GError **error)
+check_setting(const GPtrArray *specs, const LogSetting *s, GError **error)
 {
-        g_autofree char *driver = NULL, *key = NULL;
-        const char *value;
-        if (!parse_option(text, &driver, &key, &value, error))
-                return FALSE;
-        bool any = false;
+        bool any = false, listed = s->source == LOG_SOURCE_COMMAND_LINE;
+        const LogDriver *idle = NULL;
+        if (!log_permit_name(s, error))
+                return fail_at(s->origin, error);
         for (guint i = 0; i < specs->len; i++) {
                 const LogSpec *spec = g_ptr_array_index(specs, i);
-                if (!is_meant(spec, driver, origin))
+                if (!has_setting(spec, s))
                         continue;
-                any = true;
+                listed = true;
+                if (spec->driver->flags & LOG_DRIVER_NO_SINK)
+                        idle = spec->driver;
+                else
+                        any = true;
                 g_autoptr(LogOptions) options = log_sink_options(spec->driver);
-                if (driver || is_named(options, key))
+                if (is_for(spec, options, s))
                         return TRUE;
         }
-        return fail_option(text, driver, key, any, origin, error);
+        return !listed || fail_setting(specs, s, any, idle, error);
 }
 
 gboolean
 log_specs_check_options(const GPtrArray *specs, const LogConfig *config, GError **error)
 {
-        for (char **text = config->options; text && *text; text++)
-                if (!check_option(specs, *text, find_origin(config->option_origins, config->options, text),
-                                  error))
+        for (guint i = 0; config->requests && i < config->requests->settings->len; i++)
+                if (!check_setting(specs, config->requests->settings->pdata[i], error))
                         return FALSE;
         return TRUE;
+}
+
+/* True if, according to the command line, -l passthrough bypasses the monitor. */
+static bool
+gives_output_away(const LogSpec *spec, const LogConfig *config)
+{
+        g_autoptr(LogOptions) options = spec->driver->has_sink ? log_spec_options(spec, config, NULL) : NULL;
+        return options && !spec->driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
+}
+
+LogPaths
+log_describe_paths(const LogConfig *config)
+{
+        LogPaths found = {.none = config->paths && *config->paths};
+        for (char **path = config->paths; path && *path; path++) {
+                g_autoptr(GError) ignored = NULL;
+                LogSpec *spec = parse_log_path(*path, &ignored);
+                found.any = true;
+                found.own_file |= g_str_has_prefix(*path, "k8s-file:");
+                found.none &= spec && spec->driver->flags & LOG_DRIVER_NO_SINK;
+                found.passthrough |= spec && gives_output_away(spec, config);
+                if (spec)
+                        spec_free(spec);
+        }
+        return found;
 }

@@ -1,26 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* The log sinks that a command line asks for. */
+/* The log sinks of a command line. */
 
-#include "log/driver.h"
+#include "log/api/driver.h"
 
 typedef struct LogSpec {
         const LogDriver *driver;
-        char *arg;          /* behind "NAME:"; NULL if there was none */
+        char *arg;          /* after "NAME:"; NULL if there was none */
         bool from_log_path; /* from -l */
-        char *origin;       /* as in LogConfig; NULL for the command line */
+        char *origin;       /* of the request; NULL for the command line */
+        const LogRequest *request; /* NULL for -l; borrowed */
 } LogSpec;
 
-/* Reads all of -l and --log-driver, in this order; drivers without a sink are in the list too. Of several
- * files in -l the last one counts, as it always did. Returns LogSpec *, freed with the array, or NULL. */
+/* Reads all of -l, then the requests; drivers without a sink are in the list too. Of several files in -l
+ * the last one is used. Returns LogSpec *, freed with the array, or NULL. */
 GPtrArray *log_specs_parse(const LogConfig *config, GError **error);
 
-/* The options that --log-opt has for the sink of this spec: KEY=VALUE is for all that --log-driver added and
- * that know the key, DRIVER.KEY=VALUE for all of this driver, also those of -l. */
+/* The options of the sink of this spec. Of the settings of its request, KEY=VALUE applies to those that
+ * know the key; but one after a --log-driver that knows the key applies to that one alone.
+ * DRIVER.KEY=VALUE applies to all of this driver, on the command line also to those of -l. */
 LogOptions *log_spec_options(const LogSpec *spec, const LogConfig *config, GError **error);
 
-/* Puts in front of an error's sentence where the driver is from. Always returns FALSE. */
+/* These settings, borrowed; of several for one option the last one takes precedence. `options` are any of the
+ * sink. */
+GPtrArray *log_spec_settings(const LogSpec *spec, const LogOptions *options, const LogConfig *config);
+
+/* Prefixes an error message with the origin of the driver. Always returns FALSE. */
 gboolean log_spec_fail(const LogSpec *spec, GError **error);
 
-/* Fails for a --log-opt that no sink takes. */
+/* Fails for a setting that no sink accepts. */
 gboolean log_specs_check_options(const GPtrArray *specs, const LogConfig *config, GError **error);

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "log/split.h"
 
 #include "log/log.h"
@@ -18,11 +21,11 @@ log_split_ready(const char *data, size_t len, bool more)
 void
 log_splitter_init(LogSplitter *s, StreamId stream, uint64_t seed)
 {
-        /* Two streams count in steps of two, so that no id is given twice. */
+        /* The ids of the two streams increase in steps of two, so that they never coincide. */
         *s = (LogSplitter){.stream = stream, .next_id = (seed << 1 | 2) + stream};
 }
 
-/* The first piece of a line that is cut gets an id, the later ones the same and a number. */
+/* The first piece of a split line gets an id, the later ones the same id and a number. */
 static void
 number_piece(LogSplitter *s, LogRecord *r)
 {
@@ -66,4 +69,24 @@ log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *record
         }
         *ret_used = (size_t)(at - data);
         return n;
+}
+
+void
+log_splitter_save(const LogSplitter *s, StateWriter *w)
+{
+        state_begin(w, stream_name(s->stream));
+        state_put_uint(w, "ordinal", s->ordinal);
+        state_put_uint(w, "partial-id", s->partial_id);
+        state_put_uint(w, "next-id", s->next_id);
+        state_end(w);
+}
+
+void
+log_splitter_restore(LogSplitter *s, StateReader *r)
+{
+        state_enter(r, stream_name(s->stream));
+        s->ordinal = (uint32_t)state_get_uint(r, "ordinal", UINT32_MAX);
+        s->partial_id = state_get_uint(r, "partial-id", UINT64_MAX);
+        s->next_id = state_get_uint(r, "next-id", UINT64_MAX);
+        state_leave(r);
 }

@@ -1,28 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* Cutting a chunk of output into records: once, for all sinks. */
+/* Splitting a chunk of output into records: once, for all sinks. */
 
-#include "log/record.h"
+#include "base/state.h"
+#include "log/api/record.h"
 
-/* How many bytes of the chunk can go out now. Lines that are finished can; of a line that is not, whole
- * multiples of LOG_RECORD_MAX; what is left over only if nothing more can be read at once (`more` false). */
+/* How many bytes of the chunk can be logged now: complete lines; of an incomplete line, whole multiples of
+ * LOG_RECORD_MAX; the rest only if nothing more can be read without waiting (`more` false). */
 size_t log_split_ready(const char *data, size_t len, bool more);
 
-/* Where a stream is within a line. All zero, but for next_id, is the start. */
+/* The position of a stream within a line. All zero, except next_id, is the start. */
 typedef struct LogSplitter {
         StreamId stream;
-        uint32_t ordinal;    /* of the piece before; 0 at the start of a line */
+        uint32_t ordinal;    /* of the previous piece; 0 at the start of a line */
         uint64_t partial_id; /* of the line */
-        uint64_t next_id;    /* for the next line that comes in pieces; never 0 */
+        uint64_t next_id;    /* for the next line that is split; never 0 */
         int64_t now_ns;      /* of the chunk */
-        bool more;           /* the chunk is not all that can be read at once */
+        bool more;           /* more than the chunk can be read without waiting */
 } LogSplitter;
 
 /* Prepares the splitter of a stream. `seed` makes the ids of partial records differ between runs. */
 void log_splitter_init(LogSplitter *s, StreamId stream, uint64_t seed);
 
-/* Cuts the next records off `data`, which is in whole to go out (see log_split_ready), at most
- * `max` of them. They point into it. The caller has set now_ns and more. Returns their number and
- * how many bytes they cover. */
+/* Splits the next records off `data`, all of which can be logged (see log_split_ready), at most `max` of
+ * them. They point into it. The caller has set now_ns and more. Returns their number and how many bytes
+ * they cover. */
 size_t log_splitter_cut(LogSplitter *s, const char *data, size_t len, LogRecord *records, size_t max,
                         size_t *ret_used);
+
+/* Live upgrade. log_splitter_init is called before restoring. */
+void log_splitter_save(const LogSplitter *s, StateWriter *w);
+void log_splitter_restore(LogSplitter *s, StateReader *r);

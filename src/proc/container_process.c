@@ -1,15 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/container_process.h"
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/pidfd.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* How long a zombie may wait for its parent, if that is not the monitor. */
+#define REAP_USEC (G_USEC_PER_SEC / 2)
 
 #define PID_TEXT_MAX 4096
 
@@ -19,6 +25,11 @@ pid_file_read(const char *path, GError **error)
         g_autofree char *text = NULL;
         guint64 pid = 0;
         int r = fd_read_file(path, PID_TEXT_MAX, &text, NULL);
+        if (r == -EFBIG) {
+                error_set(error, CONMON_ERROR_FAILED,
+                          "The runtime left no process id in %s, but more than %d bytes", path, PID_TEXT_MAX);
+                return 0;
+        }
         if (r < 0) {
                 error_set_errno(error, r, "Failed to open file %s", path);
                 return 0;
@@ -26,7 +37,7 @@ pid_file_read(const char *path, GError **error)
         g_strstrip(text);
         if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
                 return (pid_t)pid;
-        error_set(error, CONMON_ERROR_FAILED, "The runtime left no process id in %s, but “%.20s”", path,
+        error_set(error, CONMON_ERROR_FAILED, "The runtime left no process id in %s, but '%.20s'", path,
                   text);
         return 0;
 }
@@ -38,7 +49,28 @@ set_ended(ContainerProcess *p, bool known, int status)
                 return;
         p->ended = true;
         watch_disarm(&p->watch);
+        timer_stop(&p->reap_timer);
         p->on_end(known, status, p->data);
+}
+
+/* Not a child of the monitor, or reaped by another process: newer kernels still know the status. */
+static void
+set_reaped_by_others(ContainerProcess *p)
+{
+        int status = 0;
+        p->reaped_by_others = true;
+        bool known = p->pidfd >= 0 && pidfd_exit_status(p->pidfd, &status) == 0;
+        set_ended(p, known, status);
+}
+
+pid_t
+process_reap(pid_t pid, int *ret_status)
+{
+        pid_t r;
+        do
+                r = waitpid(pid, ret_status, WNOHANG);
+        while (r < 0 && errno == EINTR);
+        return r;
 }
 
 void
@@ -53,11 +85,11 @@ container_process_check(ContainerProcess *p)
         int status = 0;
         if (p->pid == 0 || p->ended)
                 return;
-        pid_t r = TEMP_FAILURE_RETRY(waitpid(p->pid, &status, WNOHANG));
+        pid_t r = process_reap(p->pid, &status);
         if (r == p->pid)
                 set_ended(p, true, status);
         else if (r < 0 && errno == ECHILD && container_process_signal(p, 0) == -ESRCH)
-                set_ended(p, false, 0); /* not a child of ours, or somebody else took the status */
+                set_reaped_by_others(p);
 }
 
 static bool
@@ -68,39 +100,85 @@ is_child(const ContainerProcess *p)
 }
 
 static void
+on_not_reaped(void *data)
+{
+        set_reaped_by_others(data);
+}
+
+/* The kernel reports the status after the parent has reaped the process, which should happen soon. */
+static void
+wait_for_parent(ContainerProcess *p)
+{
+        int status = 0;
+        if (pidfd_exit_status(p->pidfd, &status) != PIDFD_E_NOT_REAPED) {
+                set_reaped_by_others(p);
+                return;
+        }
+        watch_arm(&p->watch, G_IO_HUP);
+        if (!timer_is_running(&p->reap_timer))
+                timer_start(&p->reap_timer, REAP_USEC);
+}
+
+static void
 on_pidfd(GIOCondition revents, void *data)
 {
         ContainerProcess *p = data;
         container_process_check(p);
         if (p->ended)
                 return;
-        /* Who traces a process gets its status first (ptrace(2)); then there will be SIGCHLD for the parent.
-         * A zombie of another parent answers signals; the pidfd says that it is over. */
+        /* A tracer gets the status of a process first (ptrace(2)); the parent gets SIGCHLD later. A zombie
+         * of another parent still accepts signals; the pidfd reports its exit. */
         if (is_child(p))
                 watch_disarm(&p->watch);
         else
-                set_ended(p, false, 0);
+                wait_for_parent(p);
 }
 
 void
 container_process_init(ContainerProcess *p, pid_t pid, ProcessEndFunc on_end, void *data)
 {
         *p = (ContainerProcess){.pid = pid, .pidfd = -1, .on_end = on_end, .data = data};
+        timer_init(&p->reap_timer, on_not_reaped, p);
 }
 
 void
 container_process_watch(ContainerProcess *p)
 {
-        p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+        p->pidfd = pidfd_new(p->pid);
         if (p->pidfd >= 0) {
                 watch_init(&p->watch, p->pidfd, WATCH_PRIORITY_SIGNAL, on_pidfd, p);
                 watch_arm(&p->watch, G_IO_IN);
-        } else if (errno == ESRCH) {
-                set_ended(p, false, 0);
+        } else if (p->pidfd == -ESRCH) {
+                set_reaped_by_others(p);
         } else {
                 diag_debug("No pidfd for process %d: %s; its end is noticed by SIGCHLD", p->pid,
-                           strerror(errno));
+                           strerror(-p->pidfd));
         }
+}
+
+void
+container_process_save(const ContainerProcess *p, StateWriter *w)
+{
+        state_begin(w, "process");
+        state_put_uint(w, "pid", (uint64_t)p->pid);
+        state_put_fd(w, "descriptor", p->pidfd);
+        state_end(w);
+}
+
+/* A zombie that waits for its parent is detected again. */
+void
+container_process_restore(ContainerProcess *p, StateReader *r, ProcessEndFunc on_end, void *data)
+{
+        state_enter(r, "process");
+        container_process_init(p, (pid_t)state_get_uint(r, "pid", INT32_MAX), on_end, data);
+        if (p->pid < 2)
+                state_fail(r, "The container's process can't be %d", (int)p->pid);
+        p->pidfd = state_get_fd(r, "descriptor");
+        state_leave(r);
+        if (p->pidfd < 0)
+                return;
+        watch_init(&p->watch, p->pidfd, WATCH_PRIORITY_SIGNAL, on_pidfd, p);
+        watch_arm(&p->watch, G_IO_IN);
 }
 
 int
@@ -108,12 +186,7 @@ container_process_signal(const ContainerProcess *p, int signal)
 {
         if (p->pid == 0 || p->ended)
                 return -ESRCH;
-        if (p->pidfd >= 0 && syscall(SYS_pidfd_send_signal, p->pidfd, signal, NULL, 0) == 0)
-                return 0;
-        /* A filter that does not know the call. */
-        if (p->pidfd >= 0 && errno != ENOSYS && errno != EPERM)
-                return -errno;
-        return kill(p->pid, signal) < 0 ? -errno : 0;
+        return pidfd_signal(p->pidfd, p->pid, signal);
 }
 
 void
@@ -135,5 +208,6 @@ container_process_done(ContainerProcess *p)
         if (p->pid == 0)
                 return;
         watch_done(&p->watch);
+        timer_stop(&p->reap_timer);
         fd_close(&p->pidfd);
 }

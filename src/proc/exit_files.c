@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/exit_files.h"
 
 #include "base/atomic_file.h"
@@ -6,39 +9,56 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nobody can ask for it later. What keeps a file from being made may pass. */
+/* The record can't be requested later. The cause of a failure may be temporary. */
 #define TRIES          3
 #define TRY_AGAIN_USEC (20 * 1000)
 
+typedef struct {
+        char *path;
+        char text[16];
+} Record;
+
 static void
-write_record(const char *dir, const char *name, const char *text)
+write_record(void *data)
 {
-        if (!dir)
-                return;
-        g_autofree char *path = g_build_filename(dir, name, NULL);
+        Record *r = data;
         g_autoptr(GError) error = NULL;
         for (int i = 0; i < TRIES; i++) {
                 if (i > 0)
                         g_usleep(TRY_AGAIN_USEC);
                 g_clear_error(&error);
-                if (atomic_file_write(path, text, strlen(text), &error))
-                        return;
+                if (atomic_file_write(r->path, r->text, strlen(r->text), &error))
+                        break;
         }
-        diag_error("%s", error->message);
+        if (error)
+                diag_error("%s", error->message);
+        g_free(r->path);
+        g_free(r);
+}
+
+static void
+add_record(Errands *e, const char *dir, const char *name, const char *text)
+{
+        if (!dir)
+                return;
+        Record *r = g_new0(Record, 1);
+        r->path = g_build_filename(dir, name, NULL);
+        g_strlcpy(r->text, text, sizeof r->text);
+        errands_add(e, write_record, r, r->path);
 }
 
 void
-exit_files_write(const char *persist_dir, const char *exit_dir, const char *cid, int code)
+exit_files_add(Errands *e, const char *persist_dir, const char *exit_dir, const char *cid, int code)
 {
         char text[16];
         (void)snprintf(text, sizeof text, "%d", code);
-        write_record(persist_dir, "exit", text);
-        write_record(exit_dir, cid, text);
+        add_record(e, persist_dir, "exit", text);
+        add_record(e, exit_dir, cid, text);
 }
 
 void
-oom_files_write(const char *persist_dir, const char *bundle)
+oom_files_add(Errands *e, const char *persist_dir, const char *bundle)
 {
-        write_record(persist_dir, "oom", "");
-        write_record(bundle, "oom", "");
+        add_record(e, persist_dir, "oom", "");
+        add_record(e, bundle, "oom", "");
 }

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/inherited_fds.h"
 
 #include "base/fd.h"
@@ -44,6 +47,28 @@ inherited_fds_forget(InheritedFds *f, int fd)
                         g_array_remove_index_fast(f->fds, i);
                         return;
                 }
+}
+
+void
+inherited_fds_save(const InheritedFds *f, StateWriter *w)
+{
+        for (guint i = 0; i < f->fds->len; i++) {
+                state_begin(w, "inherited");
+                state_put_fd(w, "descriptor", g_array_index(f->fds, int, i));
+                state_end(w);
+        }
+}
+
+void
+inherited_fds_restore(InheritedFds *f, StateReader *r)
+{
+        f->fds = g_array_new(FALSE, FALSE, sizeof(int));
+        while (state_enter_next(r, "inherited")) {
+                int fd = state_get_fd(r, "descriptor");
+                state_leave(r);
+                if (fd >= 0)
+                        g_array_append_val(f->fds, fd);
+        }
 }
 
 void

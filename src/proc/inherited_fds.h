@@ -1,8 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* The descriptors above stderr with which the monitor was started. Callers leak some on purpose
- * (sockets that reserve ports, pipes whose end tells a helper that the container is gone): they stay
- * open while the container runs. */
+/* The descriptors above stderr with which the monitor was started. Callers leak some on purpose (sockets
+ * that reserve ports, pipes whose end of file tells a helper that the container is gone): they stay open
+ * while the container runs. */
+
+#include "base/state.h"
 
 #include <glib.h>
 #include <stdbool.h>
@@ -12,17 +17,21 @@ typedef struct InheritedFds {
         bool unknown; /* there is no /proc */
 } InheritedFds;
 
-/* Remembers what is open now. To be called before anything is opened. Also makes sure that 0, 1 and 2 are
- * open (on /dev/null if they weren't), so that no file of the monitor gets one of these numbers. */
+/* Records the open descriptors. To be called before anything is opened. Also makes sure that 0, 1 and 2
+ * are open (on /dev/null if they weren't), so that no file of the monitor gets one of these numbers. */
 void inherited_fds_record(InheritedFds *f);
 
-/* Whether the caller gave `fd` to the monitor, and it is not forgotten. What was closed then may be a file
- * of the monitor's own now. */
+/* Whether the monitor inherited `fd`, and it was not forgotten. A number that was closed then may now be a
+ * file of the monitor. */
 bool inherited_fds_have(const InheritedFds *f, int fd);
 
-/* `fd` has an owner of its own in the monitor now (a pipe of the caller), or is closed.
- * Negative numbers are fine. */
+/* Forgets `fd`, which has another owner in the monitor now (a pipe of the caller), or was closed. Negative
+ * numbers are allowed. */
 void inherited_fds_forget(InheritedFds *f, int fd);
+
+/* Live upgrade. */
+void inherited_fds_save(const InheritedFds *f, StateWriter *w);
+void inherited_fds_restore(InheritedFds *f, StateReader *r);
 
 /* Closes those that were not forgotten. */
 void inherited_fds_close(InheritedFds *f);

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/oom_score.h"
 
 #include "base/diag.h"
@@ -17,11 +20,11 @@ read_score(OomScore *score)
         autofd int fd = open(SCORE_FILE, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        ssize_t n = fd_read(fd, score->text, sizeof score->text);
+        ssize_t n = fd_read(fd, score->text, sizeof score->text - 1);
         if (n < 0)
                 return (int)n;
-        const char *newline = memchr(score->text, '\n', (size_t)n);
-        score->len = newline ? (size_t)(newline - score->text) : (size_t)n;
+        score->text[n] = '\0';
+        (void)g_strchomp(score->text);
         return 0;
 }
 
@@ -48,9 +51,8 @@ oom_score_protect(OomScore *ret_before)
                            strerror(-r));
 }
 
-void
-oom_score_restore(const OomScore *before)
+const char *
+oom_score_text(const OomScore *score)
 {
-        if (before->len > 0)
-                (void)write_score(before->text, before->len);
+        return *score->text ? score->text : NULL;
 }

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/oom_watch.h"
 
 #include "base/diag.h"
@@ -7,22 +10,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #define COUNTS_TEXT_MAX 4096
 
 struct OomWatch {
-        char *counters; /* memory.events, or memory.oom_control of version 1 */
-        char *control;  /* cgroup.event_control of version 1; NULL with version 2 */
+        char *path;    /* of the counters: memory.events, or memory.oom_control of version 1 */
+        char *control; /* cgroup.event_control of version 1; NULL with version 2 */
         OomCounts before;
-        int fd; /* inotify, or the eventfd of version 1; -1: only the last look is left */
+        int counters;
+        int events; /* the eventfd of version 1; -1: version 2, or only the last look is left */
         Watch watch;
-        OomFunc on_oom; /* NULL once there is nothing more to notice */
+        OomFunc on_oom; /* NULL after the event was reported */
         void *data;
 };
 
@@ -40,19 +42,23 @@ oom_counts_parse(const char *text)
         return counts;
 }
 
+/* Reading also acknowledges a change of memory.events. */
 static int
-read_counts(const char *path, OomCounts *ret)
+read_counts(const OomWatch *w, OomCounts *ret)
 {
-        g_autofree char *text = NULL;
-        int r = fd_read_file(path, COUNTS_TEXT_MAX, &text, NULL);
-        if (r < 0)
-                return r;
+        char text[COUNTS_TEXT_MAX];
+        ssize_t n = pread(w->counters, text, sizeof text, 0);
+        if (n < 0)
+                return -errno;
+        if (n == sizeof text)
+                return -EFBIG;
+        text[n] = '\0';
         *ret = oom_counts_parse(text);
         return 0;
 }
 
-/* Says why there is no watch. Most reasons are how a machine is set up: no memory controller, a cgroup of
- * somebody else (rootless), a kernel without the interface, a container that is gone already. */
+/* Reports why there is no watch. Most reasons are properties of the machine: no memory controller, another
+ * user's cgroup (rootless), a kernel without the interface, a container that is gone already. */
 static void
 explain(int r, const char *what)
 {
@@ -69,7 +75,8 @@ stop(OomWatch *w)
 {
         w->on_oom = NULL;
         watch_done(&w->watch);
-        fd_close(&w->fd);
+        fd_close(&w->events);
+        fd_close(&w->counters);
 }
 
 static void
@@ -81,12 +88,12 @@ report(OomWatch *w)
         on_oom(data);
 }
 
-/* Version 1: the eventfd also fires, once, when the cgroup is removed. Returns true if it told of an OOM. */
+/* Version 1: the eventfd also fires, once, when the cgroup is removed. Returns true if there was an OOM. */
 static bool
 event_came(OomWatch *w)
 {
         uint64_t events = 0;
-        if (!w->control || fd_read(w->fd, &events, sizeof events) != sizeof events)
+        if (w->events < 0 || fd_read(w->events, &events, sizeof events) != sizeof events)
                 return false;
         return events > 1 || access(w->control, F_OK) == 0;
 }
@@ -100,13 +107,13 @@ oom_watch_check(OomWatch *w)
                 report(w);
                 return;
         }
-        OomCounts now;
-        int r = read_counts(w->counters, &now);
+        OomCounts now = {0};
+        int r = read_counts(w, &now);
         if (r == -ENOENT || r == -ENODEV) {
-                diag_debug("Cgroup appears to have been removed: %s", w->counters);
+                diag_debug("Cgroup appears to have been removed: %s", w->path);
                 stop(w);
         } else if (r < 0) {
-                diag_warn("Stopped watching for OOM, cannot read %s: %s", w->counters, strerror(-r));
+                diag_warn("Stopped watching for OOM, cannot read %s: %s", w->path, strerror(-r));
                 stop(w);
         } else if (now.oom != w->before.oom || now.oom_kill != w->before.oom_kill) {
                 report(w);
@@ -114,87 +121,119 @@ oom_watch_check(OomWatch *w)
 }
 
 static void
-on_inotify(GIOCondition revents, void *data)
-{
-        OomWatch *w = data;
-        /* Less room than one event with its name may need is EINVAL, again and again (inotify(7)). What the
-         * events say does not matter: the file is read in any case. */
-        char events[sizeof(struct inotify_event) + NAME_MAX + 1];
-        (void)fd_read(w->fd, events, sizeof events);
-        oom_watch_check(w);
-}
-
-static void
-on_eventfd(GIOCondition revents, void *data)
+on_event(GIOCondition revents, void *data)
 {
         oom_watch_check(data);
 }
 
 static int
-notify_of_changes(OomWatch *w)
+watch_events(OomWatch *w)
 {
-        w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-        if (w->fd < 0 || inotify_add_watch(w->fd, w->counters, IN_MODIFY) < 0)
+        w->events = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        autofd int control_fd = open(w->control, O_WRONLY | O_CLOEXEC); /* only to register */
+        if (w->events < 0 || control_fd < 0)
                 return -errno;
-        watch_init(&w->watch, w->fd, WATCH_PRIORITY_IO, on_inotify, w);
+        char line[32];
+        int len = snprintf(line, sizeof line, "%d %d", w->events, w->counters);
+        if (write(control_fd, line, (size_t)len) < 0)
+                return -errno;
+        watch_init(&w->watch, w->events, WATCH_PRIORITY_IO, on_event, w);
         watch_arm(&w->watch, G_IO_IN);
         return 0;
 }
 
 static int
-notify_of_events(OomWatch *w)
+start(OomWatch *w, bool from_zero)
 {
-        w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        /* Both are needed for the registration only. */
-        autofd int oom_fd = open(w->counters, O_RDONLY | O_CLOEXEC);
-        autofd int control_fd = open(w->control, O_WRONLY | O_CLOEXEC);
-        if (w->fd < 0 || oom_fd < 0 || control_fd < 0)
+        w->counters = open(w->path, O_RDONLY | O_CLOEXEC);
+        if (w->counters < 0)
                 return -errno;
-        char line[32];
-        int len = snprintf(line, sizeof line, "%d %d", w->fd, oom_fd);
-        if (write(control_fd, line, (size_t)len) < 0)
-                return -errno;
-        watch_init(&w->watch, w->fd, WATCH_PRIORITY_IO, on_eventfd, w);
-        watch_arm(&w->watch, G_IO_IN);
+        int r = from_zero ? 0 : read_counts(w, &w->before);
+        if (r < 0)
+                return r;
+        if (!w->control) {
+                watch_init(&w->watch, w->counters, WATCH_PRIORITY_IO, on_event, w);
+                watch_arm(&w->watch, G_IO_PRI);
+                return 0;
+        }
+        r = watch_events(w);
+        if (r < 0) {
+                explain(r, w->control);
+                fd_close(&w->events);
+        }
         return 0;
 }
 
 OomWatch *
-oom_watch_new_in(const char *dir, bool unified, OomFunc on_oom, void *data)
+oom_watch_new_in(const char *dir, bool unified, bool from_zero, OomFunc on_oom, void *data)
 {
-        OomWatch *w = g_new0(OomWatch, 1);
-        w->fd = -1;
-        w->counters = g_build_filename(dir, unified ? "memory.events" : "memory.oom_control", NULL);
-        w->control = unified ? NULL : g_build_filename(dir, "cgroup.event_control", NULL);
-        w->on_oom = on_oom;
-        w->data = data;
-
-        int r = read_counts(w->counters, &w->before);
-        if (r < 0) {
-                explain(r, w->counters);
-                oom_watch_free(w);
-                return NULL;
-        }
-        r = unified ? notify_of_changes(w) : notify_of_events(w);
-        if (r < 0) {
-                explain(r, unified ? w->counters : w->control);
-                fd_close(&w->fd);
-        }
-        return w;
+        OomWatch *w = g_new(OomWatch, 1);
+        *w = (OomWatch){
+                .path = g_build_filename(dir, unified ? "memory.events" : "memory.oom_control", NULL),
+                .control = unified ? NULL : g_build_filename(dir, "cgroup.event_control", NULL),
+                .counters = -1,
+                .events = -1,
+                .on_oom = on_oom,
+                .data = data,
+        };
+        int r = start(w, from_zero);
+        if (r == 0)
+                return w;
+        explain(r, w->path);
+        oom_watch_free(w);
+        return NULL;
 }
 
 OomWatch *
-oom_watch_new(pid_t pid, OomFunc on_oom, void *data)
+oom_watch_new(pid_t pid, const char *id, bool new_container, OomFunc on_oom, void *data)
 {
-        bool unified;
-        g_autofree char *dir = NULL;
-        int r = cgroup_memory_dir(CGROUP_ROOT, pid, &unified, &dir);
-        if (r < 0) {
-                g_autofree char *what = g_strdup_printf("the cgroup of process %d", (int)pid);
-                explain(r, what);
+        CgroupMemory memory = {0};
+        int r = cgroup_find_memory(CGROUP_ROOT, pid, id, &memory);
+        g_autofree char *dir = memory.dir;
+        if (r == 0)
+                return oom_watch_new_in(dir, memory.unified, new_container && memory.named, on_oom, data);
+        g_autofree char *what = g_strdup_printf("the cgroup of process %d", (int)pid);
+        explain(r, what);
+        return NULL;
+}
+
+void
+oom_watch_save(const OomWatch *w, StateWriter *state)
+{
+        if (!w || !w->on_oom)
+                return;
+        state_begin(state, "oom");
+        state_put_text(state, "path", w->path);
+        state_put_text(state, "control", w->control);
+        state_put_uint(state, "before", w->before.oom);
+        state_put_uint(state, "before-killed", w->before.oom_kill);
+        state_put_fd(state, "counters", w->counters);
+        state_put_fd(state, "events", w->events);
+        state_end(state);
+}
+
+OomWatch *
+oom_watch_restore(StateReader *r, OomFunc on_oom, void *data)
+{
+        if (!state_enter_next(r, "oom"))
                 return NULL;
+        OomWatch *w = g_new0(OomWatch, 1);
+        w->on_oom = on_oom;
+        w->data = data;
+        w->path = state_get_text(r, "path");
+        w->control = state_get_text(r, "control");
+        w->before.oom = state_get_uint(r, "before", UINT64_MAX);
+        w->before.oom_kill = state_get_uint(r, "before-killed", UINT64_MAX);
+        w->counters = state_get_fd(r, "counters");
+        w->events = state_get_fd(r, "events");
+        state_leave(r);
+        bool unified = w->control == NULL;
+        int fd = unified ? w->counters : w->events;
+        if (fd >= 0) {
+                watch_init(&w->watch, fd, WATCH_PRIORITY_IO, on_event, w);
+                watch_arm(&w->watch, unified ? G_IO_PRI : G_IO_IN);
         }
-        return oom_watch_new_in(dir, unified, on_oom, data);
+        return w;
 }
 
 void
@@ -203,7 +242,7 @@ oom_watch_free(OomWatch *w)
         if (!w)
                 return;
         stop(w);
-        g_free(w->counters);
+        g_free(w->path);
         g_free(w->control);
         g_free(w);
 }

@@ -1,12 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/runtime.h"
 
 #include "base/fd.h"
+#include "base/process.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 static void
@@ -71,93 +73,81 @@ runtime_argv(const RuntimeCommand *c)
         return argv;
 }
 
-/* The child shares the monitor's memory until it executes the runtime (vfork(2)): nothing but system calls
- * and its own stack here. In particular not base/diag.h, whose syslog connection would be the monitor's. */
-static void
-child_error(const char *what, const char *detail, int errnum)
-{
-        char text[512];
-        int len = snprintf(text, sizeof text, "[conmon:e]: %s %.300s%s%s\n", what, detail, errnum ? ": " : "",
-                           errnum ? strerror(errnum) : "");
-        (void)fd_write_all(STDERR_FILENO, text, MIN((size_t)len, sizeof text - 1));
-}
-
 #define LISTEN_PID "LISTEN_PID="
 
-/* A copy of the environment in which there is room for the child's pid in LISTEN_PID; *ret_room is where it
- * goes. NULL if LISTEN_PID is not to change: it is set for another process, or not at all. */
+/* A copy of the environment with one LISTEN_PID, in which there is room for the child's pid; *ret_room is
+ * where it goes. NULL if LISTEN_PID is not to change: it is set for another process, or not at all. */
 static char **
 make_environment(bool replace, char **ret_room)
 {
         const char *text = getenv("LISTEN_PID");
         if (!text || (!replace && atoi(text) != getpid()))
                 return NULL;
-        char **env = g_environ_setenv(g_strdupv(environ), "LISTEN_PID", "4294967295", TRUE);
-        for (char **e = env; *e; e++)
-                if (g_str_has_prefix(*e, LISTEN_PID))
-                        *ret_room = *e + strlen(LISTEN_PID);
-        return env;
+        GPtrArray *env = g_ptr_array_new();
+        for (char **e = environ; *e; e++)
+                if (!g_str_has_prefix(*e, LISTEN_PID))
+                        g_ptr_array_add(env, g_strdup(*e));
+        char *own = g_strdup(LISTEN_PID "4294967295");
+        g_ptr_array_add(env, own);
+        g_ptr_array_add(env, NULL);
+        *ret_room = own + strlen(LISTEN_PID);
+        return (char **)g_ptr_array_free(env, FALSE);
 }
 
-static void
+/* Returns an error message about LISTEN_PID, or NULL. */
+static char *
 check_listen_pid(void)
 {
         const char *text = getenv("LISTEN_PID");
         if (!text)
-                return;
+                return NULL;
         char *end = NULL;
-        char detail[64];
         errno = 0;
         long pid = strtol(text, &end, 10);
         if (!errno && end != text && !*end && pid > 0 && pid <= G_MAXINT)
-                return;
-        (void)snprintf(detail, sizeof detail, "%.10s %s", text, strerror(errno ? errno : EINVAL));
-        child_error("Invalid LISTEN_PID", detail, 0);
-        _exit(1);
+                return NULL;
+        return g_strdup_printf("Invalid LISTEN_PID %.10s %s", text, strerror(errno ? errno : EINVAL));
 }
 
+/* Callers find the reason in what the runtime wrote to its stderr. */
 static void
-take_stdio(const int stdio[3])
+report(const RuntimeProcess *p, const char *reason)
 {
-        for (int i = 0; i < 3; i++)
-                if (stdio[i] >= 0 && dup2(stdio[i], i) < 0)
-                        _exit(1);
+        g_autofree char *text = g_strdup_printf("[conmon:e]: %s\n", reason);
+        (void)fd_write_all(p->stdio[2] >= 0 ? p->stdio[2] : STDERR_FILENO, text, strlen(text));
 }
 
-G_NORETURN static void
-run_child(const RuntimeProcess *p, pid_t monitor, char **env, char *listen_pid)
+static int
+refuse(const void *arg)
 {
-        take_stdio(p->stdio);
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-                child_error("Failed to tie the life of the runtime to the monitor's:", p->argv[0], errno);
-        if (getppid() != monitor)
-                _exit(1); /* the monitor died before prctl */
-        (void)signal(SIGPIPE, SIG_DFL);
-        (void)signal(SIGXFSZ, SIG_DFL);
-        (void)sigprocmask(SIG_SETMASK, p->mask, NULL);
-        oom_score_restore(p->score);
-        check_listen_pid();
-        if (listen_pid)
-                (void)sprintf(listen_pid, "%d", getpid());
-        (void)execve(p->argv[0], p->argv, env);
-        child_error("Failed to execute the runtime", p->argv[0], errno);
-        _exit(127);
-}
-
-/* Not inlined: nothing of the caller's may live in registers across vfork(2). */
-__attribute__((noinline)) static pid_t
-spawn(const RuntimeProcess *p, pid_t monitor, char **env, char *listen_pid)
-{
-        pid_t pid = vfork();
-        if (pid == 0)
-                run_child(p, monitor, env, listen_pid);
-        return pid < 0 ? -errno : pid;
+        return 1;
 }
 
 pid_t
 runtime_spawn(const RuntimeProcess *p)
 {
         char *listen_pid = NULL;
+        int error = 0;
+        g_autofree char *wrong = check_listen_pid();
         g_auto(GStrv) env = make_environment(p->replace_listen_pid, &listen_pid);
-        return spawn(p, getpid(), env ? env : environ, listen_pid);
+        ProcessSpec spec = {
+                .argv = wrong ? NULL : p->argv,
+                .environment = env,
+                .pid_text = listen_pid,
+                .run = refuse,
+                .inherit_fds = true,
+                .mask = p->mask,
+                .dies_with_parent = true,
+                .oom_score = oom_score_text(p->score),
+        };
+        memcpy(spec.stdio, p->stdio, sizeof spec.stdio);
+        if (wrong)
+                report(p, wrong);
+        pid_t pid = process_start(&spec, &error);
+        if (error) {
+                g_autofree char *reason = g_strdup_printf("Failed to execute the runtime %.300s: %s",
+                                                          p->argv[0], strerror(error));
+                report(p, reason);
+        }
+        return pid;
 }

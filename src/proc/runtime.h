@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* The OCI runtime: its command line, and starting it. */
@@ -15,13 +18,12 @@ typedef enum {
         RUNTIME_EXEC,
 } RuntimeAction;
 
-/* What the command line is made of. Strings are borrowed; those that don't belong to the
- * action are not looked at. */
+/* The parts of the command line. Strings are borrowed; those of other actions are ignored. */
 typedef struct RuntimeCommand {
         RuntimeAction action;
         const char *runtime;
         char **args; /* before the action; may be NULL */
-        char **opts; /* behind it; may be NULL */
+        char **opts; /* after it; may be NULL */
         const char *cid;
         const char *bundle;         /* create, restore */
         const char *pidfile;
@@ -38,13 +40,13 @@ GPtrArray *runtime_argv(const RuntimeCommand *command);
 
 typedef struct RuntimeProcess {
         char **argv;
-        int stdio[3];           /* what it gets as 0, 1 and 2; -1: the monitor's own */
+        int stdio[3];           /* its descriptors 0, 1 and 2; -1: the monitor's own */
         const sigset_t *mask;   /* its signal mask */
         const OomScore *score;  /* its oom_score_adj */
         bool replace_listen_pid; /* LISTEN_PID becomes its pid (sd_listen_fds(3)) */
 } RuntimeProcess;
 
-/* Starts the runtime and returns when it is executed. It is killed when the monitor dies. What
- * fails in the child is written to its stderr and ends it with status 127 (not executable) or 1.
+/* Starts the runtime and returns when it is executed. It is killed when the monitor ends. If it can't be
+ * executed (exit status 127), or LISTEN_PID is invalid (1), the reason is written to its stderr.
  * Returns the pid or -errno. */
 pid_t runtime_spawn(const RuntimeProcess *process);

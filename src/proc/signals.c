@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/signals.h"
 
 #include "base/diag.h"
@@ -59,6 +62,20 @@ signal_watch_start(SignalWatch *w, SignalFunc func, void *data, GError **error)
 }
 
 void
+signal_watch_save(const SignalWatch *w, StateWriter *state)
+{
+        state_put_fd(state, "signals", w->fd);
+}
+
+void
+signal_watch_restore(SignalWatch *w, SignalFunc func, void *data, StateReader *r)
+{
+        *w = (SignalWatch){.func = func, .data = data, .fd = state_get_fd(r, "signals")};
+        watch_init(&w->watch, w->fd, WATCH_PRIORITY_SIGNAL, on_readable, w);
+        watch_arm(&w->watch, G_IO_IN);
+}
+
+void
 signal_watch_done(SignalWatch *w)
 {
         watch_done(&w->watch);
@@ -66,13 +83,12 @@ signal_watch_done(SignalWatch *w)
 }
 
 void
-signals_sleep(int seconds)
+signals_sleep_until(gint64 usec)
 {
         sigset_t set;
         fill(&set);
-        gint64 end = g_get_monotonic_time() + (gint64)seconds * G_USEC_PER_SEC;
         for (;;) {
-                gint64 left = end - g_get_monotonic_time();
+                gint64 left = usec - g_get_monotonic_time();
                 if (left <= 0)
                         return;
                 struct timespec t = {.tv_sec = left / G_USEC_PER_SEC,

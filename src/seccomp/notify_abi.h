@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* What a seccomp notify plugin, a shared object, exports. The same plugins work with crun, whose interface

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "seccomp/notify_listener.h"
 
 #include "base/diag.h"
@@ -12,13 +15,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define BACKLOG           16
 #define PEERS_MAX         256
-#define DESCRIPTORS_MAX   8 /* in one message; the kernel closes what is more */
 #define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
 
 struct SeccompListener {
@@ -91,7 +92,7 @@ respond(SeccompListener *l, int fd, int handled)
                 *response = (struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
         }
         response->id = l->request->id;
-        /* ENOENT: whoever made the call is gone. */
+        /* ENOENT: the process that made the call is gone. */
         if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, response) < 0 && errno != ENOENT)
                 warn_once(l, "Failed to answer a system call", errno);
 }
@@ -117,7 +118,7 @@ on_request(GIOCondition revents, void *data)
                 respond(l, p->fd, handled);
 }
 
-/* The message also names its descriptors, but what they are says the kernel. */
+/* The message names its descriptors, too, but only the kernel knows what they are. */
 static bool
 is_notify_fd(int fd)
 {
@@ -128,45 +129,22 @@ is_notify_fd(int fd)
                strcmp(target, "anon_inode:seccomp notify") == 0;
 }
 
-static void
-take_descriptors(SeccompListener *l, struct msghdr *msg)
-{
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-                        continue;
-                size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                for (size_t i = 0; i < n; i++) {
-                        int fd;
-                        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-                        if (is_notify_fd(fd))
-                                peer_add(l, fd, on_request);
-                        else
-                                fd_close(&fd);
-                }
-        }
-}
-
-/* Reads until the runtime has said everything; one that was cut off would fail. */
+/* Reads until the runtime has sent everything: closing the connection earlier would make it fail. */
 static void
 on_connection(GIOCondition revents, void *data)
 {
         Peer *p = data;
-        char payload[4096];
-        union {
-                struct cmsghdr header;
-                char room[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
-        } control;
-        struct iovec iov = {.iov_base = payload, .iov_len = sizeof payload};
-        struct msghdr msg = {
-                .msg_iov = &iov,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof control,
-        };
-        ssize_t n = recvmsg(p->fd, &msg, MSG_CMSG_CLOEXEC);
-        if (n > 0)
-                take_descriptors(p->listener, &msg);
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        SeccompListener *l = p->listener;
+        char state[4096]; /* of the container, which is not needed */
+        int fds[FD_RECEIVE_MAX];
+        size_t n_fds;
+        ssize_t n = fd_receive(p->fd, state, sizeof state, fds, &n_fds);
+        for (size_t i = 0; i < n_fds; i++)
+                if (is_notify_fd(fds[i]))
+                        peer_add(l, fds[i], on_request);
+                else
+                        fd_close(&fds[i]);
+        if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR))
                 peer_drop(p);
 }
 
@@ -195,16 +173,7 @@ static int
 listen_at(const char *path)
 {
         autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0 || (unlink(path) < 0 && errno != ENOENT))
-                return -errno;
-        SockPath sp;
-        int r = sockpath_init(&sp, path);
-        if (r < 0)
-                return r;
-        (void)fchmod(fd, 0700); /* the mode that bind(2) gives to the name */
-        if (bind(fd, (struct sockaddr *)&sp.addr, sp.len) < 0 || listen(fd, BACKLOG) < 0)
-                r = -errno;
-        sockpath_done(&sp);
+        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
         return r < 0 ? r : fd_steal(&fd);
 }
 
@@ -253,7 +222,7 @@ seccomp_listener_new(const SeccompConfig *config, GError **error)
         }
         l->fd = listen_at(config->socket_path);
         if (l->fd < 0) {
-                error_set_errno(error, l->fd, "Failed to make the seccomp notify socket %s",
+                error_set_errno(error, l->fd, "Failed to create the seccomp notify socket %s",
                                 config->socket_path);
                 seccomp_listener_free(l);
                 return NULL;
@@ -262,6 +231,12 @@ seccomp_listener_new(const SeccompConfig *config, GError **error)
         watch_init(&l->watch, l->fd, WATCH_PRIORITY_IO, on_listening, l);
         watch_arm(&l->watch, G_IO_IN);
         return l;
+}
+
+char *
+seccomp_listener_steal_path(SeccompListener *l)
+{
+        return g_steal_pointer(&l->path);
 }
 
 void

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
 /* Lets plugins answer system calls of a container (seccomp_unotify(2)).
@@ -23,6 +26,9 @@ typedef struct SeccompConfig {
  * sets *error if there is no plugin, if one cannot be used, if the kernel lacks the interface or the socket
  * cannot be made, and always in a build without seccomp. */
 SeccompListener *seccomp_listener_new(const SeccompConfig *config, GError **error);
+
+/* The path of the socket, freed with g_free. From now on the caller has to remove it. */
+char *seccomp_listener_steal_path(SeccompListener *l);
 
 /* Removes the socket, unloads the plugins, frees. The kernel lets calls that wait for an answer fail with
  * ENOSYS. NULL is fine. */

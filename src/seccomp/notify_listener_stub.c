@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "seccomp/notify_listener.h"
 
 #include "base/error.h"
@@ -7,6 +10,12 @@ seccomp_listener_new(const SeccompConfig *config, GError **error)
 {
         error_set(error, CONMON_ERROR_USAGE,
                   "This conmon was built without support for seccomp notifications");
+        return NULL;
+}
+
+char *
+seccomp_listener_steal_path(SeccompListener *l)
+{
         return NULL;
 }
 

@@ -1,5 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "config/annotations.h"
-#include "config/policy.h"
+#include "log/log.h"
 
 #include "fuzz.h"
 
@@ -12,27 +15,40 @@ check_value(const char *value)
                 g_assert_true((unsigned char)*value >= ' ' && *value != 0x7f);
 }
 
-/* Whatever is allowed, it leads to no file, no program and no local socket. */
-static void
-check_allowed(const Annotations *a)
+static const LogRequest *
+ask(LogRequests *requests, const Annotations *a)
 {
-        Policy p;
-        policy_init(&p, true);
-        if (a->driver && policy_allow_driver(&p, a->driver, false, NULL))
-                g_assert_null(strpbrk(a->driver, ":/"));
-        if (g_strcmp0(a->driver, "journald") == 0)
-                g_assert_false(policy_allow_driver(&p, a->driver, false, NULL));
+        LogRequest *request = log_requests_add(requests, a->driver, LOG_SOURCE_ANNOTATION, "a");
         for (guint i = 0; i < a->options->len; i++) {
                 const AnnotationOption *option = &g_array_index(a->options, AnnotationOption, i);
-                if (!policy_allow_option(&p, option->key, option->value, NULL))
-                        continue;
-                g_assert_null(strchr(option->key, '.'));
-                g_assert_true(g_strv_contains(policy_option_names(), option->key));
-                if (g_str_has_suffix(option->key, "-address"))
-                        g_assert_true(*option->value && !g_str_has_prefix(option->value, "unix") &&
-                                      *option->value != '/');
+                log_request_set(request, log_requests_add_setting(requests, option->key, option->value,
+                                                                  LOG_SOURCE_ANNOTATION, "a"));
         }
-        policy_done(&p);
+        return request;
+}
+
+/* Accepted annotations select no file, no program and no local socket. */
+static void
+check_accepted(const Annotations *a)
+{
+        g_autoptr(LogRequests) requests = log_requests_new();
+        const LogRequest *request = ask(requests, a);
+        LogConfig config = {.requests = requests, .cid = "0123456789abcdef"};
+        bool addressed = false;
+        if (!log_check(&config, NULL))
+                return;
+        g_assert_null(strpbrk(a->driver, ":/"));
+        for (guint i = 0; i < request->settings->len; i++) {
+                const LogSetting *s = request->settings->pdata[i];
+                g_assert_null(s->driver);
+                g_assert_cmpstr(s->key, !=, "redact-file");
+                g_assert_false(g_str_has_prefix(s->key, "env"));
+                if (!g_str_has_suffix(s->key, "-address"))
+                        continue;
+                addressed = true;
+                g_assert_true(*s->value && !g_str_has_prefix(s->value, "unix") && *s->value != '/');
+        }
+        g_assert_true(addressed || (strcmp(a->driver, "journald") != 0 && strcmp(a->driver, "syslog") != 0));
 }
 
 int
@@ -55,6 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 check_value(a->driver);
         for (guint i = 0; i < a->options->len; i++)
                 check_value(g_array_index(a->options, AnnotationOption, i).value);
-        check_allowed(a);
+        if (a->driver)
+                check_accepted(a);
         return 0;
 }

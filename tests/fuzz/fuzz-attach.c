@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/attach_server.h"
 
 #include "base/fd.h"
@@ -11,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Clients, the container's stdin and its output, all real, moved by a text of commands. */
+/* Real clients and the container's stdin and output, driven by a sequence of commands. */
 
 #define CLIENTS 4
 #define PACKET_MAX 8193
@@ -22,7 +25,7 @@ typedef struct {
         ContainerStdin input;
         int stdin_fd;           /* the container's end */
         int client[CLIENTS];    /* -1: none */
-        bool reads[CLIENTS];    /* has never been lost, so that its output must be whole */
+        bool reads[CLIENTS];    /* was never disconnected, so that its output must be complete */
         size_t received[CLIENTS], sent[CLIENTS];
         size_t typed, arrived; /* bytes of input */
 } World;
@@ -63,7 +66,7 @@ connect_client(World *w, int i)
         w->received[i] = w->sent[i] = 0;
 }
 
-/* A packet of output is the stream and at least one byte. */
+/* An output packet has the stream and at least one byte. */
 static void
 read_client(World *w, int i)
 {
@@ -110,7 +113,7 @@ output(World *w, StreamId stream, size_t len)
                 w->sent[i] += MIN(len, sizeof text);
 }
 
-/* "LETTER DIGIT NUMBER": what, which client, how much. */
+/* "LETTER DIGIT NUMBER": operation, client, amount. */
 static void
 command(World *w, const char *line)
 {
@@ -182,7 +185,7 @@ progress(const World *w)
         return sum;
 }
 
-/* Lets everything move that still can. */
+/* Runs the main loop until nothing changes any more. */
 static void
 settle(World *w)
 {

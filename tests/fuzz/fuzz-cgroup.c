@@ -1,8 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/cgroup.h"
 
 #include "fuzz.h"
 
-/* Nothing leads out of the mount, and what is found is in the text. */
+#include <string.h>
+
+/* No path leads outside of the mount, and each result is part of the input. */
 static void
 check(const char *text, bool unified)
 {
@@ -16,6 +21,10 @@ check(const char *text, bool unified)
         g_assert_null(strchr(found, '\n'));
         g_assert_nonnull(strstr(text, path));
         g_assert_true(unified ? path == found : strstr(found, "memory") < path);
+        bool named;
+        size_t own = cgroup_own_length(found, "/a.scope/monitor", "c1", &named);
+        g_assert_cmpuint(own, <=, strlen(found));
+        g_assert_true(found[own] == '/' || found[own] == '\0');
 }
 
 int

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "config/selection.h"
 
 #include "fuzz.h"
@@ -11,7 +14,7 @@ count_lines(const char *text, size_t size)
         return n;
 }
 
-/* What is in force has passed the checks, and knows where it is from. */
+/* Effective settings are valid and have an origin. */
 static void
 check_section(const Config *c, const ConfigSection *s, unsigned lines)
 {

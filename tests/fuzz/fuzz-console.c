@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/console_socket.h"
 
 #include "base/fd.h"
@@ -33,7 +36,7 @@ count_fds(void)
         return n;
 }
 
-/* A message with this text and so many descriptors. */
+/* Sends a message with this text and number of descriptors. */
 static void
 send_message(int sock, const uint8_t *text, size_t len, size_t n_fds)
 {
@@ -76,8 +79,8 @@ turn(void)
                 continue;
 }
 
-/* Messages as the bytes say: the low half of the first one is how many descriptors, the high half the length
- * of the text behind it; 0xff is another connection. */
+/* A sequence of messages: the low half of the first byte is the number of descriptors, the high half the
+ * length of the text after it; 0xff opens another connection. */
 static void
 talk(const char *path, const uint8_t *data, size_t size)
 {
@@ -105,7 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         turn();
         int before = count_fds();
         Result result = {.fd = -1};
-        ConsoleSocket *c = console_socket_new(on_console, &result, NULL);
+        ConsoleSocket *c = console_socket_new(NULL, on_console, &result, NULL);
         g_assert_nonnull(c);
         g_autofree char *path = g_strdup(console_socket_path(c));
         console_socket_start(c);

@@ -1,8 +1,11 @@
-#include "log/filter.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/intake/filter.h"
 
 #include "fuzz.h"
 
-/* The same by its definition; takes long where there are many stars. */
+/* A reference implementation from the definition, slow with many stars. */
 static bool
 fits(const char *pattern, const char *line, size_t len)
 {

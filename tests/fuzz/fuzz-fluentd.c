@@ -1,15 +1,14 @@
-#include "log/log.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
 
-#include "base/fd.h"
 #include "base/sockpath.h"
 
-#include "fuzz.h"
+#include "fuzz-server.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-/* What a server answers to the fluentd driver: greetings, acknowledgements, or anything. */
+/* A server's answers to the fluentd driver: greetings, acknowledgements, or garbage. */
 
 static char *path;
 
@@ -41,41 +40,17 @@ listen_once(void)
 static Log *
 start(bool handshake)
 {
-        g_autofree char *address = g_strdup_printf("fluentd-address=unix://%s", path);
-        char driver[] = "fluentd", ack[] = "fluentd-request-ack=true",
-             key[] = "fluentd-shared-key-env=FUZZ_KEY";
-        char *drivers[] = {driver, NULL}, *options[] = {address, ack, handshake ? key : NULL, NULL};
-        LogConfig config = {.drivers = drivers, .options = options, .cid = "0123456789abcdef"};
-        g_autoptr(GError) error = NULL;
-        Log *log = log_new(&config, &error);
-        g_assert_no_error(error);
-        log_start(log, NULL, NULL);
-        return log;
+        g_autofree char *address = g_strdup_printf("unix://%s", path);
+        g_autoptr(LogRequests) requests = log_requests_new();
+        LogRequest *request = log_requests_add(requests, "fluentd", LOG_SOURCE_COMMAND_LINE, NULL);
+        fuzz_set_option(requests, request, "fluentd-address", address);
+        fuzz_set_option(requests, request, "fluentd-request-ack", "true");
+        if (handshake)
+                fuzz_set_option(requests, request, "fluentd-shared-key-env", "FUZZ_KEY");
+        return fuzz_start_log(requests);
 }
 
-static void
-turn(void)
-{
-        for (int i = 0; i < 20 && g_main_context_iteration(NULL, FALSE); i++)
-                continue;
-}
-
-static void
-drain(int fd)
-{
-        char bytes[4096];
-        while (fd >= 0 && recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-                continue;
-}
-
-static void
-write_line(Log *log)
-{
-        (void)log_write(log, STREAM_STDOUT, "line\n", 5, false, INT64_C(1700000000123456789));
-        turn();
-}
-
-/* The lowest bit of the first byte: with a handshake; the others: after how many bytes the monitor looks. */
+/* The lowest bit of the first byte selects the handshake; the others the size of the pieces. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -85,21 +60,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_setenv("FUZZ_KEY", "key", TRUE);
         int server = listen_once();
         Log *log = start(data[0] & 1);
-        write_line(log);
-        autofd int fd = accept4(server, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        fuzz_write(log, "line\n");
+        autofd int fd = fuzz_accept(server);
         size_t step = 1 + (data[0] >> 1);
         for (size_t at = 1; at < size && fd >= 0; at += step) {
                 if (send(fd, data + at, MIN(step, size - at), MSG_NOSIGNAL) < 0)
                         break;
-                turn();
-                write_line(log);
-                drain(fd);
+                fuzz_turn();
+                fuzz_write(log, "line\n");
+                fuzz_drain(fd);
         }
-        log_finish_local(log);
-        log_free(log);
-        turn();
-        int again;
-        while ((again = accept4(server, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-                fd_close(&again);
+        fuzz_end_log(log, server);
         return 0;
 }

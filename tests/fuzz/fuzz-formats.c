@@ -1,14 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/json.h"
-#include "log/msgpack.h"
-#include "log/queue.h"
-#include "log/sink.h"
+#include "log/drivers/registry.h"
+#include "log/drivers/fluentd/msgpack.h"
+#include "base/protobuf.h"
+#include "log/api/queue.h"
+#include "log/sink/sink.h"
 #include "log/split.h"
 
 #include "fuzz.h"
 
 #include <string.h>
 
-/* Every driver encodes every output into whole messages that are not longer than it said. */
+/* Every driver encodes all output into complete messages that are not longer than max_encoded_len. */
 
 typedef struct {
         const char *driver, *arg, *option;
@@ -53,7 +58,17 @@ check_msgpack(const char *message, size_t len, const LogRecord *r)
         MsgpackReader reader = {message, message + len};
         g_assert_cmpint(msgpack_skip(&reader), ==, 0);
         g_assert_true(reader.at == reader.end);
-        g_assert_nonnull(memmem(message, len, r->bytes, r->len));
+        if (r->len > 0 && g_utf8_validate_len(r->bytes, r->len, NULL))
+                g_assert_nonnull(memmem(message, len, r->bytes, r->len));
+        for (reader.at = message; reader.at < reader.end;) {
+                MsgpackValue v;
+                g_assert_cmpint(msgpack_read(&reader, &v), ==, 0);
+                for (size_t at = 0; v.type == MSGPACK_STR && at < v.len;) {
+                        size_t part = strnlen(v.text + at, v.len - at);
+                        g_assert_true(g_utf8_validate(v.text + at, (gssize)part, NULL));
+                        at += part + 1;
+                }
+        }
 }
 
 /* RFC 6587 counts the bytes that follow. */
@@ -71,6 +86,54 @@ check_any(const char *message, size_t len, const LogRecord *r)
         g_assert_cmpuint(len, >, 0);
 }
 
+/* One field, whose message has the unchanged text. */
+static void
+check_otlp(const char *message, size_t len, const LogRecord *r)
+{
+        ProtobufReader reader = {message, message + len};
+        ProtobufField record, field;
+        g_assert_cmpint(protobuf_next(&reader, &record), ==, 1);
+        g_assert_true(reader.at == reader.end && record.bytes);
+        reader = (ProtobufReader){record.bytes, record.bytes + record.len};
+        int e, n = 0;
+        for (; (e = protobuf_next(&reader, &field)) > 0; n++) {
+                if (field.number != 5)
+                        continue;
+                ProtobufReader body = {field.bytes, field.bytes + field.len};
+                g_assert_cmpint(protobuf_next(&body, &field), ==, 1);
+                g_assert_cmpmem(field.bytes, field.len, r->bytes, r->len);
+                bool text = g_utf8_validate_len(r->bytes, r->len, NULL);
+                g_assert_true(!text || field.number == 1);
+        }
+        g_assert_cmpint(e, ==, 0);
+        g_assert_cmpint(n, ==, r->ordinal > 0 ? 9 : 6);
+}
+
+/* An element of an array, with a comma before it. */
+static void
+check_element(const char *message, size_t len, const LogRecord *r)
+{
+        g_assert_cmpint(*message, ==, ',');
+        check_json(message + 1, len - 1, r);
+}
+
+/* Docker's LogEntry with its length before it, with unchanged bytes. */
+static void
+check_plugin(const char *message, size_t len, const LogRecord *r)
+{
+        uint32_t size;
+        memcpy(&size, message, sizeof size);
+        g_assert_cmpuint(GUINT32_FROM_BE(size) + sizeof size, ==, len);
+        ProtobufReader reader = {message + sizeof size, message + len};
+        ProtobufField field;
+        int e, n = 0;
+        for (; (e = protobuf_next(&reader, &field)) > 0; n++)
+                if (field.number == 3)
+                        g_assert_cmpmem(field.bytes, field.len, r->bytes, r->len);
+        g_assert_cmpint(e, ==, 0);
+        g_assert_cmpint(n, ==, r->ordinal > 0 ? 5 : 3);
+}
+
 static const Format formats[] = {
         {"k8s-file", "/dev/null", NULL, check_k8s},
         {"json-file", "/dev/null", NULL, check_json},
@@ -80,6 +143,11 @@ static const Format formats[] = {
         {"syslog", NULL, "syslog-address=unix:///nowhere", check_syslog},
         {"syslog", NULL, "syslog-address=tcp://127.0.0.1:9", check_syslog},
         {"journald", NULL, NULL, check_any},
+        {"http", NULL, "http-url=http://127.0.0.1:9", check_json},
+        {"loki", NULL, "loki-url=http://127.0.0.1:9", check_element},
+        {"splunk", NULL, "splunk-url=http://127.0.0.1:9", check_json},
+        {"otlp", NULL, "otlp-endpoint=http://127.0.0.1:9", check_otlp},
+        {"plugin", "name", NULL, check_plugin},
 };
 
 typedef struct {
@@ -91,7 +159,7 @@ typedef struct {
 
 static const LogConfig config = {.cid = "0123456789abcdef0123", .name = "name", .max_files = 1};
 
-/* Made once: opening is not what this is about. */
+/* Created once: opening is not tested here. */
 static const Target *
 targets(void)
 {
@@ -106,12 +174,12 @@ targets(void)
                         equals ? g_strndup(t->format->option, (size_t)(equals - t->format->option)) : NULL;
                 if (key)
                         g_assert_true(log_options_set(t->options, key, equals + 1, NULL));
-                LogDriverConfig c = {.options = t->options,
+                LogDriverConfig c = {.options = log_options_values(t->options, LOG_OPTIONS_OF_DRIVER),
                                      .arg = t->format->arg,
                                      .log = &config,
                                      .from_log_path = !t->format->option};
                 g_autoptr(GError) error = NULL;
-                t->self = t->driver->open(&c, &error);
+                t->self = log_driver_open(t->driver, &c, &error);
                 g_assert_no_error(error);
         }
         return list;
@@ -122,17 +190,17 @@ encode(const Target *t, const LogRecord *records, size_t n)
 {
         LogQueue q = {0};
         for (size_t done = 0; done < n;) {
-                size_t need = t->driver->bound(t->self, records[done].len);
+                size_t need = t->driver->format.max_encoded_len(t->self, records[done].len);
                 LogBlock *b = log_queue_block(&q, need);
                 uint32_t first = b->count;
                 size_t at = b->end;
-                size_t k = t->driver->encode(t->self, records + done, n - done, b);
+                size_t k = log_driver_encode(t->driver, t->self, records + done, n - done, b);
                 g_assert_true(k > 0 && k <= n - done);
                 g_assert_cmpuint(b->count - first, ==, k);
                 for (size_t i = 0; i < k; i++) {
                         const LogRecord *r = &records[done + i];
                         uint32_t len = log_block_entry(b, first + (uint32_t)i)->len;
-                        g_assert_cmpuint(len, <=, t->driver->bound(t->self, r->len));
+                        g_assert_cmpuint(len, <=, t->driver->format.max_encoded_len(t->self, r->len));
                         t->format->check(b->bytes + at, len, r);
                         at += len;
                 }
@@ -144,7 +212,7 @@ encode(const Target *t, const LogRecord *records, size_t n)
         log_queue_release(&q);
 }
 
-/* The first byte chooses the stream and whether more follows. */
+/* The first byte selects the stream and whether more data follows. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

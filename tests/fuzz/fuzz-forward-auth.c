@@ -1,5 +1,8 @@
-#include "log/forward_auth.h"
-#include "log/msgpack.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/drivers/fluentd/forward_auth.h"
+#include "log/drivers/fluentd/msgpack.h"
 
 #include "fuzz.h"
 
@@ -16,7 +19,7 @@ make_auth(void)
         };
 }
 
-/* A number of one byte is a whole value, so every value ends somewhere. */
+/* A number of one byte is a complete value, so every value can be terminated. */
 static void
 skip_all(const char *data, size_t size)
 {
@@ -32,7 +35,7 @@ skip_all(const char *data, size_t size)
         g_assert_true(e == -EAGAIN || e == -EBADMSG);
 }
 
-/* Nobody who does not know the key can prove that they do. */
+/* A proof can't be valid without the key. */
 static void
 greet(ForwardAuth *a, const char *data, size_t size)
 {

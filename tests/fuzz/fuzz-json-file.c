@@ -1,9 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/json.h"
-#include "log/sink.h"
+#include "log/drivers/registry.h"
+#include "log/sink/sink.h"
 
 #include "fuzz.h"
 
-/* The text as JSON can carry it: what is no UTF-8 is replaced byte by byte. */
+/* The text for JSON: invalid UTF-8 is replaced byte by byte. */
 static GString *
 as_unicode(const char *text, size_t len)
 {
@@ -32,7 +36,7 @@ take_member(const JsonValue *value, void *data)
                 g_string_append_len(m->text, value->text, (gssize)value->len);
 }
 
-/* A line of any bytes comes out of a JSON parser as it went in. */
+/* A JSON parser returns the original line. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -40,15 +44,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_autoptr(GError) error = NULL;
         const LogDriver *driver = log_driver_find("json-file", 9);
         g_autoptr(LogOptions) options = log_sink_options(driver);
-        LogDriverConfig driver_config = {.arg = "/dev/null", .options = options, .log = &config};
-        void *self = driver->open(&driver_config, &error);
+        LogDriverConfig driver_config = {
+                .arg = "/dev/null",
+                .options = log_options_values(options, LOG_OPTIONS_OF_DRIVER),
+                .log = &config,
+        };
+        void *self = log_driver_open(driver, &driver_config, &error);
         g_assert_no_error(error);
 
         LogRecord r = {.bytes = (const char *)data, .len = (uint32_t)size, .time_ns = 1};
         LogQueue q = {0};
-        LogBlock *b = log_queue_block(&q, driver->bound(self, size));
-        g_assert_cmpuint(driver->encode(self, &r, 1, b), ==, 1);
-        g_assert_cmpuint(b->end, <=, driver->bound(self, size));
+        LogBlock *b = log_queue_block(&q, driver->format.max_encoded_len(self, size));
+        g_assert_cmpuint(log_driver_encode(driver, self, &r, 1, b), ==, 1);
+        g_assert_cmpuint(b->end, <=, driver->format.max_encoded_len(self, size));
 
         Member log = {"log", g_string_new(NULL)};
         gboolean ok = json_read(b->bytes, b->end, take_member, &log, &error);
@@ -61,6 +69,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_string_free(log.text, TRUE);
         LogCount none = {0};
         log_queue_clear(&q, &none);
-        driver->close(self);
+        log_driver_close(driver, self);
         return 0;
 }

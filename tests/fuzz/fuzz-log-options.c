@@ -1,37 +1,43 @@
-#include "log/option.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/api/option.h"
+#include "log/sink/sink.h"
 #include "log/spec.h"
 
 #include "fuzz.h"
 
 /* Lines: "l VALUE" is --log-path, "d VALUE" --log-driver, "o VALUE" --log-opt. */
 static void
-take_line(const char *line, GPtrArray *paths, GPtrArray *drivers, GPtrArray *options)
+take_line(const char *line, GPtrArray *paths, LogRequests *requests)
 {
         if (line[0] == '\0' || line[1] != ' ')
                 return;
-        GPtrArray *list = line[0] == 'l' ? paths : line[0] == 'd' ? drivers : line[0] == 'o' ? options : NULL;
-        if (list)
-                g_ptr_array_add(list, (gpointer)(line + 2));
+        if (line[0] == 'l')
+                g_ptr_array_add(paths, (gpointer)(line + 2));
+        else if (line[0] == 'd')
+                (void)log_requests_add(requests, line + 2, LOG_SOURCE_COMMAND_LINE, NULL);
+        else if (line[0] == 'o')
+                (void)log_requests_add_option(requests, line + 2, NULL);
 }
 
-/* A value that was taken is within what its option allows. */
+/* Parsed values are within the limits of their options. */
 static void
-look_at_option(const LogOptions *o, const LogOption *option)
+look_at_option(const char *values, const LogOption *option)
 {
-        const char *text = log_options_string(o, option->name);
-        int64_t number = log_options_number(o, option->name);
-        if (!log_options_has(o, option->name)) {
-                g_assert_cmpstr(text, ==, option->fallback);
+        const ValueType *type = &option->type;
+        const void *field = values + option->offset;
+        if (option->no_effect)
                 return;
-        }
-        g_assert_nonnull(text);
-        g_assert_nonnull(log_options_all(o, option->name)[0]);
-        if (option->type == LOG_OPTION_BOOL)
-                g_assert_true(number == 0 || number == 1);
-        if (option->type == LOG_OPTION_INT || option->type == LOG_OPTION_SIZE ||
-            option->type == LOG_OPTION_BINARY_SIZE || option->type == LOG_OPTION_DURATION) {
-                g_assert_cmpint(number, >=, option->min);
-                g_assert_true(option->max == 0 || number <= option->max);
+        if (type->kind >= VALUE_INT) {
+                int64_t number = *(const int64_t *)field;
+                g_assert_true(number == 0 || number >= type->min);
+                g_assert_true(type->max == 0 || number <= type->max);
+        } else if (type->kind == VALUE_CHOICE) {
+                g_assert_cmpint(*(const int *)field, <, 10);
+        } else if (type->kind == VALUE_TEXT && !option->repeats) {
+                const char *text = *(const char *const *)field;
+                g_assert_true(text || !log_option_fallback(option));
         }
 }
 
@@ -41,8 +47,9 @@ look_at_spec(const LogSpec *spec, const LogConfig *config)
         g_autoptr(GError) error = NULL;
         g_autoptr(LogOptions) o = log_spec_options(spec, config, &error);
         g_assert_cmpint(o != NULL, ==, error == NULL);
-        for (const LogOption *option = spec->driver->options; o && option && option->name; option++)
-                look_at_option(o, option);
+        const LogOption *option = spec->driver->options.options;
+        for (; o && option && *option->name; option++)
+                look_at_option(log_options_values(o, LOG_OPTIONS_OF_DRIVER), option);
 }
 
 int
@@ -50,17 +57,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         g_autofree char *text = g_strndup((const char *)data, size);
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-        g_autoptr(GPtrArray) paths = g_ptr_array_new(), drivers = g_ptr_array_new(),
-                             options = g_ptr_array_new();
+        g_autoptr(GPtrArray) paths = g_ptr_array_new();
+        g_autoptr(LogRequests) given = log_requests_new(), requests = log_requests_new();
         for (char **line = lines; *line; line++)
-                take_line(*line, paths, drivers, options);
+                take_line(*line, paths, given);
         g_ptr_array_add(paths, NULL);
-        g_ptr_array_add(drivers, NULL);
-        g_ptr_array_add(options, NULL);
+        log_requests_add_command_line(requests, given);
         LogConfig config = {
                 .paths = (char **)paths->pdata,
-                .drivers = (char **)drivers->pdata,
-                .options = (char **)options->pdata,
+                .requests = requests,
                 .cid = "0123456789abcdef",
         };
         g_autoptr(GError) error = NULL;

@@ -1,13 +1,19 @@
-#include "log/metadata.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/api/metadata.h"
 
 #include "base/fd.h"
-#include "log/sink.h"
 
 #include "fuzz.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+typedef struct {
+        LogMetadataOptions metadata;
+} Values;
 
 static char *bundle, *path;
 
@@ -18,7 +24,7 @@ remove_bundle(void)
         (void)rmdir(bundle);
 }
 
-/* A bundle that stays for the whole run. */
+/* A bundle for the whole run. */
 static const char *
 bundle_with(const char *json, size_t len)
 {
@@ -51,22 +57,26 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_auto(GStrv) lines = g_strsplit(text, "\n", 5);
         if (g_strv_length(lines) < 5)
                 return 0;
-        const LogDriver *driver = log_driver_find("gelf", 4);
-        g_autoptr(LogOptions) options = log_sink_options(driver);
+        static const LogOption table[] = {LOG_METADATA_OPTIONS(Values, metadata), {""}};
+        g_autoptr(LogOptions) options = log_options_new("fuzz", &(LogOptionTable){table, sizeof(Values)}, 1);
         static const char *const names[] = {"tag", "labels", "env"};
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
                 if (*lines[i] && !log_options_set(options, names[i], lines[i], NULL))
                         return 0;
         char *labels[] = {lines[3], NULL};
+        if (*lines[3] && !log_metadata_check_labels(labels, NULL))
+                return 0;
+        g_autoptr(ConfigJson) json = config_json_new(bundle_with(lines[4], strlen(lines[4])));
         LogConfig log = {
                 .cid = "0123456789abcdef",
                 .name = "name",
                 .labels = *lines[3] ? labels : NULL,
-                .bundle = bundle_with(lines[4], strlen(lines[4])),
+                .config_json = json,
         };
-        LogDriverConfig config = {.options = options, .log = &log};
+        const Values *values = log_options_values(options, 0);
+        LogDriverConfig config = {.log = &log};
         g_autoptr(GError) error = NULL;
-        g_autoptr(LogMetadata) m = log_metadata_new(&config, "{{.ID}}", &error);
+        g_autoptr(LogMetadata) m = log_metadata_new(&config, &values->metadata, "{{.ID}}", &error);
         g_assert_cmpint(m != NULL, ==, error == NULL);
         if (m) {
                 g_assert_nonnull(m->tag);

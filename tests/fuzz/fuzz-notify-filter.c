@@ -1,8 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/notify_relay.h"
 
 #include "fuzz.h"
 
-/* What is left is never more, never speaks of processes or descriptors, and passes a second time as it is. */
+/* The filtered text is not longer, has no assignments for processes or descriptors, and filtering it again
+ * does not change it. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/oom_watch.h"
 
 #include "fuzz.h"
 
-/* A counter that moved is seen, whatever else is in the text. */
+/* A changed counter is noticed in any text. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

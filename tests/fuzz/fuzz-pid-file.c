@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/container_process.h"
 
 #include "fuzz.h"
@@ -20,7 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pid_t pid = pid_file_read(path, &error);
         g_assert_cmpint(pid, >=, 0);
         g_assert_cmpint(pid == 0, ==, error != NULL);
-        /* atoi would take what is in front of anything. */
+        /* atoi would accept trailing garbage. */
         if (pid > 0) {
                 g_autofree char *text = g_strndup((const char *)data, size);
                 g_autofree char *number = g_strdup_printf("%d", pid);

@@ -1,4 +1,7 @@
-#include "log/rotate.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/file/rotate.h"
 
 #include "base/fd.h"
 
@@ -11,12 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whatever else has names like those of old files, rotation keeps the order of its own
- * and leaves the rest alone. */
+/* Rotation keeps the order of its files and does not touch other files with similar names. */
 
 #define NAME "ctr.log"
 
-/* 0 if the name is none of an old file; compressed or not makes no difference. */
+/* 0 if it is not the name of a rotated file, compressed or not. */
 static long
 number_of(const char *name)
 {
@@ -52,7 +54,7 @@ make_files(const char *dir, char **names)
         }
 }
 
-/* Files that are none of the log's are as they were. */
+/* Files that don't belong to the log are unchanged. */
 static void
 check_others(const char *dir, char **names, int backups)
 {
@@ -70,7 +72,7 @@ check_others(const char *dir, char **names, int backups)
         }
 }
 
-/* Rotates several times; the youngest old file is what the log was. */
+/* Rotates several times; the youngest rotated file is the previous log. */
 static void
 rotate(int dirfd, const char *dir, int backups)
 {
@@ -107,7 +109,7 @@ clean(const char *path)
         g_assert_cmpint(g_rmdir(path), ==, 0);
 }
 
-/* The first byte is the number of backups, the lines are names of files that are there. */
+/* The first byte is the number of backups, the lines are names of existing files. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

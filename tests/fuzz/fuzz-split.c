@@ -1,4 +1,7 @@
-#include "log/joiner.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/intake/joiner.h"
 #include "log/log.h"
 #include "log/split.h"
 
@@ -6,7 +9,7 @@
 
 #define BATCH 16
 
-/* What a reader makes of records: the pieces of a line put together again. */
+/* A reader that joins the parts of a line. */
 typedef struct {
         GString *text;
         size_t payload;
@@ -20,9 +23,9 @@ typedef struct {
 static void
 check_order(Reader *reader, const LogRecord *r)
 {
-        bool partial = (r->flags & LOG_RECORD_PARTIAL) != 0;
+        bool continues = r->flags & LOG_RECORD_PARTIAL && !(r->flags & LOG_RECORD_ENDS);
         g_assert_cmpint((r->flags & LOG_RECORD_CONTINUES) != 0, ==, reader->open);
-        if (partial || reader->open) {
+        if (continues || reader->open) {
                 g_assert_cmpuint(r->ordinal, ==, reader->open ? reader->ordinal + 1 : 1);
                 g_assert_cmpuint(r->partial_id, !=, 0);
                 if (reader->open)
@@ -30,13 +33,13 @@ check_order(Reader *reader, const LogRecord *r)
         } else {
                 g_assert_cmpuint(r->ordinal, ==, 0);
         }
-        reader->open = partial;
+        reader->open = continues;
         reader->ordinal = r->ordinal;
         reader->id = r->partial_id;
 }
 
 static void
-take(const LogRecord *r, void *data)
+take(const LogRecord *r, size_t ahead, void *data)
 {
         Reader *reader = data;
         bool partial = (r->flags & LOG_RECORD_PARTIAL) != 0;
@@ -54,12 +57,12 @@ take(const LogRecord *r, void *data)
 static void
 push(Reader *shared, Reader *joined, const LogRecord *r)
 {
-        take(r, shared);
+        take(r, 0, shared);
         log_joiner_push(joined->joiner, r, take, joined);
 }
 
-/* As the monitor does: what is not taken comes again in front of the next bytes.
- * Returns what was consumed. */
+/* As in the monitor, bytes that are not consumed are passed again before the next ones. Returns the number of
+ * consumed bytes. */
 static size_t
 cut(LogSplitter *s, const char *at, size_t len, bool more, Reader *shared, Reader *joined)
 {
@@ -80,12 +83,13 @@ cut(LogSplitter *s, const char *at, size_t len, bool more, Reader *shared, Reade
         return ready;
 }
 
-/* The first byte says how the stream comes in, the second how long the joined records may be. */
+/* The first byte selects the size of the chunks, the second the maximum length of joined records. */
 static void
 run(const uint8_t *data, size_t size)
 {
         LogSplitter s;
         LogJoinerConfig config = {.max_record = 1 + data[1] * 8,
+                                  .look_ahead = data[0] & 1 ? data[1] % 4 * 5 : 0,
                                   .hold = data[0] & 1,
                                   .split_full = data[0] & 2};
         Reader shared = {.text = g_string_new(NULL), .max = LOG_RECORD_MAX};

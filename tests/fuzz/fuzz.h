@@ -1,7 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* What a fuzz target defines (LLVM, libFuzzer): looks at one input and aborts if something is wrong with what
- * came out. `data` is exactly `size` bytes, so that a sanitizer sees a read beyond them. Returns 0. */
+/* The function of a fuzz target (see libFuzzer): processes one input, and aborts if the result is wrong.
+ * `data` is exactly `size` bytes, so that a sanitizer finds a read beyond them. Returns 0. */
 
 #include "base/diag.h"
 
@@ -12,14 +15,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The monitor's own messages would only make a run slow. */
+/* Disables the monitor's messages, which would slow down a run. */
 static inline void
 fuzz_be_quiet(void)
 {
         diag_set_level(DIAG_ERROR);
 }
 
-/* A failed function says why, in one sentence of one line; one that did not fail says nothing. */
+/* Checks that a failed function sets an error with a message of one line, and a successful one none. */
 static inline void
 fuzz_check_error(gboolean ok, const GError *error)
 {

@@ -1,5 +1,8 @@
-/* Stands in for libFuzzer where that is not linked: gives a target every file of its corpus, and all
- * beginnings of each, as a plain test. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* Replaces libFuzzer in ordinary builds: passes every file of the corpus and all prefixes of each to the
+ * target. */
 
 #include "fuzz.h"
 
@@ -23,7 +26,7 @@ replay(const char *dir, const char *name)
         gsize size = 0;
         if (!g_file_get_contents(path, &data, &size, NULL))
                 g_error("Cannot read %s", path);
-        /* So that an abort tells what it was about. */
+        /* Shows the input in case of an abort. */
         fprintf(stderr, "%s\n", path);
         gsize step = MAX(1, size / 500);
         for (gsize part = 0; part < size; part += step)

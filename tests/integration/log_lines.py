@@ -1,17 +1,21 @@
 #!/usr/bin/python3
-"""Numbered lines of random length, the same each time: `log_lines.py COUNT SECONDS` writes them in this time or more."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Numbered lines of pseudo-random length, the same in each run: `log_lines.py COUNT SECONDS` writes COUNT of
+them in at least SECONDS."""
 
 import random
 import sys
 import time
 
-# All of ASCII that can be printed, but no backslash.
+# Printable ASCII without the backslash.
 FILLER = bytes(32 + number % 95 for number in range(70000)).replace(b'\\', b'')
 BATCH = 5000
 
 
 def batches(count):
-    """The lines as bytes, BATCH at a time. Some are longer than a record can be."""
+    """The lines as bytes, BATCH at a time. Some are longer than a record."""
     source = random.Random(count)
     for first in range(0, count, BATCH):
         batch = min(BATCH, count - first)

@@ -1,13 +1,18 @@
 #!/usr/bin/python3
-"""Which log drivers a container gets: files, annotations, environment, command line, and the policy between them."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Which log drivers a container gets from files, annotations, environment and command line, and what the
+policy allows."""
 
 import json
 import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import check, CID, content, equal, main, parse, SHORT_CID, slow, wait_for  # noqa: E402
+from harness.syslog import Syslog  # noqa: E402
 
 PREFIX = 'org.conmon.log/'
 OUTPUT = [b'first line', b'second', b'last']
@@ -15,14 +20,14 @@ SCRIPT = 'print first line\\n\neprint second\\n\nprint last\\n'
 
 
 def config(t, text):
-    """The arguments for a configuration of the test's own; @/ is its directory."""
+    """Writes a configuration file, in which @/ is the test's directory; returns the arguments that select it."""
     path = t.dir / 'conmon.conf'
     path.write_text(t.expand(text))
     return ['--config', str(path)]
 
 
 def bundle(t, annotations, name=None):
-    """Places for a container whose bundle has these annotations."""
+    """A prepared monitor with a bundle that has these annotations."""
     m = t.monitor(name or str(len(t.monitors) + 1))
     (m.bundle / 'config.json').write_text(json.dumps({'ociVersion': '1.0.2', 'process': {'args': ['sh']},
                                                       'annotations': annotations}))
@@ -30,7 +35,7 @@ def bundle(t, annotations, name=None):
 
 
 def run(t, *extra, **options):
-    """A container that writes its lines and ends; returns its places. Its own log has to be complete."""
+    """Runs a container that writes LINES and ends; checks that its own log is complete. Returns the monitor."""
     m = t.create(SCRIPT, *extra, **options)
     m.finish(0)
     if m.log.exists():
@@ -40,7 +45,7 @@ def run(t, *extra, **options):
 
 
 def check_received(t, name, wanted=True):
-    """Whether the driver that writes this file got every line in order."""
+    """Checks that the driver that writes this file got every line in order."""
     path = t.dir / name
     if not wanted:
         check(not path.exists(), f'{name} was written')
@@ -51,7 +56,7 @@ def check_received(t, name, wanted=True):
 
 
 def refusal(t, *extra, **options):
-    """The sentence on the sync pipe of a container that must not start."""
+    """The message on the sync pipe for a container that must not start."""
     m = t.launch('print x', *extra, **options)
     m.start.go()
     equal(m.wait_launcher(), 0, 'status of the launcher')
@@ -68,15 +73,15 @@ def refusal(t, *extra, **options):
 # Files
 
 def test_defaults(t):
-    run(t, *config(t, '[defaults]\ndriver = json-file:@/out.json\nopt.tag=t\n'))
-    check_received(t, 'out.json')
-    equal(json.loads((t.dir / 'out.json').read_text().splitlines()[0])['attrs'], {'tag': 't'})
+    run(t, *config(t, '[defaults]\ndriver = json-file:@/out-{{.Name}}.json\nopt.tag=t\n'))
+    check_received(t, 'out-name.json')
+    equal(json.loads((t.dir / 'out-name.json').read_text().splitlines()[0])['attrs'], {'tag': 't'})
 
 
 def test_several_drivers(t):
-    run(t, *config(t, '[defaults]\ndriver = json-file:@/a.json; json-file:@/b.json\n'))
-    check_received(t, 'a.json')
-    check_received(t, 'b.json')
+    run(t, *config(t, '[defaults]\ndriver = json-file:@/a-{{.Name}}.json; json-file:@/b-{{.Name}}.json\n'))
+    check_received(t, 'a-name.json')
+    check_received(t, 'b-name.json')
 
 
 def test_without_a_file_nothing_changes(t):
@@ -85,13 +90,13 @@ def test_without_a_file_nothing_changes(t):
 
 
 def test_match(t):
-    """The last section whose pattern matches; else the defaults."""
+    """The last matching section applies, else the defaults."""
     text = ('[defaults]\ndriver=json-file:@/{{.Name}}-default\n[match web-*]\ndriver=json-file:@/{{.Name}}-web\n'
             '[match *-1]\nprofile=one\n[profile one]\ndriver=json-file:@/{{.Name}}-one\n[match quiet]\ndriver=\n')
     arguments = config(t, text)
     for name, wanted in (('db', 'db-default'), ('web-2', 'web-2-web'), ('web-1', 'web-1-one'), ('quiet', None)):
         before = set(os.listdir(t.dir))
-        run(t, *arguments, name=name, places=t.monitor(f'm-{name}'))
+        run(t, *arguments, name=name, monitor=t.monitor(f'm-{name}'))
         equal(set(os.listdir(t.dir)) - before - {'monitors'}, {wanted} - {None}, name)
         if wanted:
             check_received(t, wanted)
@@ -102,38 +107,38 @@ def test_path_of_each_container(t):
     check_received(t, f'{SHORT_CID}-{CID}-n')
 
 
-def test_name_that_leads_elsewhere(t):
+def test_name_with_a_slash(t):
     arguments = config(t, '[defaults]\ndriver = json-file:@/{{.Name}}/x\n')
     for name in ('../..', '..', 'a/b'):
         equal(refusal(t, *arguments, name=name),
               f"{t.dir}/conmon.conf:2: [defaults] driver: {name} can't be part of a path")
 
 
-def test_options_of_a_section_over_those_of_its_profile(t):
-    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\nopt.tag=profile\nopt.include=*last*\n'
+def test_section_options_override_its_profile(t):
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out-{{.Name}}\nopt.tag=profile\nopt.include=*last*\n'
                       '[defaults]\nprofile=p\nopt.tag=section\nopt.include=*line*;*none*\n'))
-    records = [json.loads(line) for line in (t.dir / 'out').read_text().splitlines()]
+    records = [json.loads(line) for line in (t.dir / 'out-name').read_text().splitlines()]
     equal([(r['log'], r['attrs']['tag']) for r in records], [('first line\n', 'section')])
 
 
 def test_option_does_not_reach_the_callers_log(t):
-    """A driver of the same kind as that of -l, with options that would spoil it."""
-    run(t, *config(t, '[defaults]\ndriver=k8s-file:@/copy.log\nopt.k8s-file.include=*last*\nopt.streams=stdout\n'))
-    equal(content(parse((t.dir / 'copy.log').read_bytes())), b'last\n')
+    """The configuration adds the same driver as -l, with options that must not apply to -l."""
+    run(t, *config(t, '[defaults]\ndriver=k8s-file:@/copy-{{.Name}}.log\nopt.k8s-file.include=*last*\nopt.streams=stdout\n'))
+    equal(content(parse((t.dir / 'copy-name.log').read_bytes())), b'last\n')
 
 
 def test_journal_is_not_written_twice(t):
-    """Its readers would see every line twice."""
-    m = run(t, *config(t, '[defaults]\ndriver=journald; json-file:@/out\nopt.journald.priority-stdout=5\n'), log='journald')
+    """With -l journald, the configuration does not add a second journald sink: readers would see every line twice."""
+    m = run(t, *config(t, '[defaults]\ndriver=journald; json-file:@/out-{{.Name}}\nopt.journald.priority-stdout=5\n'), log='journald')
     equal([sink['driver'] for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']],
           ['journald', 'json-file'])
-    check_received(t, 'out')
+    check_received(t, 'out-name')
 
 
-# Who counts
+# Precedence
 
-def test_order(t):
-    """Command line, annotations, environment, files."""
+def test_precedence_of_sources(t):
+    """Command line over annotations over environment over files."""
     arguments = config(t, ''.join(f'[profile {name}]\ndriver=json-file:@/{name}-{{{{.Name}}}}\n' for name in 'caef')
                        + '[defaults]\nprofile=f\n')
     annotation = {PREFIX + 'profile': 'a'}
@@ -148,26 +153,26 @@ def test_order(t):
         ('c', ['--log-driver', t.expand('json-file:@/c-6')], annotation, environment),
     ]
     for number, (wanted, argv, annotations, env) in enumerate(cases):
-        run(t, *arguments, *argv, places=bundle(t, annotations), env=env, name=str(number))
+        run(t, *arguments, *argv, monitor=bundle(t, annotations), env=env, name=str(number))
         for name in 'caef':
             check_received(t, f'{name}-{number}', name == wanted)
 
 
-def test_options_from_everywhere(t):
-    """The nearest to the command line counts."""
+def test_options_from_all_sources(t):
+    """The source with the highest precedence applies."""
     arguments = config(t, '[defaults]\ndriver=json-file:@/tag-{{.Name}}\nopt.tag=file\n[policy]\nannotations=all\n')
     annotated = {PREFIX + 'opt.tag': 'annotation'}
     for number, (tag, argv, annotations) in enumerate([
             ('file', [], {}), ('annotation', [], annotated), ('line', ['--log-opt', 'tag=line'], annotated)]):
-        run(t, *arguments, *argv, places=bundle(t, annotations), name=str(number))
+        run(t, *arguments, *argv, monitor=bundle(t, annotations), name=str(number))
         equal(json.loads((t.dir / f'tag-{number}').read_text().splitlines()[0])['attrs'], {'tag': tag})
 
 
 def test_repeated_options(t):
-    """Those of the command line do not add to those of the files: they replace them."""
-    run(t, *config(t, '[defaults]\ndriver=json-file:@/out\nopt.include=*last*;*second*\n'), '--log-opt', 'include=*first*',
+    """A repeated option on the command line replaces the values of the files instead of adding to them."""
+    run(t, *config(t, '[defaults]\ndriver=json-file:@/out-{{.Name}}\nopt.include=*last*;*second*\n'), '--log-opt', 'include=*first*',
         '--log-opt', 'include=*none*')
-    equal([json.loads(line)['log'] for line in (t.dir / 'out').read_text().splitlines()], ['first line\n'])
+    equal([json.loads(line)['log'] for line in (t.dir / 'out-name').read_text().splitlines()], ['first line\n'])
 
 
 def test_log_none(t):
@@ -179,51 +184,62 @@ def test_log_none(t):
 
 
 def test_annotations_with_log_none(t):
-    """Nothing is added, and a sentence says so."""
-    arguments = config(t, '[profile p]\ndriver=json-file:@/out\n')
-    m = run(t, *arguments, log='none', places=bundle(t, {PREFIX + 'profile': 'p'}))
-    check_received(t, 'out', False)
+    """Nothing is added, and a warning says so."""
+    arguments = config(t, '[profile p]\ndriver=json-file:@/out-{{.Name}}\n')
+    m = run(t, *arguments, log='none', monitor=bundle(t, {PREFIX + 'profile': 'p'}))
+    check_received(t, 'out-name', False)
     equal(m.stderr.read_text(), '[conmon:w]: The annotations org.conmon.log/… are not followed: with -l none, only '
                                 'add-to-none = true in the policy adds a log\n')
-    run(t, *arguments, '--log-policy', 'add-to-none=true', log='none', places=bundle(t, {PREFIX + 'profile': 'p'}))
-    check_received(t, 'out')
+    run(t, *arguments, '--log-policy', 'add-to-none=true', log='none', monitor=bundle(t, {PREFIX + 'profile': 'p'}))
+    check_received(t, 'out-name')
 
 
 def test_log_none_with_a_profile_on_the_command_line(t):
-    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\n'), '--log-profile', 'p', log='none')
-    check_received(t, 'out')
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out-{{.Name}}\n'), '--log-profile', 'p', log='none')
+    check_received(t, 'out-name')
 
 
 def test_passthrough(t):
-    """Nothing can be added; a sentence says so to those who asked for it for this container."""
-    arguments = config(t, '[defaults]\ndriver=json-file:@/out\n[profile p]\ndriver=json-file:@/out\n')
+    """Nothing can be added; there is a warning if annotations or the command line asked for it."""
+    arguments = config(t, '[defaults]\ndriver=json-file:@/out-{{.Name}}\n[profile p]\ndriver=json-file:@/out-{{.Name}}\n')
     warning = '[conmon:w]: The annotations org.conmon.log/… are not followed: with -l passthrough the output does not come ' \
               'to the monitor\n'
     useless = '[conmon:w]: No other log driver gets anything with -l passthrough; --log-opt passthrough.tee=yes is for that\n'
-    for annotations, extra, told in (({}, [], ''), ({PREFIX + 'profile': 'p'}, [], warning),
+    for annotations, extra, message in (({}, [], ''), ({PREFIX + 'profile': 'p'}, [], warning),
                                      ({PREFIX + 'profile': 'p'}, ['--log-opt', 'passthrough.tee=no'], warning),
                                      ({}, ['--log-driver', t.expand('json-file:@/other')], useless)):
-        m = t.launch('print x\\n', *arguments, *extra, log='passthrough', places=bundle(t, annotations))
+        m = t.launch('print x\\n', *arguments, *extra, log='passthrough', monitor=bundle(t, annotations))
         m.go().created().finish(0)
-        equal((m.stdout.read_text(), m.stderr.read_text()), ('x\n', told))
-        check(not (t.dir / 'out').exists(), 'something was added to passthrough')
+        equal((m.stdout.read_text(), m.stderr.read_text()), ('x\n', message))
+        check(not (t.dir / 'out-name').exists(), 'something was added to passthrough')
 
 
 def test_passthrough_with_tee(t):
-    """The output goes through the monitor: logs are added as to a file."""
-    arguments = config(t, '[defaults]\ndriver=json-file:@/default\n[profile p]\ndriver=json-file:@/out\n')
-    for name, annotations in (('default', {}), ('out', {PREFIX + 'profile': 'p'})):
-        m = t.launch(SCRIPT, *arguments, '--log-opt', 'passthrough.tee=yes', log='passthrough', places=bundle(t, annotations))
+    """The output passes through the monitor, so that logs can be added."""
+    arguments = config(t, '[defaults]\ndriver=json-file:@/default-{{.Name}}\n[profile p]\ndriver=json-file:@/out-{{.Name}}\n')
+    for name, annotations in (('default-name', {}), ('out-name', {PREFIX + 'profile': 'p'})):
+        m = t.launch(SCRIPT, *arguments, '--log-opt', 'passthrough.tee=yes', log='passthrough', monitor=bundle(t, annotations))
         m.go().created().finish(0)
         equal((m.stdout.read_text(), m.stderr.read_text()), ('first line\nlast\n', 'second\n'))
         check_received(t, name)
 
 
+def test_one_file_for_all(t):
+    """A path without the container's id or name is refused: containers would share one file, and rotate it."""
+    for text in ('[defaults]\ndriver=json-file:@/all\n', '[match *]\ndriver=json-file:@/all\n',
+                 '[profile p]\ndriver=json-file:@/all\n', '[defaults]\nsinks=x\n[sink x]\ndriver=json-file:@/all\n'):
+        message = refusal(t, *config(t, text))
+        check(message.endswith(f' driver: Log driver json-file: {t.dir}/all would be one file for many containers; {{{{.ID}}}}, '
+                            '{{.FullID}} or {{.Name}} in the path gives each its own'), message)
+    run(t, *config(t, '[match name]\ndriver=json-file:@/mine\n'))
+    check_received(t, 'mine')
+
+
 def test_exec(t):
-    """Nothing is added, unless the policy says so; annotations never count."""
+    """Nothing is added unless the policy says so; annotations are always ignored."""
     text = '[defaults]\ndriver=json-file:@/{{.Name}}\n[policy]\nadd-to-exec=%s\n'
     for flag in ('no', 'yes'):
-        m = t.exec('print x\\n', *config(t, text % flag), log='none', name=flag, places=bundle(t, {PREFIX + 'foo': 'x'}))
+        m = t.exec('print x\\n', *config(t, text % flag), log='none', name=flag, monitor=bundle(t, {PREFIX + 'foo': 'x'}))
         equal(m.wait(), 0)
         equal((t.dir / flag).exists(), flag == 'yes')
 
@@ -231,15 +247,15 @@ def test_exec(t):
 # Annotations
 
 def test_profile_by_annotation(t):
-    """What root allows by default."""
-    run(t, *config(t, '[profile p]\ndriver=json-file:@/out\n'), '--log-policy', 'annotations=profiles-only',
-        places=bundle(t, {PREFIX + 'profile': 'p', 'other': 'x'}))
-    check_received(t, 'out')
+    """The default policy allows it."""
+    run(t, *config(t, '[profile p]\ndriver=json-file:@/out-{{.Name}}\n'), '--log-policy', 'annotations=profiles-only',
+        monitor=bundle(t, {PREFIX + 'profile': 'p', 'other': 'x'}))
+    check_received(t, 'out-name')
 
 
 def test_default_policy(t):
-    """A user's own annotations may choose a driver, those of root's containers may not."""
-    m = t.launch('exit 0', places=bundle(t, {PREFIX + 'driver': 'syslog', PREFIX + 'opt.syslog-address': 'udp://127.0.0.1:1'}))
+    """For an ordinary user annotations may choose a driver, for root they may not."""
+    m = t.launch('exit 0', monitor=bundle(t, {PREFIX + 'driver': 'syslog', PREFIX + 'opt.syslog-address': 'udp://127.0.0.1:1'}))
     m.start.go()
     m.wait_launcher()
     m.find()
@@ -256,24 +272,24 @@ def test_default_policy(t):
 
 @slow(90)
 def test_refused_annotations(t):
-    """Each is a sentence on the sync pipe; with on-error = warn the container runs with its own log only."""
-    everything = '[policy]\nannotations=all\non-error=%s\n[profile p]\ndriver=json-file:@/p\n'
+    """Each is an error on the sync pipe; with on-error = warn the container runs with its own log only."""
+    everything = '[policy]\nannotations=all\non-error=%s\n[profile p]\ndriver=json-file:@/p-{{.Name}}\n'
     long = 'x' * (1 << 20)
     cases = [
         ({'driver': 'binary:///bin/sh'}, "driver: binary:///bin/sh: an annotation can't name a path or a program"),
         ({'driver': 'k8s-file:@/evil'}, "driver: k8s-file:@/evil: an annotation can't name a path or a program"),
         ({'driver': 'none'}, "driver: the driver none can't be chosen by an annotation; these can: fluentd"),
         ({'driver': 'evil'}, "driver: the driver evil can't be chosen by an annotation; these can: fluentd"),
-        ({'driver': 'fluentd', 'opt.on-missing': 'file:@/evil'}, "opt.on-missing: the option on-missing can't be set"),
+        ({'driver': 'fluentd', 'opt.on-missing': 'file:@/evil'}, 'opt.on-missing: no log driver in use has an option'),
         ({'driver': 'fluentd', 'opt.env': 'PATH'}, "opt.env: the option env can't be set by an annotation"),
         ({'driver': 'fluentd', 'opt.k8s-file.include': 'x'}, "opt.k8s-file.include: the option k8s-file.include can't be"),
         ({'driver': 'fluentd', 'opt.redact-file': '/etc/shadow'}, "opt.redact-file: the option redact-file can't be set"),
-        ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, "opt.syslog-address: 'unix:///run/x' is not a tcp or "
-         'udp address, and the policy does not list it among sockets'),
+        ({'driver': 'syslog', 'opt.syslog-address': 'unix:///run/x'}, "opt.syslog-address: 'unix:///run/x' is not a "
+         'network address, and the policy does not list it among sockets'),
         ({'driver': 'journald'}, 'driver: journald uses a local socket, and the policy does not list it among sockets'),
         ({'driver': 'journald', 'opt.syslog-address': 'udp://127.0.0.1:1'}, 'driver: journald uses a local socket'),
         ({'driver': 'syslog'}, 'driver: syslog uses a local socket, and the policy does not list it among sockets'),
-        ({'driver': 'syslog', 'opt.syslog-address': ''}, "opt.syslog-address: '' is not a tcp or udp address"),
+        ({'driver': 'syslog', 'opt.syslog-address': ''}, "opt.syslog-address: '' is not a network address"),
         ({'driver': 'fluentd', 'opt.mode': 'x'}, "opt.mode: Log driver fluentd: option mode can't be 'x'; allowed: "),
         ({'driver': 'fluentd', 'opt.syslog-format': 'x'}, 'opt.syslog-format: no log driver in use has an option'),
         ({'opt.tag': 'x'}, 'opt.tag: no log driver is chosen that it could be for'),
@@ -286,9 +302,9 @@ def test_refused_annotations(t):
     for annotations, sentence in cases:
         table = {PREFIX + key: t.expand(value) if isinstance(value, str) else value for key, value in annotations.items()}
         sentence = t.expand(f'Annotation {PREFIX}{sentence}')
-        told = refusal(t, *config(t, everything % 'fail'), places=bundle(t, table))
-        check(told.startswith(sentence), f'{annotations!r:.200}: {told}')
-        m = run(t, *config(t, everything % 'warn'), places=bundle(t, table))
+        message = refusal(t, *config(t, everything % 'fail'), monitor=bundle(t, table))
+        check(message.startswith(sentence), f'{annotations!r:.200}: {message}')
+        m = run(t, *config(t, everything % 'warn'), monitor=bundle(t, table))
         err = m.stderr.read_text()
         check(err.startswith(f'[conmon:w]: {sentence}') and
               err.endswith('; the container starts without what the configuration adds\n'), err)
@@ -297,54 +313,55 @@ def test_refused_annotations(t):
 
 def test_socket_that_annotations_may_choose(t):
     m = run(t, '--log-policy', 'annotations=all', '--log-policy', 'sockets=unix:///run/x;journald',
-            places=bundle(t, {PREFIX + 'driver': 'journald'}))
+            monitor=bundle(t, {PREFIX + 'driver': 'journald'}))
     equal([sink['driver'] for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']],
           ['k8s-file', 'journald'])
 
 
-def test_annotations_that_contradict_each_other(t):
-    told = refusal(t, places=bundle(t, {PREFIX + 'profile': 'p', PREFIX + 'driver': 'journald'}))
-    equal(told, 'The annotations org.conmon.log/profile and org.conmon.log/driver contradict each other')
+def test_contradictory_annotations(t):
+    message = refusal(t, monitor=bundle(t, {PREFIX + 'profile': 'p', PREFIX + 'driver': 'journald'}))
+    equal(message, 'The annotations org.conmon.log/profile and org.conmon.log/driver contradict each other')
     m = t.monitor('twice')
     (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a","%sprofile":"b"}}' % (PREFIX, PREFIX))
-    equal(refusal(t, places=m), 'Annotation org.conmon.log/profile: it is there twice, with different values')
+    check(' twice' in refusal(t, monitor=m), 'the duplicate annotation is not reported')
     m = t.monitor('broken')
     (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a"' % PREFIX)
-    check(refusal(t, places=m).startswith('Failed to read annotations in config.json: it is not valid JSON'), 'sentence')
+    check(refusal(t, monitor=m).startswith('Failed to read annotations in config.json: it is not valid JSON'), 'sentence')
 
 
-def test_annotations_that_nobody_follows(t):
-    """A sentence, and the container starts."""
+def test_ignored_annotations(t):
+    """A warning, and the container starts."""
     for annotations in ({PREFIX + 'profile': 'evil'}, {PREFIX + 'driver': 'evil'}, {PREFIX + 'foo': 'evil'}):
-        m = run(t, '--log-policy', 'annotations=none', places=bundle(t, annotations))
+        m = run(t, '--log-policy', 'annotations=none', monitor=bundle(t, annotations))
         equal(m.stderr.read_text(), '[conmon:w]: The annotations org.conmon.log/… are not followed: the policy is '
                                     'annotations = none\n')
-    m = run(t, '--log-policy', 'annotations=none', places=bundle(t, {'a': 'b'}))
+    m = run(t, '--log-policy', 'annotations=none', monitor=bundle(t, {'a': 'b'}))
     equal(m.stderr.read_text(), '')
 
 
 def test_profiles_that_annotations_may_name(t):
-    arguments = config(t, '[policy]\nprofiles=pub-*\n[profile pub-a]\ndriver=json-file:@/a\n[profile b]\ndriver=json-file:@/b\n')
-    run(t, *arguments, places=bundle(t, {PREFIX + 'profile': 'pub-a'}))
-    check_received(t, 'a')
-    equal(refusal(t, *arguments, places=bundle(t, {PREFIX + 'profile': 'b'})),
+    arguments = config(t, '[policy]\nprofiles=pub-*\n[profile pub-a]\ndriver=json-file:@/a-{{.Name}}\n[profile b]\ndriver=json-file:@/b-{{.Name}}\n')
+    run(t, *arguments, monitor=bundle(t, {PREFIX + 'profile': 'pub-a'}))
+    check_received(t, 'a-name')
+    equal(refusal(t, *arguments, monitor=bundle(t, {PREFIX + 'profile': 'b'})),
           'Annotation org.conmon.log/profile: the policy keeps the profile b from annotations')
-    run(t, *arguments, places=bundle(t, {}), env={'CONMON_LOG_PROFILE': 'b'})
-    check_received(t, 'b')
+    run(t, *arguments, monitor=bundle(t, {}), env={'CONMON_LOG_PROFILE': 'b'})
+    check_received(t, 'b-name')
 
 
 # Bad configuration
 
 def test_bad_configuration(t):
-    """One sentence with file, line and key, on the sync pipe; or with on-error = warn, in the monitor's own log."""
+    """One message with file, line and key, on the sync pipe, or with on-error = warn among the monitor's own
+    messages."""
     cases = [
         ('nonsense\n', ':{line}: this is no [section], no KEY = VALUE in a section, and no # comment'),
         ('[nope]\n', ':{line}: there is no section [nope]; there are'),
         ('[attach]\nfoo=1\n', ':{next}: [attach] foo: there is no such key; there are queue-max, stall-timeout'),
         ('[defaults]\ndriver=nope\n', ':{next}: [defaults] driver: No such log driver nope; there are: '),
         ('[defaults]\nprofile=nope\n', ':{next}: [defaults] profile: no configuration file has a profile nope'),
-        ('[defaults]\ndriver=json-file:@/no/such/directory\n',
-         ':{next}: [defaults] driver: Failed to open log file @/no/such/directory: '),
+        ('[defaults]\ndriver=json-file:@/no/such/directory-{{.Name}}\n',
+         ':{next}: [defaults] driver: Failed to open log file @/no/such/directory-name: '),
         ('[profile x]\ndriver=nope\n', ':{next}: [profile x] driver: No such log driver nope; there are: '),
         ('[match nobody]\nprofile=nope\n', ':{next}: [match nobody] profile: no configuration file has a profile nope'),
         ('[profile x]\ndriver=json-file\n', ':{next}: [profile x] driver: json-file requires a filename'),
@@ -356,41 +373,41 @@ def test_bad_configuration(t):
             arguments = config(t, policy + text)
             start = t.expand(f'{arguments[1]}{sentence.format(line=line, next=line + 1)}')
             if policy:
-                told = run(t, *arguments).stderr.read_text()
-                check(told.startswith('[conmon:w]: ' + start), f'{text!r}: {told}')
+                message = run(t, *arguments).stderr.read_text()
+                check(message.startswith('[conmon:w]: ' + start), f'{text!r}: {message}')
             else:
-                told = refusal(t, *arguments)
-                check(told.startswith(start), f'{text!r}: {told}')
+                message = refusal(t, *arguments)
+                check(message.startswith(start), f'{text!r}: {message}')
 
 
-def test_words_that_podman_looks_for(t):
-    """It would say that the container's program is not there, or can't be run."""
+def test_messages_avoid_phrases_that_podman_interprets(t):
+    """podman looks for these phrases and would report that the container's command is missing or not executable."""
     place = '/sys/kernel' if os.geteuid() == 0 else '/root'
     for path, why in ((f'{t.dir}/no/x', 'no file or directory of that name'), (f'{place}/x', 'no permission'),
                       (f'{t.dir}/permission denied/NO SUCH FILE OR DIRECTORY/open executable', '')):
-        told = refusal(t, *config(t, f'[defaults]\ndriver = json-file:{path}\n'))
-        check(f'[defaults] driver: Failed to open log file {t.dir if place not in path else place}/' in told and
-              told.endswith(why), told)
+        message = refusal(t, *config(t, f'[match name]\ndriver = json-file:{path}\n'))
+        check(f'[match name] driver: Failed to open log file {t.dir if place not in path else place}/' in message and
+              message.endswith(why), message)
         for words in ('permission denied', 'operation not permitted', 'executable file not found in',
                       'no such file or directory', 'open executable'):
-            check(words not in told.lower(), told)
+            check(words not in message.lower(), message)
 
 
-def test_file_that_others_may_write(t):
+def test_file_writable_by_others(t):
     arguments = config(t, '[policy]\non-error=warn\n')
     os.chmod(arguments[1], 0o666)
     check(refusal(t, *arguments).startswith(f'The configuration {arguments[1]} is not trusted: everybody may write to it'),
           'sentence')
 
 
-def test_environment_that_names_no_profile(t):
+def test_unknown_profile_in_the_environment(t):
     for value in ('nope', '../x', 'x' * 100000, 'a\nb'):
-        told = refusal(t, env={'CONMON_LOG_PROFILE': value.replace('\n', ' ')})
-        check(told.startswith('Environment variable CONMON_LOG_PROFILE: no configuration file has a profile '), told)
+        message = refusal(t, env={'CONMON_LOG_PROFILE': value.replace('\n', ' ')})
+        check(message.startswith('Environment variable CONMON_LOG_PROFILE: no configuration file has a profile '), message)
 
 
 def test_without_a_sync_pipe(t):
-    """Then stderr is where the caller looks."""
+    """Without a sync pipe the error goes to stderr."""
     m = t.launch('exit 0', *config(t, '[nope]\n'), pipes=())
     equal(m.wait_launcher(), 1)
     m.pid = m.launcher
@@ -399,7 +416,7 @@ def test_without_a_sync_pipe(t):
 
 
 def test_old_sync_pipe(t):
-    """CRI-O reads another key."""
+    """With the old API version CRI-O reads another key."""
     m = t.launch('exit 0', *config(t, '[nope]\n'), api=0)
     m.start.go()
     m.wait_launcher()
@@ -409,8 +426,8 @@ def test_old_sync_pipe(t):
     m.wait()
 
 
-def test_mistakes_of_the_command_line_come_first(t):
-    """They are told where they always were."""
+def test_command_line_errors_come_first(t):
+    """They are reported as without a configuration."""
     arguments = config(t, '[nope]\n')
     status, _, err = t.run('-c', CID, '-u', CID, '-r', t.runtime, '-l', 'nope:x', *arguments, env={'_OCI_SYNCPIPE': '1'})
     equal((status, err), (1, '[conmon:e]: No such log driver nope\n'))
@@ -421,11 +438,11 @@ def test_mistakes_of_the_command_line_come_first(t):
 def test_exec_is_never_affected(t):
     for text in ('nonsense', '[nope]\n', '[defaults]\ndriver=nope\n[policy]\nadd-to-exec=1\n'):
         m = t.exec('exit 3', *config(t, text), log='none', env={'CONMON_LOG_PROFILE': 'nope'},
-                   places=bundle(t, {PREFIX + 'driver': 'nope'}))
+                   monitor=bundle(t, {PREFIX + 'driver': 'nope'}))
         equal((m.wait(), m.stderr.read_text()), (3, ''), text)
 
 
-def test_exec_with_its_own_wrong_command_line(t):
+def test_exec_with_a_wrong_option(t):
     m = t.launch('exit 3', '--log-profile', 'nope', mode='exec', log='none')
     m.start.go()
     m.wait_launcher()
@@ -436,19 +453,19 @@ def test_exec_with_its_own_wrong_command_line(t):
 
 def test_broken_policy_option(t):
     check(refusal(t, '--log-policy', 'on-error=perhaps').startswith(
-        "--log-policy on-error=perhaps: it can't be 'perhaps'; allowed: fail|warn"), 'sentence')
+        "--log-policy on-error=perhaps: it can't be 'perhaps'; allowed: fail, warn"), 'sentence')
     check(refusal(t, '--log-policy', 'foo=1').startswith('--log-policy foo=1: it must be KEY=VALUE with a KEY of'), 'sentence')
 
 
-def test_broken_drivers(t):
-    """Those that can't deliver, or end, take nothing from the log of -l."""
+def test_failing_drivers(t):
+    """Drivers that can't deliver, or that exit, do not affect the log of -l."""
     t.skip_with(valgrind='it has no pidfd_open(2)')
     drivers = 'binary:///bin/false; json-file:/dev/full; syslog; fluentd'
     m = run(t, *config(t, f'[defaults]\ndriver = {drivers}\nopt.syslog-address = tcp://127.0.0.1:1\n'
                           'opt.fluentd-address = tcp://127.0.0.1:1\nopt.drain-timeout = 100ms\n'))
     sinks = json.loads((m.persist / 'log-status.json').read_text())['sinks']
     delivered = {sink['driver']: sink['out']['records'] for sink in sinks}
-    del delivered['binary']  # what is in its pipe counts as delivered
+    del delivered['binary']  # data in the logger's pipe counts as delivered
     equal(delivered, {'k8s-file': 3, 'json-file': 0, 'syslog': 0, 'fluentd': 0})
 
 
@@ -459,7 +476,7 @@ def lines(path):
 
 
 def test_limits(t):
-    """Old files of podman's log are kept; the command line counts more."""
+    """podman's log is rotated, and old files are kept; the command line takes precedence."""
     arguments = config(t, '[limits]\nsize-max=10k\nrotate=true\nmax-files=2\n')
     m = t.create('fill 1 100000 100', *arguments)
     m.finish(0)
@@ -472,30 +489,30 @@ def test_limits(t):
     check(m.log.with_name('ctr.log.1').stat().st_size > 10000, 'size of the command line')
 
 
-def test_size_of_the_command_line_with_rotation_of_the_file(t):
-    """What podman passes for max-size; nothing of the old files is thrown away any more."""
+def test_size_on_the_command_line_with_rotation_in_a_file(t):
+    """podman passes max-size as --log-size-max; with rotation old records are kept."""
     m = t.create('fill 1 20000 100', *config(t, '[limits]\nrotate=true\nmax-files=9\n'), '--log-size-max', '10000')
     m.finish(0)
     equal(sum(lines(path) for path in m.root.glob('ctr.log*')), 200)
 
 
-def test_limit_of_all_bytes(t):
+def test_global_size_limit(t):
     m = t.create('fill 1 100000 100', *config(t, '[limits]\nglobal-size-max=20k\n'))
     m.finish(0)
     check(20000 <= m.log.stat().st_size < 20200, f'{m.log.stat().st_size} bytes')
 
 
 def late_client(t, *extra, waits=None):
-    """How much of 4 MB a client gets that reads nothing until the container has written them, or for some seconds."""
+    """How many of 4 MB a client gets that does not read until the container has written them, or for some seconds."""
     m = t.create('wait @/go\nprint x\nwait @/more\nfill 1 4000000 100\ntouch @/filled\nwait @/end', *extra)
     t.touch('go')
-    m.logged(b'x')
+    m.wait_log(b'x')
     client = m.attach()
     t.touch('more')
     if waits:
         time.sleep(waits)
     else:
-        t.exists('filled')
+        t.wait_file('filled')
     t.touch('end')
     got = len(client.to_end())
     m.finish(0)
@@ -507,11 +524,11 @@ def late_client(t, *extra, waits=None):
 
 @slow(90)
 def test_attach_settings(t):
-    """All of it waits in a queue that is large enough; else the client is sent away after the time, or never."""
+    """Output is queued up to queue-max; with a smaller queue the client is disconnected after stall-timeout."""
     large = config(t, '[attach]\nqueue-max = 16m\nstall-timeout = 0\n')
     equal(late_client(t, *large), 4000000, 'what the client got')
     small = ['--attach-queue-max', '8k']
-    check(late_client(t, *large, *small, '--attach-stall-timeout', '50ms') < 4000000, 'the command line does not count more')
+    check(late_client(t, *large, *small, '--attach-stall-timeout', '50ms') < 4000000, 'the command line does not take precedence')
     equal(late_client(t, *large, *small, waits=2.5), 4000000, 'what the client got after more than the default time')
     small = config(t, '[attach]\nqueue-max = 8k\nstall-timeout = 50ms\n')
     check(late_client(t, *small) < 4000000, 'the client got everything')
@@ -526,7 +543,7 @@ def test_bad_attach_settings(t):
 # CRI-O
 
 def cri_o(t, m, *extra):
-    """The command line that CRI-O has for a container."""
+    """CRI-O's command line for a container."""
     return [t.program, '-b', str(m.bundle), '-c', m.cid, '--exit-dir', str(m.exits), '-l', str(m.log), '--log-level',
             'info', '-n', 'k8s_web_pod_default_0', '-P', str(m.conmon_pidfile), '-p', str(m.pidfile),
             '--persist-dir', str(m.persist), '-r', t.runtime, '--runtime-arg', '--root=/run/runc',
@@ -540,30 +557,31 @@ POD = {
 
 
 def test_cri_o(t):
-    """The CRI file is written, reopened when asked for, and never rotated by us, whatever the pod or the files say."""
-    arguments = config(t, '[profile central]\ndriver=json-file:@/out.json\n[defaults]\ndriver=json-file:@/other.json\n'
+    """The CRI log is written, reopened on request, and never rotated by the monitor, regardless of
+    annotations and files."""
+    arguments = config(t, '[profile central]\ndriver=json-file:@/out-{{.Name}}.json\n[defaults]\ndriver=json-file:@/other-{{.Name}}.json\n'
                           '[limits]\nsize-max=1k\nrotate=1\nmax-files=3\n')
     m = bundle(t, {**POD, PREFIX + 'profile': 'central'})
     m.spawn(cri_o(t, m, *arguments), t.environment('print first line\\n\nwait @/go\nfill 1 10000 100\nprint end\\n',
                                                   CRI_O_EXTERNAL='1'), ('sync', 'start'), 'stream')
     m.go().created()
-    m.logged(b'first line')
+    m.wait_log(b'first line')
     old = m.log.with_name('ctr.log.20261122-000000')
     m.log.rename(old)
     m.control('2 0 0\n')
-    wait_for(m.log.exists, 'the log to be there again')
+    wait_for(m.log.exists, 'the new log')
     t.touch('go')
     equal(m.wait(), 0)
     equal(sorted(path.name for path in m.root.glob('ctr.log*')), ['ctr.log', old.name])
     both = content(parse(old.read_bytes()) + parse(m.log.read_bytes()))
     check(both.startswith(b'first line\n') and both.endswith(b'end\n') and both.count(b'\n') == 102, 'the CRI file')
-    sent = [json.loads(line)['log'] for line in (t.dir / 'out.json').read_text().splitlines()]
+    sent = [json.loads(line)['log'] for line in (t.dir / 'out-k8s_web_pod_default_0.json').read_text().splitlines()]
     equal(''.join(sent).encode(), both, 'what the driver got')
-    check(not (t.dir / 'other.json').exists(), 'the defaults were taken too')
+    check(not (t.dir / 'other-k8s_web_pod_default_0.json').exists(), 'the defaults were taken too')
 
 
-def test_cri_o_hostile_pod(t):
-    """A pod that names a driver: the sentence is CRI-O's error; with on-error = warn the CRI file is all there is."""
+def test_cri_o_pod_that_names_a_driver(t):
+    """The message becomes CRI-O's error; with on-error = warn the container runs with only the CRI log."""
     hostile = {**POD, PREFIX + 'driver': 'syslog', PREFIX + 'opt.syslog-address': 'udp://127.0.0.1:1'}
     for policy in ('fail', 'warn'):
         m = bundle(t, hostile)
@@ -578,6 +596,73 @@ def test_cri_o_hostile_pod(t):
         else:
             m.container = message['pid']
             equal((m.wait(), content(m.records())), (0, b'x\n'))
+
+
+LINES = {'stdout': [b'first line', b'last'], 'stderr': [b'second']}
+
+
+def names(m):
+    return [(sink['driver'], sink['name']) for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']]
+
+
+def test_one_driver_twice(t):
+    """Each has the options that follow it, and its own name."""
+    servers = {tag: Syslog() for tag in ('one', 'two')}
+    arguments = []
+    for tag, server in servers.items():
+        arguments += ['--log-driver', 'syslog', '--log-opt', f'syslog-address={server.address}', '--log-opt',
+                      'syslog-format=rfc5424', '--log-opt', f'tag={tag}']
+    m = run(t, *arguments)
+    m.wait()
+    for tag, server in servers.items():
+        server.expect_lines(tag, LINES)
+        equal(len(server.lines()), 3, f'messages at the server of {tag}')
+    equal(names(m), [('k8s-file', 'k8s-file'), ('syslog', 'syslog'), ('syslog', 'syslog#2')])
+
+
+def test_sinks_of_a_file(t):
+    """Two [sink] sections with the same driver and different options."""
+    servers = {name: Syslog() for name in ('near', 'far')}
+    text = ''.join(f'''[sink {name}]
+driver = syslog
+opt.syslog-address = {server.address}
+opt.syslog-format = rfc5424
+opt.tag = {name}
+
+''' for name, server in servers.items())
+    m = run(t, *config(t, text + '[defaults]\nsinks = near;far\n'))
+    m.wait()
+    for name, server in servers.items():
+        server.expect_lines(name, LINES)
+        equal(len(server.lines()), 3, f'messages at the server of {name}')
+    equal(names(m), [('k8s-file', 'k8s-file'), ('syslog', 'near'), ('syslog', 'far')])
+
+
+# The JSON library
+
+def without_json(t):
+    """The environment of a monitor that can't load the JSON library."""
+    directory = t.dir / 'lib'
+    directory.mkdir()
+    for name in ('libyajl.so.2', 'libjson-c.so.5'):
+        (directory / name).write_text('no library\n')
+    return {'LD_LIBRARY_PATH': str(directory)}
+
+
+def test_without_the_json_library(t):
+    """An error only where the library is needed; the message names the packages."""
+    env = without_json(t)
+    other = bundle(t, {'x': 'see org.conmon.log/driver'})
+    run(t, *config(t, '[policy]\nannotations=all\n'), monitor=other, env=env)
+    equal(other.stderr.read_text(), '', 'messages where it is not needed')
+    gelf = bundle(t, {})
+    run(t, '--log-driver', 'gelf', '--log-opt', 'gelf.gelf-address=udp://127.0.0.1:9', monitor=gelf, env=env)
+    missing = 'the library that reads JSON can\'t be loaded ('
+    check(missing in gelf.stderr.read_text(), gelf.stderr.read_text())
+    said = refusal(t, *config(t, '[policy]\nannotations=all\n[profile p]\ndriver=json-file:@/x\n'),
+                   monitor=bundle(t, {'org.conmon.log/profile': 'p'}), env=env)
+    check(said.startswith('Failed to read annotations in config.json: ' + missing), said)
+    check('; install the package lib' in said, said)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,9 @@
 #!/usr/bin/python3
-"""Each line of README.md's table of ways to a log driver. Those of podman are in tests/system/test_config_podman.py."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Each row of README.md's table of ways to choose a log driver. Rows for podman are tested by
+tests/interop/system/test_config_podman.py."""
 
 import json
 import os
@@ -9,8 +13,8 @@ import shutil
 import sys
 import tomllib
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import check, content, equal, main, needs_root, SHORT_CID, skip  # noqa: E402
 from harness.syslog import Syslog
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -18,7 +22,8 @@ EXAMPLES = TOP / 'contrib/examples'
 SCRIPT = 'print first line\\n\neprint second\\n\nprint last\\n'
 LINES = {'stdout': [b'first line', b'last'], 'stderr': [b'second']}
 
-# A mount namespace in which the file $1 is $2 in an otherwise empty directory; then the rest is executed.
+# Executes the remaining arguments in a mount namespace where $2 is a copy of the file $1, alone in its
+# directory.
 WITH_FILE = '''set -e
 mount -t tmpfs none "$(dirname "$2")"
 cp "$1" "$2"
@@ -28,28 +33,28 @@ exec "$@"
 
 
 def table():
-    """The rows as (where, what, driver); of the first two the text of the code."""
+    """The rows as (where, what, driver); for the first two only the text in backquotes."""
     section = re.search(r'^## Logs to more places\n(.*?)^## ', (TOP / 'README.md').read_text(), re.S | re.M).group(1)
     rows = [line.split('|')[1:-1] for line in section.splitlines() if line.startswith('| ')][1:]
     return [(*(re.search(r'`(.*)`', cell).group(1) for cell in row[1:3]), row[4].strip()) for row in rows]
 
 
 def central(t):
-    """The example of a configuration, with the port of the test's server and a directory of the test's."""
+    """The example configuration, with the test's server and directory."""
     text = (EXAMPLES / 'conmon.conf').read_text()
-    for place, own in (('tcp://127.0.0.1:514', t.server.address), ('/var/log/containers', str(t.dir))):
+    for place, own in (('tcp://127.0.0.1:514', t.server.address), ('/var/log/container-', f'{t.dir}/')):
         check(place in text, f'the example does not have {place}')
         text = text.replace(place, own)
     return text
 
 
 def section(what):
-    """`[title] key = value` as lines of a file."""
+    """`[title] key = value` as the lines of a file."""
     return re.fullmatch(r'(\[.*?\]) (.*)', what).expand('\\1\n\\2\n')
 
 
 def with_section(t, what):
-    """The example with a section, which it may have already."""
+    """The example with this section added or replaced."""
     text = central(t)
     return text if section(what) in text else text + section(what)
 
@@ -61,9 +66,9 @@ def written(t, text):
 
 
 def check_driver(t, name):
-    """The driver got every line, each stream in its order."""
+    """Checks that the driver got every line, in order within each stream."""
     if t.driver == 'syslog':
-        t.server.received(name, LINES)
+        t.server.expect_lines(name, LINES)
         return
     equal(t.driver, 'json-file')
     records = [json.loads(line) for line in (t.dir / f'{name}-{SHORT_CID}.json').read_text().splitlines()]
@@ -72,7 +77,7 @@ def check_driver(t, name):
 
 
 def spawned(t, m, argv, environment, name):
-    """Runs a container to its end and looks at both logs."""
+    """Runs a container to its end and checks both logs."""
     m.spawn(argv, environment, ('sync', 'start'))
     m.go().created()
     equal(m.wait(), 0, 'exit status')
@@ -82,14 +87,14 @@ def spawned(t, m, argv, environment, name):
 
 
 def usual(t, *extra, name='web-1', program=(), env=None):
-    """A container with the command line of podman."""
+    """A container with podman's command line."""
     m = t.monitor(str(len(t.monitors) + 1))
     argv = [*program, t.program, *t.arguments(m, name=name, conmon_pidfile=False), '--sync', *extra]
     spawned(t, m, argv, t.environment(SCRIPT, **(env or {})), name)
 
 
 def system_file(t, path, what):
-    """Root's own files, in a mount namespace."""
+    """The system's files, in a mount namespace."""
     if not pathlib.Path(path).parent.is_dir():
         skip(f'there is no directory for {path}')
     file = written(t, with_section(t, what))
@@ -114,7 +119,7 @@ def users_file(t, path, what):
 
 
 def cri_o(t, annotations=None, env=None):
-    """The command line of CRI-O, with what it makes of a pod."""
+    """CRI-O's command line, and the bundle that it creates for a pod."""
     m = t.monitor(str(len(t.monitors) + 1))
     (m.bundle / 'config.json').write_text(json.dumps({'annotations': {
         'io.container.manager': 'cri-o', 'io.kubernetes.cri-o.ContainerType': 'container', **(annotations or {})}}))
@@ -127,7 +132,7 @@ def cri_o(t, annotations=None, env=None):
 
 
 def handler(name):
-    """The table of the runtime handler in an example for CRI-O."""
+    """The table of the runtime handler in the example for CRI-O."""
     return tomllib.loads((EXAMPLES / name).read_text())['crio']['runtime']['runtimes']['logged']
 
 
@@ -175,13 +180,36 @@ def run_row(where, what, driver):
     return needs_root(test) if way(where, what) is system_file else test
 
 
+def test_monitor_of_cri_o(t):
+    """The examples name the monitor by the path in which the text installs it."""
+    path, = re.findall(r'^ +monitor_path = "(.*)"$', (TOP / 'README.md').read_text(), re.M)
+    equal([handler(name)['monitor_path'] for name in ('crio.conf', 'crio-env.conf')], [path, path])
+
+
+@needs_root
+def test_vendor_file(t):
+    """With the vendor's file, an error in another file does not prevent a container from starting."""
+    t.skip_with(valgrind='it needs a directory for temporary files')
+    broken = written(t, '[defaults]\nfoo = 1\n')
+    if not all(pathlib.Path(path).is_dir() for path in ('/etc/containers', '/usr/share/containers')):
+        skip('there is no directory for configuration files')
+    m = t.monitor()
+    m.spawn([shutil.which('unshare'), '-m', '/bin/sh', '-c', WITH_FILE, 'sh', str(EXAMPLES / 'vendor.conf'),
+             '/usr/share/containers/conmon.conf', '/bin/sh', '-c', WITH_FILE, 'sh', broken, '/etc/containers/conmon.conf',
+             t.program, *t.arguments(m, conmon_pidfile=False), '--sync'], t.environment(SCRIPT), ('sync', 'start'))
+    m.go().created()
+    equal(m.wait(), 0, 'exit status')
+    message = m.stderr.read_text()
+    check('/etc/containers/conmon.conf:2: [defaults] foo: there is no such key' in message and 'the container starts' in message, message)
+
+
 def test_each_row_has_its_test(t):
     rows = table()
     check(len(rows) >= 15, f'{len(rows)} rows')
     for where, what, driver in rows:
-        check(way(where, what) or where in PODMAN, f'nobody runs {where}: {what}')
+        check(way(where, what) or where in PODMAN, f'no test runs {where}: {what}')
         check(driver == 'syslog' or where not in PODMAN, f'{where}: {driver}')
-    tests = (TOP / 'tests/system/test_config_podman.py').read_text()
+    tests = (TOP / 'tests/interop/system/test_config_podman.py').read_text()
     for where in PODMAN:
         check(f"'{where}'" in tests, f'test_config_podman.py does not run {where}')
 

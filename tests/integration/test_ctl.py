@@ -1,17 +1,19 @@
 #!/usr/bin/python3
-"""The ctl and winsz FIFOs: resizing, reopening, and every kind of wrong line."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
 
-import errno
+"""The ctl and winsz FIFOs: resizing, reopening, and invalid lines."""
+
 import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import check, content, descriptors, differs, equal, Inotify, main, parse, skip, wait_for  # noqa: E402
 
 
 def terminal(t, **kwargs):
-    """A container that reports each new size of its terminal, and a client that sees it."""
+    """A container that prints each new size of its terminal, and a client that reads it."""
     m = t.create('ignore 1\nwait @/go\nwinch', '-t', **kwargs)
     client = m.attach()
     t.touch('go')
@@ -20,13 +22,22 @@ def terminal(t, **kwargs):
 
 
 def resized(m, client, rows, columns):
-    """Resizes to a size that was not there before and waits for it."""
+    """Resizes to a new size and waits for it."""
     m.control(f'1 {rows} {columns}\n')
     client.until(f'{rows}x{columns}\r\n'.encode())
 
 
 def sizes(client):
     return client.data[2].split()
+
+
+@differs('no signal if the size is equal')
+def test_equal_size(t):
+    """Callers send the size again on attach: the program gets SIGWINCH and redraws."""
+    m, client = terminal(t)
+    resized(m, client, 24, 80)
+    m.control('1 24 80\n')
+    client.until(b'24x80\r\n24x80\r\n')
 
 
 def test_resize(t):
@@ -49,7 +60,7 @@ def test_limits(t):
     resized(m, client, 1000, 1)
 
 
-@differs('limits since release 2.2.0 (21)')
+@differs('limits since release 2.2.0')
 def test_sizes_out_of_range(t):
     m, client = terminal(t)
     for line in ('1 1001 10', '1 10 1001', '1 -1 10', '1 10 -1', '1 100000 100000', '1 4294967306 10',
@@ -59,9 +70,9 @@ def test_sizes_out_of_range(t):
     equal(sizes(client), [b'0x0', b'7x8'])
 
 
-@differs('limits since release 2.2.0 (21); a bad line drops what was read with it')
+@differs('limits since release 2.2.0; a bad line drops what was read with it')
 def test_invalid_lines(t):
-    """B56: a wrong line is ignored, the next one counts."""
+    """An invalid line is ignored, the next one is valid."""
     m, client = terminal(t)
     for line in ('foo', '999', '999 2 2', '1 2', '1', '', ' ', '1 10.5 20.3', '1 0x10 0x20', '1 -1 -1', '3 1 1',
                  '0 5 5', '1 a b', '1,2,3', 'ä ö ü', '1 2 x', '\x00\x01\x02', '-1 5 5'):
@@ -72,7 +83,7 @@ def test_invalid_lines(t):
 
 @differs('a bad line drops what was read with it')
 def test_invalid_lines_in_one_write(t):
-    """B56"""
+    """An invalid line does not affect others of the same write."""
     m, client = terminal(t)
     m.control('foo\n1 5\n1 3 4\nbar\n')
     client.until(b'3x4\r\n')
@@ -98,7 +109,7 @@ def test_blanks(t):
 
 @differs('a long line is part of what was read with it')
 def test_over_long_lines(t):
-    """A line of any length is thrown away as a whole; what follows it counts."""
+    """A line that is too long is dropped as a whole; the next line is valid."""
     m, client = terminal(t)
     for length in (199, 200, 201, 4096, 4097, 65536):
         m.control('1 2 2 ' + '#' * (length - 6))
@@ -110,7 +121,7 @@ def test_over_long_lines(t):
 
 
 def test_line_in_pieces(t):
-    """B56: a line may come in any number of writes."""
+    """A line may be written in several pieces."""
     m, client = terminal(t)
     for piece in ('1', ' 3', '1 ', '4', '2\n'):
         m.control(piece)
@@ -127,25 +138,25 @@ def test_line_without_newline_is_not_a_line(t):
     client.until(b'5x55\r\n')
 
 
-@differs('a message of several lines is parsed from its start again (B56)')
+@differs('the reference parses a message of several lines again from its start')
 def test_burst(t):
-    """B56: of many resizes the last one counts."""
+    """The last of many resizes takes effect."""
     m, client = terminal(t)
     for number in range(1, 300):
         m.control(f'1 {number} {number + 1}\n')
     client.until(b'299x300\r\n')
 
 
-@differs('a message of several lines is parsed from its start again (B56)')
+@differs('the reference parses a message of several lines again from its start')
 def test_burst_in_one_write(t):
-    """B56: resizes and reopens mixed in one write."""
+    """Resizes and reopens mixed in one write."""
     m, client = terminal(t)
     m.control(''.join(f'1 {number} 9\n2 0 0\n' for number in range(1, 100)))
     client.until(b'99x9\r\n')
 
 
 def test_winsz(t):
-    """Lines of rows and columns straight to the terminal."""
+    """Lines with rows and columns for the terminal."""
     m, client = terminal(t)
     m.control('33 44\n', 'winsz')
     client.until(b'33x44\r\n')
@@ -153,7 +164,7 @@ def test_winsz(t):
 
 def test_winsz_with_wrong_lines(t):
     if t.reference:
-        skip('limits since release 2.2.0 (21); a bad line drops what was read with it')
+        skip('limits since release 2.2.0; a bad line drops what was read with it')
     m, client = terminal(t)
     for line in ('foo', '1', '-1 5', '1001 1', '1 1001', '', '#' * 3000, '1.5 2', '1 x'):
         m.control(line + '\n', 'winsz')
@@ -163,9 +174,9 @@ def test_winsz_with_wrong_lines(t):
 
 
 def test_pieces_in_both(t):
-    """The two FIFOs have nothing to do with each other."""
+    """Partial lines of the two FIFOs are independent."""
     if t.reference:
-        skip('one buffer for both')
+        skip('the reference has one buffer for both')
     m, client = terminal(t)
     m.control('1 3')
     time.sleep(0.01)
@@ -178,7 +189,7 @@ def test_pieces_in_both(t):
 
 
 def test_readers_stay_open(t):
-    """Callers open without blocking and take ENXIO for an error, at any time."""
+    """Callers open the FIFO without blocking, and ENXIO is an error to them."""
     m, client = terminal(t)
     for fifo in ('ctl', 'winsz'):
         for _ in range(20):
@@ -186,8 +197,8 @@ def test_readers_stay_open(t):
     resized(m, client, 7, 8)
 
 
-def test_readers_are_there_early(t):
-    """B41: before the runtime is executed a resize can be written; the terminal gets it when it comes."""
+def test_readers_are_open_early(t):
+    """A resize can be written before the runtime is executed; it is applied when the terminal is received."""
     m = t.launch('wait @/go\nwinsize', '--exec-attach', '-t', mode='exec', pipes=('sync', 'start', 'attach')).go()
     equal(m.attach_pipe.message(), {'data': 0})
     m.control('1 21 43\n')
@@ -201,7 +212,7 @@ def test_readers_are_there_early(t):
 
 
 def test_resize_right_after_create(t):
-    """B41"""
+    """A resize that arrives before the terminal is not lost."""
     m = t.create('wait @/go\nwinsize', '-t')
     m.control('1 21 43\n')
     client = m.attach()
@@ -212,7 +223,7 @@ def test_resize_right_after_create(t):
 
 
 def test_resize_without_a_terminal(t):
-    """B41: ignored, any number of times."""
+    """Ignored, any number of times."""
     m = t.create('wait @/go\nprint out\\n\nexit 3')
     for number in range(2 if t.reference else 12000):
         try:
@@ -225,26 +236,26 @@ def test_resize_without_a_terminal(t):
 
 
 def test_reopen(t):
-    """A new file of the old name appears; the old one keeps what it has. B58, B59"""
+    """A new file with the same name is created; the old one is left as it is."""
     m = t.create('print one\\n\nwait @/go\nprint two\\n\nwait @/end')
-    m.logged(b'one')
+    m.wait_log(b'one')
     watch = Inotify(m.root)
     moved = m.root / 'moved.log'
     os.rename(m.log, moved)
     m.control('2 0 0\n')
     watch.until('moved-to', m.log.name)
     t.touch('go')
-    m.logged(b'two')
+    m.wait_log(b'two')
     t.touch('end')
     m.finish(0)
     equal(content(parse(moved.read_bytes())), b'one\n')
     equal(content(m.records()), b'two\n')
 
 
-def test_reopen_makes_an_event(t):
-    """CRI-O waits for a new entry of the directory also when nobody renamed the file."""
+def test_reopen_creates_a_directory_entry(t):
+    """CRI-O waits for an inotify event even if the file was not renamed."""
     m = t.create('print one\\n\nwait @/go\nprint two\\n')
-    m.logged(b'one')
+    m.wait_log(b'one')
     watch = Inotify(m.root)
     m.control('2 0 0\n')
     watch.until('moved-to', m.log.name)
@@ -254,7 +265,7 @@ def test_reopen_makes_an_event(t):
 
 
 def test_log_is_never_missing(t):
-    """B59"""
+    """The name of the log exists at any time during a reopen."""
     m = t.create('fill 1 20000000 100')
     for _ in range(100):
         m.control('2 0 0\n')
@@ -265,20 +276,20 @@ def test_log_is_never_missing(t):
 
 def test_reopen_without_a_log(t):
     for driver in ('none', 'journald'):
-        m = t.create(f'wait @/{driver}\nexit 3', log=driver, places=t.monitor(driver + 'x'))
+        m = t.create(f'wait @/{driver}\nexit 3', log=driver, monitor=t.monitor(driver + 'x'))
         m.control('2 0 0\n')
         t.touch(driver)
         m.finish(3)
 
 
-def test_reopen_in_a_directory_that_vanished(t):
-    """L05, 22.6: costs records, not the monitor."""
+def test_reopen_in_a_removed_directory(t):
+    """Records are lost, but the monitor runs on."""
     if t.reference:
-        skip('22.6')
+        skip('a failing log neither ends nor blocks the monitor, and lost records are counted')
     m = t.monitor()
     logs = m.root / 'logs'
     logs.mkdir()
-    t.create('print one\\n\nwait @/go\nprint two\\n\nexit 3', log=f'k8s-file:{logs}/ctr.log', places=m)
+    t.create('print one\\n\nwait @/go\nprint two\\n\nexit 3', log=f'k8s-file:{logs}/ctr.log', monitor=m)
     wait_for(lambda: (logs / 'ctr.log').stat().st_size > 0, 'the first line')
     os.rename(logs, m.root / 'moved')
     m.control('2 0 0\n')
@@ -287,9 +298,9 @@ def test_reopen_in_a_directory_that_vanished(t):
 
 
 def test_reopen_with_wrong_numbers(t):
-    """The other two numbers must be there, whatever they are."""
+    """The other two numbers are required, with any values."""
     m = t.create('print one\\n\nwait @/go')
-    m.logged(b'one')
+    m.wait_log(b'one')
     for line in ('2\n', '2 0\n', '2 x y\n'):
         m.control(line)
         time.sleep(0.02)
@@ -300,11 +311,11 @@ def test_reopen_with_wrong_numbers(t):
     m.finish(0)
 
 
-@differs('22.6 and the rows above')
+@differs('a failing log neither ends nor blocks the monitor, and lost records are counted')
 def test_bad_input_leaks_nothing(t):
-    """Descriptors and memory stay where they were after any amount of nonsense."""
+    """Descriptors and memory do not grow with any amount of invalid input."""
     m, client = terminal(t)
-    before = m.settled()
+    before = m.stable_descriptors()
     blob = os.urandom(60000).replace(b'\n', b'x')
     for fifo in ('ctl', 'winsz'):
         for chunk in (blob, b'\n' * 5000, b'1 ' * 5000 + b'\n', b'1 2 3 ' * 500 + b'\n'):
@@ -317,8 +328,8 @@ def test_bad_input_leaks_nothing(t):
     equal(descriptors(m.pid), before, 'descriptors')
 
 
-def test_fifo_that_is_removed(t):
-    """The monitor goes on without it."""
+def test_removed_fifo(t):
+    """The monitor runs on without it."""
     m = t.create('wait @/go\nexit 3')
     os.unlink(m.bundle / 'ctl')
     os.unlink(m.bundle / 'winsz')

@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""Descriptors that the caller left open: kept while the container runs, closed in time, never the wrong ones."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Descriptors inherited from the caller: kept open while the container runs, closed in time, and no others closed."""
 
 import os
 import resource
@@ -8,19 +11,19 @@ import socket
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import alive, check, CID, content, cpu_seconds, descriptors, differs, equal, Inotify, main  # noqa: E402
 
 
 def ended(fd):
-    """Whether the other end of a pipe is closed everywhere."""
+    """Whether all processes have closed the other end of a pipe."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     return bool(poller.poll(0)) and os.read(fd, 1) == b''
 
 
 def test_kept_while_the_container_runs(t):
-    """Ports, and pipes whose end ends a helper of the caller."""
+    """For example ports, and pipes on whose closing a helper of the caller waits."""
     read, write = os.pipe()
     m = t.create('wait @/go', spawn={'fds': {7: write, 30: write}})
     os.close(write)
@@ -32,12 +35,12 @@ def test_kept_while_the_container_runs(t):
     check(ended(read), 'still open')
 
 
-def test_closed_before_the_client_sees_the_end(t):
-    """B26: then the port can be used again."""
+def test_closed_before_the_connection_of_clients(t):
+    """When a client sees the end, ports are free."""
     for number in range(20):
         read, write = os.pipe()
-        places = t.monitor(str(number))
-        m = t.create(f'wait @/go{number}', spawn={'fds': {7: write}}, places=places)
+        prepared = t.monitor(str(number))
+        m = t.create(f'wait @/go{number}', spawn={'fds': {7: write}}, monitor=prepared)
         os.close(write)
         client = m.attach()
         t.touch(f'go{number}')
@@ -48,14 +51,14 @@ def test_closed_before_the_client_sees_the_end(t):
 
 
 def test_closed_before_the_exit_file(t):
-    """B26"""
+    """When the exit file appears, ports are free."""
     for number in range(20):
-        places = t.monitor(str(number))
-        watch = Inotify(places.exits)
+        prepared = t.monitor(str(number))
+        watch = Inotify(prepared.exits)
         port = socket.socket()
         port.bind(('127.0.0.1', 0))
         address = port.getsockname()
-        m = t.create('exit 0', spawn={'fds': {7: port.fileno()}}, places=places)
+        m = t.create('exit 0', spawn={'fds': {7: port.fileno()}}, monitor=prepared)
         port.close()
         watch.until('moved-to', CID)
         with socket.socket() as again:
@@ -69,7 +72,7 @@ def test_closed_before_the_exit_command(t):
     m = t.create('exit 0', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
                  'touch @/started', '--exit-command-arg', 'wait @/go', spawn={'fds': {7: write}})
     os.close(write)
-    t.exists('started')
+    t.wait_file('started')
     check(ended(read), 'open during the exit command')
     t.touch('go')
     m.finish(0)
@@ -83,8 +86,8 @@ def test_closed_after_a_failed_start(t):
     check(ended(read), 'still open')
 
 
-def test_only_the_right_ones(t):
-    """B03, B04: closing what the caller left must not hit descriptors that were opened since."""
+def test_only_inherited_descriptors_are_closed(t):
+    """Closing inherited descriptors must not close those that the monitor has opened with the same numbers."""
     holes = [os.pipe() for _ in range(8)]
     fds = {number: write for number, (_, write) in zip((3, 6, 7, 10, 12, 13, 20, 40), holes)}
     m = t.launch('wait @/go\nprint out\\n\nexit 3', '-i', spawn={'fds': fds, 'first_fd': 4}).go().created()
@@ -98,14 +101,14 @@ def test_only_the_right_ones(t):
         check(ended(read), 'still open')
 
 
-def test_launcher_keeps_nothing(t):
-    """The process that was started must not hold anything after it returned."""
+def test_launcher_keeps_no_descriptors(t):
+    """Descriptors of the launcher are closed when it has returned."""
     m = t.create('pause')
     check(not alive(m.launcher), 'the launcher lives')
 
 
 def test_start_pipe_is_closed(t):
-    """It is not needed after the start; for exec with attach after the second byte."""
+    """After the start byte; for exec with attach after the second one."""
     m = t.create('pause')
     poller = select.poll()
     poller.register(m.start.fd, select.POLLIN)
@@ -113,19 +116,19 @@ def test_start_pipe_is_closed(t):
 
 
 def test_number_of_descriptors(t):
-    """What an idle monitor holds is known; a leak of the set-up shows here."""
-    t.skip_with(valgrind='it has descriptors of its own')
+    """The number of descriptors of an idle monitor is known; this finds leaks of the start."""
+    t.skip_with(valgrind='it opens descriptors itself')
     for extra, most in (([], 20), (['-i'], 21), (['-t'], 20)):
-        m = t.create('pause', *extra, places=t.monitor('m' + ''.join(extra)))
+        m = t.create('pause', *extra, monitor=t.monitor('m' + ''.join(extra)))
         count = len(descriptors(m.pid))
         check(count <= most, f'{count} descriptors with {extra}: {descriptors(m.pid)}')
 
 
-def test_every_own_descriptor_is_private(t):
-    """B78: close-on-exec on everything that is not the caller's."""
-    t.skip_with(valgrind='it has descriptors of its own')
+def test_own_descriptors_are_close_on_exec(t):
+    """All descriptors that are not inherited are close-on-exec."""
+    t.skip_with(valgrind='it opens descriptors itself')
     for extra in ([], ['-i'], ['-t']):
-        m = t.create('pause', *extra, places=t.monitor('m' + ''.join(extra)))
+        m = t.create('pause', *extra, monitor=t.monitor('m' + ''.join(extra)))
         client = m.attach()
         if not t.reference:
             client.send(b'x')
@@ -138,8 +141,8 @@ def test_every_own_descriptor_is_private(t):
             check(private or t.reference, f'descriptor {number} ({target}) would leak')
 
 
-@differs('the reference takes numbers below 3 for its pipes and overwrites them')
-def test_low_descriptors_that_are_closed(t):
+@differs('the reference gets numbers below 3 for its pipes and overwrites them')
+def test_standard_streams_are_closed(t):
     """A caller without standard streams."""
     m = t.monitor()
     script = t.dir / 'closed'
@@ -157,7 +160,7 @@ def test_low_descriptors_that_are_closed(t):
 
 
 def test_descriptor_limit(t):
-    """A low limit costs clients, not the container."""
+    """With a low limit clients are refused, but the container runs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     m = t.create('wait @/go\nprint out\\n\nexit 3')
     if t.reference:
@@ -169,7 +172,7 @@ def test_descriptor_limit(t):
     time.sleep(0.1)
     before = cpu_seconds(m.pid)
     time.sleep(0.3)
-    check(cpu_seconds(m.pid) - before < 0.1, 'the monitor is busy')
+    check(cpu_seconds(m.pid) - before < 0.1, 'the monitor uses processor time')
     t.touch('go')
     m.finish(3)
     equal(content(m.records()), b'out\n')

@@ -1,15 +1,18 @@
 #!/usr/bin/python3
-"""Entries of the journal, as a journal of the test's own receives them. Needs root for a private /run."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Entries of the journal, received by a fake journal. Needs root for a private /run."""
 
 import os
 import socket
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import CID, content, differs, equal, main, needs_root, parse, SHORT_CID  # noqa: E402
 
-# A /run of its own with the journal's socket $1 in it; then the rest of the arguments is executed.
+# Executes the remaining arguments with a private /run that has the journal's socket $1.
 PRIVATE_RUN = '''set -e
 socket=$1; shift
 mount -t tmpfs none /run
@@ -21,7 +24,7 @@ exec "$@"
 
 
 def fields(data):
-    """The fields of one entry in the order in which they came: NAME=VALUE lines, or a length and bytes."""
+    """The fields of one entry in order, from NAME=VALUE lines or from the form with a length."""
     entry = []
     while data:
         line, _, rest = data.partition(b'\n')
@@ -44,7 +47,7 @@ class Journal:
         self.socket.setblocking(False)
 
     def entries(self, t, container, *extra, log='journald', **options):
-        """What arrives during a container's whole life."""
+        """The entries of a container from its start to its end."""
         m = t.monitor(f'j{len(t.monitors)}')
         argv = t.arguments(m, log=log, conmon_pidfile=False, **options)
         m.spawn(['/usr/bin/unshare', '-m', '/bin/sh', '-c', PRIVATE_RUN, 'sh', self.path, t.program, *argv, '--sync',
@@ -69,7 +72,7 @@ def values(entries, name='MESSAGE'):
 
 @needs_root
 def test_fields(t):
-    """B69: each field in its place; the message keeps its newline."""
+    """All fields, in order; the message keeps its newline."""
     entries = Journal(t).entries(t, 'print hello\\n')
     equal(len(entries), 1)
     equal(without_code(entries[0]), [
@@ -79,7 +82,7 @@ def test_fields(t):
 
 @needs_root
 def test_tag(t):
-    """B69"""
+    """The tag becomes the identifier of entries."""
     entries = Journal(t).entries(t, 'print hello\\n', '--log-tag', 'mytag')
     equal(without_code(entries[0])[3:], [
         ('CONTAINER_ID', SHORT_CID.encode()), ('CONTAINER_TAG', b'mytag'), ('CONTAINER_NAME', b'name'),
@@ -88,14 +91,14 @@ def test_tag(t):
 
 @needs_root
 def test_without_a_name(t):
-    """B66"""
+    """Entries of a container without a name."""
     entries = Journal(t).entries(t, 'print hello\\n', name=None)
     equal(without_code(entries[0])[3:],
           [('CONTAINER_ID', SHORT_CID.encode()), ('SYSLOG_IDENTIFIER', SHORT_CID.encode())])
 
 
 @needs_root
-@differs('options of release 2.2.0 (21)')
+@differs('options of release 2.2.0')
 def test_labels(t):
     entries = Journal(t).entries(t, 'print hello\\n', '--log-label', 'IMAGE=busybox', '--log-label', 'A_1=')
     equal(values(entries, 'IMAGE'), [b'busybox'])
@@ -109,9 +112,9 @@ def test_priorities_of_the_streams(t):
 
 
 @needs_root
-@differs('prefixes since release 2.2.0 (21)')
+@differs('priority prefixes since release 2.2.0')
 def test_priority_prefixes(t):
-    """B70: <0> to <7> at the beginning of a line that was not begun before."""
+    """<0> to <7> at the beginning of a line, but not in the rest of a partial line."""
     journal = Journal(t)
     for text, message, priority in [(f'<{number}>x', b'x\n', str(number)) for number in range(8)] + [
             ('<8>x', b'<8>x\n', '6'), ('<>x', b'<>x\n', '6'), ('x<3>', b'x<3>\n', '6'), ('<3>', b'\n', '3')]:
@@ -123,14 +126,14 @@ def test_priority_prefixes(t):
 
 @needs_root
 def test_nul_and_other_bytes(t):
-    """B65: a message has a length, not an end."""
+    """Messages are written with their length and may contain NUL."""
     entries = Journal(t).entries(t, 'print a\\x00b\\xff\\r\\n')
     equal(values(entries), [b'a\0b\xff\r\n'])
 
 
 @needs_root
 def test_one_byte_at_a_time(t):
-    """B68: one line is one entry, in however many pieces it came."""
+    """One line is one entry, regardless of the number of writes."""
     entries = Journal(t).entries(t, 'sh for c in a b c d; do printf $c; sleep 0.03; done; echo')
     equal(values(entries), [b'abcd\n'])
     equal(values(entries, 'CONTAINER_PARTIAL_MESSAGE'), [None])
@@ -153,7 +156,7 @@ def test_long_line(t):
 
 @needs_root
 def test_with_a_file(t):
-    """CRI-O passes both; both get everything."""
+    """CRI-O passes both drivers; both get all records."""
     m_log = t.dir / 'both.log'
     entries = Journal(t).entries(t, 'print hello\\n', '-l', f'k8s-file:{m_log}')
     equal(values(entries), [b'hello\n'])

@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""What k8s-file and json-file write, byte by byte, and that a log which fails hurts nobody else."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""The bytes that k8s-file and json-file write, and that a failing log does not affect anything else."""
 
 import ctypes
 import datetime
@@ -13,8 +16,8 @@ import threading
 import time
 
 HERE = pathlib.Path(os.path.abspath(__file__)).parent
-sys.path.insert(0, str(HERE.parent))
-from harness import *  # noqa: E402
+sys.path.insert(0, str(HERE.parent / 'lib'))
+from harness import check, CID, content, equal, main, needs_root, parse, parse_json, wait_for  # noqa: E402
 
 GOLDEN = HERE / 'golden'
 STAMP = rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}\+00:00'
@@ -24,18 +27,18 @@ CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 
 def both(t, container, *extra, **kwargs):
     """A container with a k8s-file and a json-file."""
-    m = kwargs.pop('places', None) or t.monitor()
+    m = kwargs.pop('monitor', None) or t.monitor()
     m.json = m.root / 'ctr.json'
-    return t.create(container, '--log-driver', f'json-file:{m.json}', *extra, places=m, **kwargs)
+    return t.create(container, '--log-driver', f'json-file:{m.json}', *extra, monitor=m, **kwargs)
 
 
 def status(m, path=None):
-    """The status file, by target."""
+    """The sinks of the status file, by target."""
     data = json.loads((path or m.persist / 'log-status.json').read_text())
     return {sink['target']: sink for sink in data['sinks']}
 
 
-def adds_up(sink):
+def check_counters(sink):
     for unit in ('records', 'bytes'):
         lost = sum(cause[unit] for cause in sink['dropped'].values())
         equal(sink['in'][unit], sink['out'][unit] + lost + sink['queued'][unit], f'{unit} of {sink["target"]}')
@@ -50,11 +53,11 @@ def test_golden(t):
     m.finish(0)
     equal(re.sub(rb'(?m)^' + STAMP, b'TIME', m.log.read_bytes()), (GOLDEN / 'k8s-file.log').read_bytes())
     equal(re.sub(JSON_STAMP, b'TIME', m.json.read_bytes()), (GOLDEN / 'json-file.log').read_bytes())
-    equal(content(parse(m.log.read_bytes())), (GOLDEN / 'output.bin').read_bytes(), 'what a CRI reader sees')
+    equal(content(parse(m.log.read_bytes())), (GOLDEN / 'output.bin').read_bytes(), 'the content for a CRI reader')
 
 
 def test_docker_reader(t):
-    """A JSON parser gets the text back, but for what is no UTF-8."""
+    """A JSON parser returns the original text, except for invalid UTF-8."""
     m = both(t, f'sh exec cat {GOLDEN}/output.bin')
     m.finish(0)
     text = (GOLDEN / 'output.bin').read_bytes()
@@ -64,7 +67,7 @@ def test_docker_reader(t):
 
 
 def test_a_long_line(t):
-    """1 MiB in records of 16 KiB, the last one with the line's end."""
+    """1 MiB in records of 16 KiB, the last one with the end of the line."""
     m = both(t, "sh head -c 1048576 /dev/zero | tr '\\\\0' x; echo; echo x")
     m.finish(0)
     for records in (parse(m.log.read_bytes()), parse_json(m.json.read_bytes())):
@@ -76,10 +79,10 @@ def test_a_long_line(t):
         check(text.endswith(b'\nx\n'), f'the end: {text[-20:]!r}')
 
 
-def test_characters_in_two_parts(t):
-    """What one write(2) begins of a character and the next one ends stays a character in JSON."""
+def test_characters_split_between_writes(t):
+    """A UTF-8 character that is split between two writes is complete in JSON."""
     m = both(t, 'print caf\\xc3\nwait @/go\nprint \\xa9\\n')
-    m.logged(b' P caf\xc3\n')
+    m.wait_log(b' P caf\xc3\n')
     wait_for(lambda: b'"caf"' in m.json.read_bytes(), 'the whole characters')
     t.touch('go')
     m.finish(0)
@@ -88,10 +91,10 @@ def test_characters_in_two_parts(t):
 
 
 def test_time_zones(t):
-    """B64: zones of half and quarter hours; json-file is UTC wherever it is."""
+    """Zones of half and quarter hours; json-file always uses UTC."""
     zones = {'IST-5:30': '+05:30', 'NPT-5:45': '+05:45', 'NST3:30': '-03:30', 'UTC0': '+00:00', 'XXX-14': '+14:00'}
     for zone, offset in zones.items():
-        m = both(t, 'print x\\n', env={'TZ': zone}, places=t.monitor(offset))
+        m = both(t, 'print x\\n', env={'TZ': zone}, monitor=t.monitor(offset))
         m.finish(0)
         local, utc = m.records()[0].time, parse_json(m.json.read_bytes())[0].time
         equal(local[29:], offset, zone)
@@ -115,23 +118,66 @@ def test_metadata(t):
     config = {'process': {'env': ['LANG=C', 'SECRET=x']}, 'annotations': {'team': 'blue', 'other': 'no'}}
     (m.bundle / 'config.json').write_text(json.dumps(config))
     both(t, 'print x\\n', '--log-opt', 'labels=team', '--log-opt', 'env=LANG', '--log-opt', 'tag={{.Name}}/{{.ID}}',
-         places=m).finish(0)
+         monitor=m).finish(0)
     check(b'"stream":"stdout","attrs":{"LANG":"C","tag":"name/0123456789ab","team":"blue"},"time":' in
           m.json.read_bytes(), f'{m.json.read_bytes()!r}')
 
 
+def test_large_bundle(t):
+    """Annotations and labels come from one read of config.json, which fails as a whole if the file is too large."""
+    m = t.monitor()
+    config = {'annotations': {'team': 'blue', 'large': 'x' * (20 << 20), 'org.conmon.log/profile': 'p', 'last': 'red'}}
+    (m.bundle / 'config.json').write_text(json.dumps(config))
+    (t.dir / 'conmon.conf').write_text(f'[profile p]\ndriver = json-file:{t.dir}/{{{{.Name}}}}.json\nopt.labels = team,last\n')
+    t.create('print x\\n', '--config', f'{t.dir}/conmon.conf', monitor=m).finish(0)
+    equal(json.loads((t.dir / 'name.json').read_text())['attrs'], {'team': 'blue', 'last': 'red'})
+    m = t.monitor('2')
+    (m.bundle / 'config.json').touch()
+    os.truncate(m.bundle / 'config.json', (64 << 20) + 1)
+    m = t.launch('print x', '--log-driver', f'json-file:{t.dir}/x', '--log-opt', 'labels=a', monitor=m)
+    equal(m.wait_launcher(), 1)
+    m.pid = m.launcher
+    equal(m.stderr.read_text(), f'[conmon:e]: {m.bundle}/config.json has more than {64 << 20} bytes\n')
+
+
+def test_path_through_a_link(t):
+    """`..` after a symbolic link is resolved by the kernel."""
+    (t.dir / 'real/deep').mkdir(parents=True)
+    (t.dir / 'link').symlink_to('real/deep')
+    m = t.create('print one\\n\nwait @/go\nprint two\\n', '--log-driver', f'json-file:{t.dir}/link/../x.json')
+    file = t.dir / 'real/x.json'
+    wait_for(lambda: b'one' in file.read_bytes(), 'the first line')
+    file.rename(t.dir / 'old')
+    m.control('2 0 0\n')
+    wait_for(file.exists, 'a new file in the same directory')
+    t.touch('go')
+    m.finish(0)
+    check(b'two' in file.read_bytes() and not (t.dir / 'x.json').exists(), 'the second line')
+
+
 def test_filters(t):
-    """What one sink leaves out or hides, the other has."""
+    """Filters and redaction of one sink do not affect the other."""
     m = t.monitor()
     (m.root / 'secrets').write_text('hunter2\n')
     both(t, 'print password hunter2\\nGET /health\\nok\\n\neprint trouble\\n', '--log-opt', 'exclude=/health',
-         '--log-opt', 'streams=stdout', '--log-opt', f'redact-file={m.root}/secrets', places=m).finish(0)
+         '--log-opt', 'streams=stdout', '--log-opt', f'redact-file={m.root}/secrets', monitor=m).finish(0)
     equal(content(parse_json(m.json.read_bytes())), b'password ***\nok\n')
     equal(content(m.records()), b'password hunter2\nGET /health\nok\n')
     equal(content(m.records(), 'stderr'), b'trouble\n')
     sink = status(m)[str(m.json)]
     equal(sink['dropped']['filtered']['records'], 2, 'filtered')
-    adds_up(sink)
+    check_counters(sink)
+
+
+def test_strip(t):
+    """Escape sequences and CR are stripped, from the caller's file too; the byte count is the container's."""
+    m = t.create('print \33[1;31mred\33[0m\\n\nprint two\\n\nprint \33]0;title\athree', '-t', '--log-opt',
+                 'k8s-file.strip=cr,ansi')
+    m.finish(0)
+    equal([r.content for r in m.records()], [b'red', b'two', b'three'])
+    status = json.loads((m.persist / 'log-status.json').read_text())['sinks'][0]
+    equal(status['in'], {'records': 3, 'bytes': len('\33[1;31mred\33[0m\r\ntwo\r\n\33]0;title\athree')})
+    equal(status['out'], status['in'])
 
 
 def test_rate_limit(t):
@@ -142,8 +188,8 @@ def test_rate_limit(t):
     sink, records = status(m)[str(m.json)], parse_json(m.json.read_bytes())
     lost = sum(int(text.split()[1]) for text in (record.content for record in records if record.stream == 'stderr'))
     check(100 <= len(records) < 900, f'{len(records)} records')
-    equal(lost, sink['dropped']['rate-limit']['records'], 'announced losses')
-    adds_up(sink)
+    equal(lost, sink['dropped']['rate-limit']['records'], 'reported losses')
+    check_counters(sink)
 
 
 # Options
@@ -161,7 +207,7 @@ def test_help(t):
 
 
 def refusal(t, *extra):
-    """The message about a wrong option, which the launcher tells before anything is started."""
+    """The message about an invalid option, which the launcher prints before it starts anything."""
     m = t.launch('exit 0', *extra)
     equal(m.wait_launcher(), 1, 'status of the launcher')
     m.pid = m.launcher
@@ -185,7 +231,7 @@ def test_refusals(t):
 
 def test_status_on_demand(t):
     m = both(t, 'print one\\ntwo\\nthr\nwait @/go')
-    m.logged(b'thr')
+    m.wait_log(b'thr')
     m.control('3 0 0\n')
     path = m.bundle / 'log-status.json'
     wait_for(path.exists, 'the status file')
@@ -194,7 +240,7 @@ def test_status_on_demand(t):
     for sink in status(m, path).values():
         equal((sink['in'], sink['out']), ({'records': 3, 'bytes': 11},) * 2)
         equal((sink['state'], sink['errors']), ('ok', {'count': 0, 'last': None}))
-        adds_up(sink)
+        check_counters(sink)
     t.touch('go')
     m.finish(0)
     data = json.loads((m.persist / 'log-status.json').read_text())
@@ -207,7 +253,7 @@ def test_status_without_persist_dir(t):
     equal(status(m, m.bundle / 'log-status.json')[str(m.log)]['out']['bytes'], 2, 'bytes')
 
 
-# Failures. The matrix: what goes wrong with a second log, and what its status says at the end.
+# Failures: a second log fails in different ways; its status at the end is checked.
 
 
 def fifo(m):
@@ -217,36 +263,36 @@ def fifo(m):
 
 
 def lines(records):
-    """How many lines they make: one that was read in two parts is two records."""
+    """The number of lines of the records: a line that was read in two parts has two records."""
     return content(records).count(b'\n')
 
 
-def survives(m, expected, started, limit=10):
-    """The container was not held up, its end is on record, and the ordinary file has everything."""
+def check_unaffected(m, expected, started, limit=10):
+    """The container was not delayed, its end is recorded, and the ordinary file is complete."""
     m.finish(0)
     check(time.monotonic() - started < limit, f'it took {time.monotonic() - started:.1f} s')
     equal(lines(m.records()), expected, 'lines in the ordinary file')
 
 
 def test_fifo_without_reader(t):
-    """L09: the caller is answered, the container runs, the loss is on record."""
+    """The caller gets its answer, the container runs, and lost records are counted."""
     m = t.monitor()
     path, started = fifo(m), time.monotonic()
-    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', places=m)
-    survives(m, 20000, started)
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'max-buffer-size=256k', monitor=m)
+    check_unaffected(m, 20000, started)
     sink = status(m)[str(path)]
     equal(sink['out']['records'], 0, 'delivered')
     equal(sink['errors']['last'], 'nobody reads it')
     check(sink['dropped']['queue-full']['records'] > 15000, f'{sink}')
     check(sink['dropped']['at-end']['records'] > 1000, f'{sink}')
-    adds_up(sink)
+    check_counters(sink)
 
 
 def test_fifo_as_the_only_log(t):
-    """L09: the container's own log has no reader yet; it begins with the first record when there is one."""
+    """The container's own log has no reader yet; when there is one, it gets all records from the first on."""
     m = t.monitor()
     path = fifo(m)
-    t.create('print first\\n\nwait @/go\nprint second\\n', places=m, log=f'k8s-file:{path}')
+    t.create('print first\\n\nwait @/go\nprint second\\n', monitor=m, log=f'k8s-file:{path}')
     with open(path, 'rb') as reader:
         check(reader.readline().endswith(b' stdout F first\n'), 'the first record')
         t.touch('go')
@@ -256,22 +302,22 @@ def test_fifo_as_the_only_log(t):
 
 
 def test_fifo_that_is_not_read(t):
-    """Opened by a reader that takes nothing."""
+    """A process has the FIFO open, but does not read."""
     m = t.monitor()
     path = fifo(m)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     started = time.monotonic()
-    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'drain-timeout=100ms', places=m)
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'drain-timeout=100ms', monitor=m)
     m.finish(0)
-    check(time.monotonic() - started < 10, 'the end was late')
+    check(time.monotonic() - started < 10, 'the end was delayed')
     sink = status(m)[str(path)]
     check(0 < sink['out']['records'] < 1000, f'{sink}')
-    adds_up(sink)
+    check_counters(sink)
     os.close(reader)
 
 
 def test_slow_reader_blocks_if_asked_to(t):
-    """mode=blocking: nothing is lost, the container waits."""
+    """With mode=blocking nothing is lost, and the container waits."""
     m = t.monitor()
     path = fifo(m)
     seen = []
@@ -284,7 +330,7 @@ def test_slow_reader_blocks_if_asked_to(t):
     thread = threading.Thread(target=read)
     thread.start()
     started = time.monotonic()
-    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'mode=blocking', places=m)
+    t.create('fill 1 2000000 100', '--log-driver', f'k8s-file:{path}', '--log-opt', 'mode=blocking', monitor=m)
     m.finish(0)
     thread.join()
     equal(lines(parse(seen[0])), 20000, 'lines')
@@ -296,32 +342,32 @@ def test_reader_goes_away(t):
     m = t.monitor()
     path = fifo(m)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    t.create('print one\\n\nwait @/go\nfill 1 1000000 100', '--log-driver', f'k8s-file:{path}', places=m)
-    m.logged(b'one')
+    t.create('print one\\n\nwait @/go\nfill 1 1000000 100', '--log-driver', f'k8s-file:{path}', monitor=m)
+    m.wait_log(b'one')
     os.close(reader)
     t.touch('go')
-    survives(m, 10001, time.monotonic())
+    check_unaffected(m, 10001, time.monotonic())
     sink = status(m)[str(path)]
     check(sink['errors']['count'] > 0, f'{sink}')
-    adds_up(sink)
+    check_counters(sink)
 
 
 def test_full_device(t):
     started = time.monotonic()
     m = t.create('fill 1 2000000 100', '--log-driver', 'k8s-file:/dev/full')
-    survives(m, 20000, started)
+    check_unaffected(m, 20000, started)
     sink = status(m)['/dev/full']
     equal((sink['out']['records'], sink['errors']['last']), (0, 'No space left on device'))
-    adds_up(sink)
+    check_counters(sink)
 
 
 def test_file_size_limit(t):
-    """ulimit -f: the container and its record of the end are not the log's hostages."""
-    places = t.monitor()
+    """With ulimit -f the log fails, but not the container or the record of its end."""
+    prepared = t.monitor()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100000, limits[1]))
     try:
-        m = t.create('fill 1 2000000 100\nexit 3', places=places)
+        m = t.create('fill 1 2000000 100\nexit 3', monitor=prepared)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     m.finish(3)
@@ -329,11 +375,11 @@ def test_file_size_limit(t):
     equal(sink['errors']['last'], 'File too large')
     check(99000 < m.log.stat().st_size <= 100000, f'the log has {m.log.stat().st_size} bytes')
     parse(m.log.read_bytes())
-    adds_up(sink)
+    check_counters(sink)
 
 
 def small_disk(t, size):
-    """A file system of this size, seen by this test and its children only."""
+    """A file system of this size in a private mount namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     path = t.dir / 'disk'
     path.mkdir()
@@ -347,12 +393,13 @@ def small_disk(t, size):
 
 @needs_root
 def test_disk_full(t):
-    """L05: no torn record; when there is room again the log goes on with a line that says what is missing."""
+    """No incomplete records; when there is space again, the log continues with a line that reports the loss."""
     disk = small_disk(t, '1m')
     log, json_log = disk / 'ctr.log', disk / 'ctr.json'
     m = t.create('fill 1 3000000 100\ntouch @/written\nwait @/go\nprint last\\n', '--log-driver',
-                 f'json-file:{json_log}', log=f'k8s-file:{log}')
-    t.exists('written')
+                 f'json-file:{json_log}', '--log-opt', 'json-file.max-buffer-size=256k', '--log-opt',
+                 'k8s-file.max-buffer-size=256k', log=f'k8s-file:{log}')
+    t.wait_file('written')
     path = m.bundle / 'log-status.json'
     m.control('3 0 0\n')
     wait_for(path.exists, 'the status file')
@@ -363,9 +410,9 @@ def test_disk_full(t):
     os.rename(json_log, f'{json_log}.away')
     m.control('2 0 0\n')
     wait_for(lambda: log.exists() and json_log.exists(), 'the new files')
-    for name in (log, json_log):  # not earlier, or what waits is written there, whenever it is tried again
+    for name in (log, json_log):  # only now: a retry would write the queue to the old file
         os.truncate(f'{name}.away', 0)
-    for name in (log, json_log):  # the queue is no longer full when the losses are told
+    for name in (log, json_log):  # the queue has room when the loss is reported
         wait_for(lambda name=name: b'records dropped' in name.read_bytes(), f'the losses in {name}')
     t.touch('go')
     m.finish(0)
@@ -374,27 +421,27 @@ def test_disk_full(t):
         later = reader(name.read_bytes())
         equal(later[-1].content, b'last')
         lost = [int(record.content.split()[1]) for record in later if record.stream == 'stderr']
-        check(len(lost) == 1 and lost[0] > 1000, f'announcements: {lost}')
+        check(len(lost) == 1 and lost[0] > 1000, f'reported losses: {lost}')
         sink = status(m)[str(name)]
-        equal(lost[0], sink['dropped']['queue-full']['records'], 'announced losses')
+        equal(lost[0], sink['dropped']['queue-full']['records'], 'reported losses')
         check(abs(lines(first + later) - 1 + lost[0] - 30000) < 100, f'{lines(first + later)} lines, lost {lost[0]}')
-        adds_up(sink)
+        check_counters(sink)
 
 
 @needs_root
 def test_disk_without_room_for_a_new_file(t):
-    """Rotation that fails costs a retry, and no record that fits into the queue."""
+    """A failed rotation is retried; records that fit into the queue are not lost."""
     disk = small_disk(t, '1m,nr_inodes=4')
     log, blockers = disk / 'ctr.log', [disk / 'one', disk / 'two']
     for blocker in blockers:
         blocker.touch()
     m = t.create('fill 1 1900 100\ntouch @/written\nwait @/go', '--log-size-max', 1500, '--log-opt',
                  'k8s-file.max-file=2', log=f'k8s-file:{log}')
-    t.exists('written')
+    t.wait_file('written')
     m.control('3 0 0\n')
     wait_for((m.bundle / 'log-status.json').exists, 'the status file')
     equal(status(m, m.bundle / 'log-status.json')[str(log)]['errors']['last'], 'No space left on device')
-    equal(len(parse(log.read_bytes())), 10, 'records that had room')
+    equal(len(parse(log.read_bytes())), 10, 'records for which there was space')
     for blocker in blockers:
         blocker.unlink()
     old = disk / 'ctr.log.1'
@@ -406,55 +453,103 @@ def test_disk_without_room_for_a_new_file(t):
 
 
 @needs_root
-def test_file_that_is_mounted(t):
-    """L03: what can't be replaced is emptied: the log goes on, and never takes more than it may."""
+def test_file_is_a_mount_point(t):
+    """A file that can't be replaced is truncated: the log continues and stays within its limit."""
     small_disk(t, '1m')
     m = t.monitor()
     m.log.touch()
     libc = ctypes.CDLL(None, use_errno=True)
     check(libc.mount(bytes(m.log), bytes(m.log), None, MS_BIND, None) == 0, 'no bind mount')
     t.stack.callback(libc.umount2, bytes(m.log), 2)
-    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, places=m).finish(0)
+    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, monitor=m).finish(0)
     check(m.log.stat().st_size <= 1500, f'the log has {m.log.stat().st_size} bytes')
     equal(m.records()[-1].content, b'last')
     equal(status(m)[str(m.log)]['out']['bytes'], 20005, 'bytes')
 
 
-def test_directory_of_somebody_else(t):
-    """L03: the same where no file can be made. Root is not kept from that."""
+def test_unwritable_directory(t):
+    """The same in a directory without write permission (which does not stop root)."""
     m = t.monitor()
     directory = m.root / 'logs'
     directory.mkdir()
     log = directory / 'ctr.log'
     log.touch()
     directory.chmod(0o555)
-    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, '--log-rotate', places=m,
+    t.create('fill 1 20000 100\nprint last\\n', '--log-size-max', 1500, '--log-rotate', monitor=m,
              log=f'k8s-file:{log}').finish(0)
     directory.chmod(0o755)
     check(log.stat().st_size <= 1500, f'the log has {log.stat().st_size} bytes')
     equal(parse(log.read_bytes())[-1].content, b'last')
 
 
-def test_no_name_for_a_new_file(t):
-    """The same where the name is too long for another with an end to it, or that is taken by a directory."""
+def test_no_name_for_a_temporary_file(t):
+    """The same if the name is too long for a suffix, or if a directory has the temporary name."""
     m = t.monitor()
     long, taken = m.root / ('x' * 252), m.root / 'taken'
     (m.root / 'taken.tmp').mkdir()
-    t.create('fill 1 20000 100\nprint last\\n', '--log-driver', f'json-file:{long}', '--log-driver', f'k8s-file:{taken}',
-             '--log-opt', 'max-size=1500', places=m).finish(0)
+    t.create('fill 1 20000 100\nprint last\\n', '--log-opt', 'max-size=1500', '--log-driver', f'json-file:{long}',
+             '--log-driver', f'k8s-file:{taken}', monitor=m).finish(0)
     for log, records in (long, parse_json(long.read_bytes())), (taken, parse(taken.read_bytes())):
         check(log.stat().st_size <= 1500, f'the log has {log.stat().st_size} bytes')
         equal(records[-1].content, b'last')
         equal(status(m)[str(log)]['out']['bytes'], 20005, 'bytes')
 
 
-def test_a_directory_that_goes_away(t):
+def expect_old_file(t, m, log):
+    """Two requests to reopen fail: all lines are in the old file."""
+    number = len(t.monitors)
+    t.create(f'print before\\n\nwait @/go{number}\nfill 1 3000 100\nprint last\\n', monitor=m, log=f'k8s-file:{log}')
+    wait_for(lambda: b'before' in log.read_bytes(), 'the first line')
+    for _ in range(2):
+        m.control('2 0 0\n3 0 0\n')
+        wait_for((m.bundle / 'log-status.json').exists, 'the status file')
+        (m.bundle / 'log-status.json').unlink()
+    t.touch(f'go{number}')
+    m.finish(0)
+    records = parse(log.read_bytes())
+    equal((len(records), records[0].content, records[-1].content), (32, b'before', b'last'))
+    check_counters(status(m)[str(log)])
+
+
+@needs_root
+def test_reopening_a_mount_point(t):
+    small_disk(t, '1m')
+    m = t.monitor()
+    m.log.touch()
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.mount(bytes(m.log), bytes(m.log), None, MS_BIND, None) == 0, 'no bind mount')
+    t.stack.callback(libc.umount2, bytes(m.log), 2)
+    expect_old_file(t, m, m.log)
+
+
+def test_reopening_without_a_temporary_name(t):
+    m = t.monitor()
+    expect_old_file(t, m, m.root / ('x' * 252))
+
+
+def test_reopening_a_fifo_replaced_by_a_directory(t):
+    """The reader of the old FIFO still gets the records."""
+    m = t.monitor()
+    fifo = m.root / 'fifo'
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    t.stack.callback(os.close, reader)
+    t.create('wait @/go\nprint last\\n', monitor=m, log=f'k8s-file:{fifo}')
+    fifo.rename(m.root / 'moved')
+    fifo.mkdir()
+    m.control('2 0 0\n')
+    t.touch('go')
+    m.finish(0)
+    equal([record.content for record in parse(os.read(reader, 4096))], [b'last'])
+
+
+def test_directory_removed(t):
     m = t.monitor()
     directory = m.root / 'logs'
     directory.mkdir()
     log = directory / 'ctr.log'
     t.create('fill 1 300 100\nwait @/go\nfill 1 300 100\nwait @/again\nprint last\\n', '--log-opt', 'k8s-file.max-size=440',
-             '--log-opt', 'k8s-file.max-file=2', places=m, log=f'k8s-file:{log}')
+             '--log-opt', 'k8s-file.max-file=2', monitor=m, log=f'k8s-file:{log}')
     wait_for(lambda: log.exists() and log.stat().st_size > 400, 'the first records')
     log.unlink()
     directory.rmdir()
@@ -466,7 +561,7 @@ def test_a_directory_that_goes_away(t):
     t.touch('again')
     m.finish(0)
     equal(parse(log.read_bytes())[-1].content, b'last')
-    adds_up(status(m)[str(log)])
+    check_counters(status(m)[str(log)])
 
 
 if __name__ == '__main__':

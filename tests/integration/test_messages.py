@@ -1,14 +1,18 @@
 #!/usr/bin/python3
-"""The monitor's own messages: which, where, and in what form."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
 
+"""The monitor's own messages: text, destination and format."""
+
+import json
 import os
 import socket
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import alive, differs, equal, main, matches, needs_root  # noqa: E402
 
-# A /dev of its own, in which log is the socket $1; then the rest of the arguments is executed.
+# Executes the remaining arguments with a private /dev in which `log` is the socket $2.
 PRIVATE_DEV = '''set -e
 dir=$1 log=$2; shift 2
 mount -t tmpfs none "$dir"
@@ -21,7 +25,7 @@ exec "$@"
 
 
 class Syslog:
-    """What arrives at /dev/log in a mount namespace of the monitor's own."""
+    """Receives the messages sent to /dev/log in the monitor's mount namespace."""
 
     def __init__(self, t, name='syslog'):
         self.socket, self.name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), name
@@ -52,7 +56,7 @@ PREFIX = r'<{}>\w\w\w [ \d]\d \d\d:\d\d:\d\d conmon: conmon 0123456789abcdef0123
 
 @needs_root
 def test_syslog_of_a_failure(t):
-    """B95: what was said after the start is found there."""
+    """Messages after the start go to syslog."""
     lines = Syslog(t).run(t, runtime='eprint boom\nexit 5')
     lines.sort()
     equal(len(lines), 2, f'{lines}')
@@ -62,7 +66,7 @@ def test_syslog_of_a_failure(t):
 
 @needs_root
 def test_syslog_of_a_success(t):
-    """No message at all at the default level. E03"""
+    """No message at all at the default level."""
     equal(Syslog(t).run(t), [])
 
 
@@ -81,9 +85,9 @@ def test_syslog_of_an_exit(t):
 
 
 @needs_root
-@differs('the reference waits')
-def test_syslog_that_reads_nothing(t):
-    """The monitor loses messages, and does not wait."""
+@differs('the reference blocks')
+def test_syslog_that_does_not_read(t):
+    """The monitor drops messages instead of blocking."""
     syslog = Syslog(t)
     m = syslog.start(t, container='wait @/go\nexit 3').created()
     for _ in range(1000):
@@ -92,11 +96,34 @@ def test_syslog_that_reads_nothing(t):
     m.finish(3)
 
 
-def test_nothing_on_a_successful_run(t):
-    """E03, B97: at the default level, for create and for exec, with and without a terminal."""
+def test_options_without_effect(t):
+    """One warning with the reason for each; options that have another name here are applied."""
+    m = t.create('exit 0', '--log-driver', 'fluentd', '--log-opt', 'fluentd-address=unix:///nowhere',
+                 '--log-opt', 'fluentd-async=true', '--log-opt', 'fluentd-max-retries=3', '--log-opt', 'drain-timeout=0',
+                 '--log-opt', 'fluentd-buffer-limit=8MB')
+    m.finish(0)
+    equal(m.stderr.read_text(),
+          '[conmon:w]: Log driver fluentd: option fluentd-async has no effect: a container starts without waiting for '
+          'the server\n[conmon:w]: Log driver fluentd: option fluentd-max-retries has no effect: connecting is retried '
+          'indefinitely\n')
+    sink = json.loads((m.persist / 'log-status.json').read_text())['sinks'][1]
+    equal((sink['driver'], sink['queue']['max']), ('fluentd', 8 << 20))
+
+
+def test_no_syslog_server(t):
+    """Reported once, on standard error."""
+    m = t.create('print x', '--log-driver', 'syslog', '--log-opt', f'syslog-address=unix://{t.dir}/nobody', '--log-opt',
+                 'drain-timeout=0')
+    m.finish(0)
+    equal(m.stderr.read_text(), f'[conmon:w]: There is no syslog server at {t.dir}/nobody: No such file or directory; what '
+                                'the container writes is lost unless one appears\n')
+
+
+def test_no_messages_on_success(t):
+    """At the default level, for create and for exec, with and without a terminal."""
     for extra in ([], ['-t'], ['-i']):
         for mode in ('create', 'exec'):
-            m = t.create('exit 1', *extra, mode=mode, places=t.monitor(mode + ''.join(extra)))
+            m = t.create('exit 1', *extra, mode=mode, monitor=t.monitor(mode + ''.join(extra)))
             m.finish(1)
             equal((m.stdout.read_bytes(), m.stderr.read_bytes()), (b'', b''), f'{mode} {extra}')
 
@@ -110,7 +137,7 @@ def test_debug_messages(t):
 
 
 def test_no_message_reaches_the_container_log(t):
-    """S05: what the monitor says about itself is not the container's output."""
+    """The monitor's messages are not written to the container's log."""
     m = t.create('print out\\n', level='trace')
     m.control('nonsense\n') if alive(m.container) else None
     m.finish(0)

@@ -1,4 +1,7 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
 """The relay of service notifications."""
 
 import array
@@ -8,12 +11,12 @@ import stat
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import descriptors, differs, equal, main  # noqa: E402
 
 
 class Service:
-    """A monitor with --sdnotify-socket, the service manager above it, and a sender in the container's place."""
+    """A monitor with --sdnotify-socket, a fake service manager, and a sender in place of the container."""
 
     def __init__(self, t, address=None, container='pause'):
         self.m = t.monitor(f'm{len(t.monitors)}')
@@ -24,7 +27,7 @@ class Service:
         self.manager.bind(address.replace('@', '\0') if address else host)
         self.manager.settimeout(5)
         self.path = self.m.bundle / 'notify/notify.sock'
-        t.create(container, '--sdnotify-socket', address or host, places=self.m)
+        t.create(container, '--sdnotify-socket', address or host, monitor=self.m)
         self.sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sender.connect(str(self.path))
 
@@ -42,22 +45,22 @@ def test_ready(t):
 
 
 def test_mode_of_the_socket(t):
-    """Whatever user the container runs as may notify."""
+    """The container may run as any user."""
     service = Service(t)
     equal(oct(stat.S_IMODE(service.path.stat().st_mode)), '0o777')
 
 
 def test_sender_is_the_monitor(t):
-    """The manager was told that the monitor is the main process and believes only it."""
+    """The service manager accepts messages only from the monitor, which is the main process."""
     service = Service(t)
     service.send('READY=1')
     _, ancillary, _, _ = service.manager.recvmsg(4096, socket.CMSG_SPACE(12))
     equal(array.array('i', ancillary[0][2])[0], service.m.pid)
 
 
-@differs('more lines pass since release 2.1.9 (21)')
+@differs('more lines are relayed since release 2.1.9')
 def test_allowed_lines(t):
-    """B88: each alone."""
+    """Each alone."""
     service = Service(t)
     for line in ('READY=1', 'RELOADING=1', 'STOPPING=1', 'WATCHDOG=1', 'WATCHDOG=trigger', 'STATUS=all is well',
                  'STATUS=', 'ERRNO=5', 'BUSERROR=org.x', 'MONOTONIC_USEC=123', 'EXTEND_TIMEOUT_USEC=5000'):
@@ -65,9 +68,9 @@ def test_allowed_lines(t):
         equal(service.receive().rstrip('\n'), line)
 
 
-@differs('lines are compared as a whole since release 2.1.9 (21)')
+@differs('whole lines are compared since release 2.1.9')
 def test_forbidden_lines(t):
-    """B88: a container must not speak for the monitor."""
+    """Lines that would affect the monitor's service are dropped."""
     service = Service(t)
     for line in ('MAINPID=1', 'FDSTORE=1', 'FDNAME=x', 'BARRIER=1', 'NOTIFYACCESS=all', 'READY=0', 'READY=11',
                  'ready=1', ' READY=1', 'X_READY=1', 'garbage', '', '=', 'WATCHDOG=2', 'WATCHDOG_USEC=1'):
@@ -76,21 +79,21 @@ def test_forbidden_lines(t):
     equal(service.receive().rstrip('\n'), 'READY=1')
 
 
-@differs('more lines pass since release 2.1.9 (21)')
+@differs('more lines are relayed since release 2.1.9')
 def test_mixed_lines(t):
-    """What is allowed of one datagram goes on in one datagram."""
+    """The allowed lines of a datagram are sent as one datagram."""
     service = Service(t)
     service.send('MAINPID=7\nREADY=1\r\nFDSTORE=1\nSTATUS=ok\n\n')
     equal(service.receive().rstrip('\n'), 'READY=1\nSTATUS=ok')
 
 
-@differs('more lines pass since release 2.1.9 (21)')
+@differs('more lines are relayed since release 2.1.9')
 def test_large_datagrams(t):
-    """64 KiB of anything does no harm."""
+    """Any datagram up to 64 KiB is handled."""
     service = Service(t)
     service.send('READY=1')
     service.receive()
-    before = service.m.settled()
+    before = service.m.stable_descriptors()
     service.sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     for _ in range(10):
         service.send(b'x' * 65536)
@@ -103,11 +106,11 @@ def test_large_datagrams(t):
 
 
 def test_passed_descriptors_are_dropped(t):
-    """A barrier of the sender completes when its descriptor is closed."""
+    """The sender's barrier completes when its descriptor is closed."""
     service = Service(t)
     service.send('READY=1')
     service.receive()
-    before = service.m.settled()
+    before = service.m.stable_descriptors()
     read, write = os.pipe()
     socket.send_fds(service.sender, [b'BARRIER=1'], [write])
     os.close(write)
@@ -118,16 +121,16 @@ def test_passed_descriptors_are_dropped(t):
     equal(descriptors(service.m.pid), before)
 
 
-@differs('22.8')
+@differs('the reference does not relay it')
 def test_abstract_socket(t):
     service = Service(t, f'@conmon-test-{os.getpid()}')
     service.send('READY=1')
     equal(service.receive().rstrip('\n'), 'READY=1')
 
 
-@differs('section 11: a failed send ends the relay of the reference')
-def test_manager_that_is_away(t):
-    """A failed send is not the end of the relay."""
+@differs('a failed send ends the relay of the reference')
+def test_manager_is_absent(t):
+    """A failed send does not end the relay."""
     service = Service(t)
     path = service.manager.getsockname()
     service.manager.close()
@@ -142,9 +145,9 @@ def test_manager_that_is_away(t):
     equal(service.receive().rstrip('\n'), 'RELOADING=1')
 
 
-@differs('section 11')
+@differs('the reference drops messages that it could not send')
 def test_manager_that_does_not_read(t):
-    """A full queue must not block the monitor."""
+    """A full socket buffer does not block the monitor."""
     service = Service(t, container='wait @/go\nexit 3')
     service.sender.setblocking(False)
     for _ in range(3000):
@@ -157,14 +160,14 @@ def test_manager_that_does_not_read(t):
 
 
 def test_container_that_never_notifies(t):
-    """B87"""
+    """The monitor does not wait for a notification."""
     service = Service(t, container='wait @/go\nexit 3')
     t.touch('go')
     service.m.finish(3)
 
 
 def test_missing_notify_directory(t):
-    """The caller is to create it; without it nothing hangs."""
+    """The caller should create it; without it the container runs."""
     m = t.launch('exit 0', '--sdnotify-socket', '/run/x').go()
     m.sync.messages()
     m.wait()
@@ -175,7 +178,7 @@ def test_stale_socket(t):
     (m.bundle / 'notify').mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
         stale.bind(str(m.bundle / 'notify/notify.sock'))
-    t.create('exit 3', '--sdnotify-socket', '/run/x', places=m).finish(3)
+    t.create('exit 3', '--sdnotify-socket', '/run/x', monitor=m).finish(3)
 
 
 if __name__ == '__main__':

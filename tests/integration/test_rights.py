@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""What the monitor and its processes may do, and what those that callers know are started with."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Capabilities and other rights of the monitor and of each process that it starts."""
 
 import os
 import resource
@@ -9,8 +12,8 @@ import stat
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import check, equal, main, needs_no_root, needs_root, proc, wait_for  # noqa: E402
 from harness.proc import status_field
 
 FIELDS = ('Uid', 'Gid', 'Groups', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp')
@@ -32,32 +35,32 @@ def sets(pid):
 
 
 def rights(text):
-    """What a program got: from its /proc/self/status, its limits, and its OOM score."""
+    """The rights of a program: from its /proc/self/status, its limits, and its OOM score."""
     status, limits, score = text.split('---\n')
     table = {key: value.strip() for key, _, value in (line.partition(':') for line in status.splitlines())}
     return [(name, table[name]) for name in FIELDS] + [limits, score]
 
 
 def tell(path):
-    """A line of shell that leaves there what `rights` reads."""
+    """A line of shell that writes the input for `rights` to a file."""
     return (f'{{ cat /proc/self/status; echo ---; cat /proc/self/limits; echo ---; cat /proc/self/oom_score_adj; }} '
             f'>{path}.new; mv {path}.new {path}')
 
 
 def callers(t):
-    """What every program gets that a caller starts by itself."""
+    """The rights of a program that the caller starts directly."""
     subprocess.run(['/bin/sh', '-c', tell(t.dir / 'caller')], check=True)
     return rights((t.dir / 'caller').read_text())
 
 
 def limited(*monitors):
-    """Waits for what the monitor does behind the message with the container's pid."""
+    """Waits until the monitor has lowered its rights, which it does after the message with the container's pid."""
     for m in monitors:
         wait_for(lambda: sets(m.pid)['CapEff'] & ~bits(*MONITOR) == 0, 'the monitor to give up capabilities')
 
 
 def nothing_left(pid):
-    """It takes a moment from fork(2) to there."""
+    """Waits until a child has given up all rights after fork(2)."""
     wait_for(lambda: (sets(pid)['CapPrm'], sets(pid)['CapBnd'] if os.getuid() == 0 else 0,
                       status_field(pid, 'NoNewPrivs')) == (0, 0, '1'), f'process {pid} to give up all rights')
     with open(f'/proc/{pid}/limits') as file:
@@ -82,7 +85,7 @@ def test_runtime_and_container(t):
 
 
 def test_exit_command(t):
-    """It gets what the caller has, also after the monitor has given up its own, which it has again by then."""
+    """It has the caller's rights: the monitor restores its own before it starts the command."""
     m = t.create('wait @/go', '--exit-command',
                  program(t, 'command', f'grep CapEff /proc/$PPID/status >{t.dir}/parent; {tell(t.dir / "exit")}'))
     limited(m)
@@ -94,8 +97,8 @@ def test_exit_command(t):
 
 
 def test_monitor(t):
-    """While the container runs, few capabilities have effect. None is lost: a process with few permitted ones could be
-    traced by a container's root that has these, too."""
+    """While the container runs, few capabilities are effective. All stay permitted: a container's root could
+    trace a process whose permitted capabilities it has, too."""
     m = t.create('wait @/go\nexit 3', '--exit-command', '/bin/true')
     own = sets(os.getpid())
     limited(m)
@@ -109,7 +112,7 @@ def test_no_new_privileges(t):
     plain = t.create('pause')
     limited(plain)
     wait_for(lambda: status_field(plain.pid, 'NoNewPrivs') == '1', 'no new privileges')
-    command = t.create('pause', '--exit-command', '/bin/true', places=t.monitor('command'))
+    command = t.create('pause', '--exit-command', '/bin/true', monitor=t.monitor('command'))
     limited(command)
     plain.attach().close()
     equal(status_field(command.pid, 'NoNewPrivs'), status_field('self', 'NoNewPrivs'))
@@ -117,7 +120,7 @@ def test_no_new_privileges(t):
 
 @needs_root
 def test_files_and_processes_of_others(t):
-    """What the monitor does for containers whose files and processes belong to others still works."""
+    """The monitor can still handle containers whose files and processes belong to other users."""
     t.dir.chmod(0o777)
     m = t.create('user 1000\nsh trap "exit 7" TERM; touch @/ready; while :; do sleep 0.05; done')
     limited(m)
@@ -128,8 +131,8 @@ def test_files_and_processes_of_others(t):
     m.log.chmod(0)
     m.log.rename(m.root / 'old')
     m.control('2 0 0\n')
-    wait_for(m.log.exists, 'the log to be opened again')
-    t.exists('ready')
+    wait_for(m.log.exists, 'the reopened log')
+    t.wait_file('ready')
     os.kill(m.pid, 15)
     m.finish(7)
 
@@ -139,11 +142,11 @@ def logger(t, text):
 
 
 def test_logger(t):
-    """An external logger may deal with files, users and sockets, but not with the kernel or other processes."""
+    """An external logger has capabilities for files, users and sockets, but not for the kernel or other processes."""
     t.skip_with(valgrind='it has no pidfd_open(2)')
     driver = logger(t, f'{tell(t.dir / "logger.rights")}; exec 5>&-; exec cat <&3 >/dev/null')
     m = t.create('wait @/go\nprint x\\n', '--log-driver', driver)
-    t.exists('logger.rights')
+    t.wait_file('logger.rights')
     t.touch('go')
     m.finish(0)
     found = dict(rights((t.dir / 'logger.rights').read_text())[:len(FIELDS)])
@@ -154,36 +157,42 @@ def test_logger(t):
     lost = bits('sys_module', 'sys_rawio', 'sys_ptrace', 'sys_admin', 'sys_boot', 'sys_time', 'mknod')
     equal((got & kept, got & lost, got & ~own), (own & kept, 0, 0), f'capabilities {got:x} of {own:x}')
     if os.getuid() == 0:
-        equal(found['CapBnd'], found['CapEff'], 'what it could get back')
+        equal(found['CapBnd'], found['CapEff'], 'capabilities that it could regain')
 
 
 @needs_root
-def test_logger_as_before(t):
-    """What loggers are known to do as root: other owners' files, other users for themselves."""
+def test_logger_works_as_root(t):
+    """Loggers that run as root may write files of other owners and become another user."""
     t.skip_with(valgrind='it has no pidfd_open(2)')
     (t.dir / 'private').mkdir(mode=0o700)
     os.chown(t.dir / 'private', 1000, 1000)
     driver = logger(t, f'cd {t.dir}/private && echo x >file && chown 1001:1001 file && chmod 600 file && echo y >>file '
                        '&& setpriv --reuid=1000 --clear-groups true && touch done; exec 5>&-; exec cat <&3 >/dev/null')
     m = t.create('wait @/go\nprint x\\n', '--log-driver', driver)
-    t.exists('private/done')
+    t.wait_file('private/done')
     t.touch('go')
     m.finish(0)
 
 
 def test_process_that_ends_the_logger(t):
-    """It has only what it needs to kill the logger, whoever that runs as."""
+    """It has only CAP_KILL, to kill a logger that runs as another user."""
     t.skip_with(valgrind='it has no pidfd_open(2)')
     driver = logger(t, f'trap "" TERM; exec 5>&-; echo $$ >{t.dir}/pid.new; mv {t.dir}/pid.new {t.dir}/pid; '
                        'while :; do sleep 0.05; done')
     m = t.create('wait @/go\nprint x\\n', '--log-driver', driver, '--log-opt', 'drain-timeout=100ms')
-    t.exists('pid')
+    t.wait_file('pid')
     t.touch('go')
     m.finish(0)
     reaper = wait_for(lambda: next((pid for pid in proc.descendants(os.getpid()) if name_of(pid) == 'conmon-logger'), None),
                       'the process')
     wait_for(lambda: sets(reaper)['CapPrm'] & ~bits('kill') == 0, 'the process to give up capabilities')
-    os.kill(int((t.dir / 'pid').read_text()), 9)
+    leader = int((t.dir / 'pid').read_text())
+    os.kill(leader, 9)
+    try:
+        while os.waitpid(-leader, 0):
+            pass  # a zombie is still a member of its group
+    except ChildProcessError:
+        pass
     wait_for(lambda: not proc.alive(reaper), 'the process to end')
 
 
@@ -195,16 +204,37 @@ def name_of(pid):
         return ''
 
 
-def test_process_for_a_slow_client(t):
-    """It sends what is left and needs no rights for that."""
+def slow_client(t):
+    """A container that has ended while a client did not read. Returns the client and the process that feeds it."""
+    (t.dir / 'go').unlink(missing_ok=True)
     m = t.create('wait @/go\nfill 1 700000 100')
     client = m.attach()
     t.touch('go')
     m.finish(0)
-    rest = next(pid for pid in proc.descendants(os.getpid()) if proc.alive(pid))
+    return client, next(pid for pid in proc.descendants(os.getpid()) if proc.alive(pid))
+
+
+def test_process_for_a_slow_client(t):
+    """It sends the remaining output and needs no rights for that."""
+    client, rest = slow_client(t)
     nothing_left(rest)
     client.close()
     wait_for(lambda: not proc.alive(rest), 'the process to end')
+
+
+def test_signals_end_the_process_for_a_slow_client(t):
+    """It has its own name, command line and session, so that it is not taken for the monitor of a dead container."""
+    t.skip_with(valgrind='its threads and command line are those of valgrind')
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        client, rest = slow_client(t)
+        wait_for(lambda: proc.command(rest) == 'conmon-client', 'its command line')
+        equal((name_of(rest), proc.session(rest)), ('conmon-client', rest))
+        equal([int(status_field(rest, field), 16) & 0x7fffffff for field in ('SigBlk', 'SigIgn')], [0, 0], 'signals')
+        with open(f'/proc/{rest}/oom_score_adj') as file:
+            check(int(file.read()) >= 0, 'it is protected from the OOM killer')
+        os.kill(rest, number)
+        wait_for(lambda: not proc.alive(rest), f'signal {number} to end it')
+        client.close()
 
 
 SECRETS = (['--log-driver', 'fluentd', '--log-opt', 'fluentd-address=unix:///nonexistent/socket', '--log-opt',
@@ -214,23 +244,23 @@ SECRETS = (['--log-driver', 'fluentd', '--log-opt', 'fluentd-address=unix:///non
 
 @needs_no_root
 def test_secrets_are_not_dumped(t):
-    """A monitor that has read a secret has no core dump, and no process of its user can look into it: then its files in
-    /proc are root's. What it executes is as ever."""
+    """A monitor that has read a secret is not dumpable: no core dump, no ptrace by its user, and its files in
+    /proc belong to root. Programs that it executes are not affected."""
     (t.dir / 'secret').write_text('unutterable\n')
     for number, extra in enumerate(SECRETS):
-        m = t.create(f'sh {tell(f"@/container{number}")}; touch @/told{number}; exec sleep 1000', *extra,
-                     places=t.monitor(str(number)))
+        m = t.create(f'sh {tell(f"@/container{number}")}; touch @/done{number}; exec sleep 1000', *extra,
+                     monitor=t.monitor(str(number)))
         equal(os.stat(f'/proc/{m.pid}/mem').st_uid, 0, f'owner with {extra}')
-        t.exists(f'told{number}')
+        t.wait_file(f'done{number}')
         equal(os.stat(f'/proc/{m.container}/mem').st_uid, os.getuid(), 'owner of the container')
         equal(rights((t.dir / f'container{number}').read_text()), callers(t))
-    m = t.create('pause', places=t.monitor('plain'))
+    m = t.create('pause', monitor=t.monitor('plain'))
     equal(os.stat(f'/proc/{m.pid}/mem').st_uid, os.getuid(), 'owner without a secret')
 
 
 def test_no_core_file(t):
-    """As far as this system writes core dumps at all."""
-    t.skip_with(valgrind='it writes core files of its own')
+    """A monitor with a secret writes no core file, on systems that write any."""
+    t.skip_with(valgrind='it writes core files itself')
     (t.dir / 'secret').write_text('unutterable\n')
     m = t.create('pause', *SECRETS[0])
     resource.prlimit(m.pid, resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
@@ -242,7 +272,7 @@ def test_no_core_file(t):
 
 
 def plant(victim, *paths):
-    """Symlinks where the monitor makes its files, to one that it must not touch."""
+    """Creates symlinks at the paths of the monitor's files, to a file that it must not touch."""
     victim.write_text('untouched')
     victim.chmod(0o600)
     for path in paths:
@@ -254,7 +284,7 @@ def kind(path):
 
 
 def test_planted_symlinks(t):
-    """What is made in bundle, exit and persist directories takes the place of a symlink, and never goes through it."""
+    """Files in the bundle, exit and persist directories replace a symlink instead of following it."""
     m = t.monitor()
     (m.bundle / 'notify').mkdir()
     host = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -262,7 +292,7 @@ def test_planted_symlinks(t):
     victim = t.dir / 'victim'
     bundle = [m.bundle / name for name in ('attach', 'ctl', 'winsz', 'log-status.json', 'notify/notify.sock')]
     plant(victim, *bundle, m.exit_file, m.persist_exit, m.persist / 'log-status.json', m.conmon_pidfile)
-    t.create('wait @/go\nexit 3', '--sdnotify-socket', t.dir / 'host', places=m)
+    t.create('wait @/go\nexit 3', '--sdnotify-socket', t.dir / 'host', monitor=m)
     m.control('9 9 9\n2 0 0\n')
     m.attach().close()
     equal([kind(path) for path in bundle[:3] + bundle[4:]],
@@ -275,14 +305,15 @@ def test_planted_symlinks(t):
 
 
 def test_directory_that_is_a_symlink(t):
-    """The notification socket is open to everybody: the directory that the container shares must be the bundle's."""
+    """The notification socket is accessible to all users: its directory, which the container shares, must not
+    be a symlink."""
     m = t.monitor()
     other = t.dir / 'other'
     other.mkdir()
     (other / 'notify.sock').write_text('untouched')
     (m.bundle / 'notify').symlink_to(other)
-    t.launch('exit 0', '--sdnotify-socket', t.dir / 'host', places=m).go()
-    check(m.sync.message()['data'] < 0, 'it was started')
+    t.launch('exit 0', '--sdnotify-socket', t.dir / 'host', monitor=m).go()
+    check(m.sync.message()['data'] < 0, 'the container was started')
     equal(m.wait(), 1)
     equal(((other / 'notify.sock').read_text(), os.listdir(other)), ('untouched', ['notify.sock']))
 

@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""What the runtime and the container are given: arguments, environment, descriptors, signals, scores."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Arguments, environment, descriptors, signals and OOM scores of the runtime and the container."""
 
 import os
 import signal
@@ -7,15 +10,16 @@ import socket
 import stat
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import (  # noqa: E402
+    alive, check, CID, content, descriptors, differs, equal, ignored, kill, main, needs_root, wait_for)
 
 DUMP = 'dump @/runtime\nconsole\ncontainer\npidfile'
 
 
 def argv_of(t, *extra, **kwargs):
-    """The runtime's arguments with the changing parts replaced by letters."""
-    m = t.launch('exit 0', *extra, runtime=DUMP, places=t.monitor(f'm{len(t.monitors)}'), **kwargs).go()
+    """The runtime's arguments, with variable parts replaced by letters."""
+    m = t.launch('exit 0', *extra, runtime=DUMP, monitor=t.monitor(f'm{len(t.monitors)}'), **kwargs).go()
     m.wait()
     argv = t.dump('runtime')['argv']
     (t.dir / 'runtime').unlink()
@@ -49,15 +53,15 @@ def test_arguments_of_exec(t):
                   mode='exec'), 'RT a exec --pid-file P --process SPEC --detach b CID'.split())
 
 
-@differs('no --tty for exec since release 2.1.11 (21)')
+@differs('no --tty for exec since release 2.1.11')
 def test_arguments_of_exec_with_a_terminal(t):
-    """B98"""
+    """Without options that some runtimes do not have."""
     equal(argv_of(t, '-t', mode='exec'),
           'RT exec --pid-file P --process SPEC --detach --console-socket S CID'.split())
 
 
 def test_name_of_the_runtime(t):
-    """argv[0] is the path as it was given, not searched for."""
+    """argv[0] is the path from the command line."""
     link = t.dir / 'some-runtime'
     link.symlink_to(t.runtime)
     m = t.create('exit 0', '-r', link, runtime=DUMP)
@@ -65,13 +69,13 @@ def test_name_of_the_runtime(t):
     equal(t.dump('runtime')['argv'][0], str(link))
 
 
-def test_runtime_is_not_searched_in_the_path(t):
+def test_runtime_is_not_searched_in_path(t):
     status, _, err = t.run('-c', CID, '-u', CID, '-r', 'sh', '-l', 'none')
     equal((status, err), (1, '[conmon:e]: Runtime path sh is not valid No such file or directory\n'))
 
 
 def test_environment(t):
-    """Everything passes through, the variables of the pipes included; nothing is added."""
+    """All variables are passed on, including those of the pipes; none is added."""
     t.skip_with(valgrind='it adds variables')
     m = t.create('dump @/container', runtime=DUMP, env={'NOTIFY_SOCKET': '/x', 'EMPTY': '', 'ODD': 'a=b'})
     m.finish(0)
@@ -88,7 +92,7 @@ def test_working_directory(t):
 
 
 def streams(dump):
-    """What descriptors 0 to 2 are, and that there are no others."""
+    """The targets of descriptors 0 to 2. Checks that there are no others."""
     kinds = {stat.S_IFIFO: 'pipe', stat.S_IFSOCK: 'socket', stat.S_IFREG: 'file'}
     shown = []
     for number in ('0', '1', '2'):
@@ -98,14 +102,14 @@ def streams(dump):
 
 
 def test_standard_streams(t):
-    """Pipes, so that /dev/stdout can be opened again; never sockets. B77"""
+    """They are pipes, so that /dev/stdout can be opened; never sockets."""
     for extra, runtime, container in (
             ([], ['/dev/null', 'pipe', 'pipe'], ['/dev/null', 'pipe', 'pipe']),
             (['-i'], ['pipe', 'pipe', 'pipe'], ['pipe', 'pipe', 'pipe']),
             (['-t'], ['/dev/null', '/dev/null', 'pipe'], None),
             (['-t', '-i'], ['/dev/null', '/dev/null', 'pipe'], None)):
-        places = t.monitor('m' + ''.join(extra))
-        m = t.create('dump @/container', *extra, runtime=DUMP, places=places).finish(0)
+        prepared = t.monitor('m' + ''.join(extra))
+        m = t.create('dump @/container', *extra, runtime=DUMP, monitor=prepared).finish(0)
         seen = t.dump('runtime'), t.dump('container')
         equal(streams(seen[0]), runtime, f'runtime {extra}')
         if container:
@@ -117,57 +121,57 @@ def test_standard_streams(t):
 
 
 def test_no_descriptor_leaks_into_the_runtime(t):
-    """B78"""
+    """It gets only its standard streams."""
     t.skip_with(valgrind='it adds descriptors')
     for extra in (['-i'], ['-t'], ['--sdnotify-socket', '/x'], ['-l', 'journald']):
-        places = t.monitor('m' + ''.join(extra).replace('/', ''))
-        (places.bundle / 'notify').mkdir()
-        m = t.create('exit 0', *extra, runtime=DUMP, places=places).finish(0)
+        prepared = t.monitor('m' + ''.join(extra).replace('/', ''))
+        (prepared.bundle / 'notify').mkdir()
+        m = t.create('exit 0', *extra, runtime=DUMP, monitor=prepared).finish(0)
         dump = t.dump('runtime')
         equal(sorted(dump['fds']), ['0', '1', '2'], f'descriptors of the runtime with {extra}')
         (t.dir / 'runtime').unlink()
 
 
 def test_no_descriptor_leaks_into_exec(t):
-    """B78"""
+    """It gets only its standard streams."""
     t.skip_with(valgrind='it adds descriptors')
     t.exec('exit 0', '-i', runtime=DUMP, client=True).finish(0)
     equal(sorted(t.dump('runtime')['fds']), ['0', '1', '2'])
 
 
-@differs('pipes were not chmod-ed in 2.1.3 to 2.1.7 (21)')
+@differs('releases 2.1.3 to 2.1.7 did not change the mode of pipes')
 def test_modes_of_the_pipes(t):
-    """B76: an ordinary user in the container must be able to open /dev/stdout."""
+    """An ordinary user in the container can open /dev/stdout."""
     t.create('dump @/container', '-i').finish(0)
     fds = t.dump('container')['fds']
     equal([oct(fds[number]['mode']) for number in '012'], ['0o777'] * 3)
 
 
-@differs('pipes were not chmod-ed in 2.1.3 to 2.1.7 (21)')
+@differs('releases 2.1.3 to 2.1.7 did not change the mode of pipes')
 @needs_root
 def test_reopen_as_an_ordinary_user(t):
-    """B76"""
+    """An ordinary user in the container cannot write to /dev/stdout."""
     t.create('user 1000\nreopen 1\nprint hello\\n').finish(0)
     equal(content(t.monitors[0].records()), b'hello\n')
 
 
 def test_null_device_keeps_its_mode(t):
-    """B76"""
+    """An ordinary user in the container cannot write to /dev/stdout."""
     before = os.stat('/dev/null').st_mode
     for extra in ([], ['-t'], ['-i']):
-        t.create('exit 0', *extra, places=t.monitor('m' + ''.join(extra))).finish(0)
+        t.create('exit 0', *extra, monitor=t.monitor('m' + ''.join(extra))).finish(0)
     equal(os.stat('/dev/null').st_mode, before)
 
 
 def test_reopen_of_standard_output(t):
-    """B77"""
+    """/dev/stdout can be opened, which fails for sockets."""
     t.create('reopen 1\nprint one\\n\nreopen 2\neprint two\\n').finish(0)
     records = t.monitors[0].records()
     equal((content(records), content(records, 'stderr')), (b'one\n', b'two\n'))
 
 
 def test_preserved_descriptors(t):
-    """--preserve-fds: descriptors 3 to N+2 keep their numbers, also with holes between them."""
+    """--preserve-fds: descriptors 3 to N+2 keep their numbers, also if some are closed."""
     t.skip_with(valgrind='it adds descriptors')
     read, write = os.pipe()
     m = t.create('dump @/container\nsh echo kept >&5', '--runtime-opt', '--preserve-fds', '--runtime-opt', '3',
@@ -180,7 +184,7 @@ def test_preserved_descriptors(t):
 
 
 def test_leaked_descriptors_reach_the_runtime(t):
-    """Descriptors behind the pipes are inherited as they are."""
+    """Descriptors after those of the pipes are inherited unchanged."""
     t.skip_with(valgrind='it adds descriptors')
     port = socket.socket()
     port.bind(('127.0.0.1', 0))
@@ -190,16 +194,16 @@ def test_leaked_descriptors_reach_the_runtime(t):
 
 
 def test_signal_mask_and_dispositions(t):
-    """The mask is the caller's; SIGPIPE may be ignored in the runtime as the reference leaves it."""
+    """The mask is the caller's; SIGPIPE may be ignored, as with the reference."""
     for mask in ((), (signal.SIGUSR2, signal.SIGHUP)):
-        places = t.monitor(f'm{len(mask)}')
-        t.create('exit 0', runtime=DUMP, spawn={'mask': mask}, places=places).finish(0)
+        prepared = t.monitor(f'm{len(mask)}')
+        t.create('exit 0', runtime=DUMP, spawn={'mask': mask}, monitor=prepared).finish(0)
         dump = t.dump('runtime')
         (t.dir / 'runtime').unlink()
         equal(int(dump['blocked'], 16), sum(1 << (number - 1) for number in mask), 'blocked signals')
 
 
-@differs('section 20: dispositions are restored')
+@differs('dispositions are restored')
 def test_sigpipe_is_restored(t):
     t.create('dump @/container', runtime=DUMP).finish(0)
     for name in ('runtime', 'container'):
@@ -222,9 +226,9 @@ def scores(t, own, *extra):
     return m, monitor, t.dump('runtime')['oom_score_adj'], t.dump('container')['oom_score_adj']
 
 
-@differs("the caller's score since release 2.1.8 (21)")
+@differs("the caller's score since release 2.1.8")
 def test_oom_score(t):
-    """B79, B80: the monitor is protected if that is permitted; all it starts has the caller's score."""
+    """The monitor's score is lowered if permitted; all processes that it starts have the caller's score."""
     with open('/proc/self/oom_score_adj') as file:
         own = max(int(file.read()), 0) + 100
     m, monitor, runtime, container = scores(t, own)
@@ -234,26 +238,26 @@ def test_oom_score(t):
 
 @needs_root
 def test_oom_score_of_the_monitor(t):
-    """B79"""
+    """The monitor's score is lowered, so that the OOM killer does not choose it first."""
     try:
         with open('/proc/self/oom_score_adj', 'w') as file:
             file.write('-1')
         with open('/proc/self/oom_score_adj', 'w') as file:
             file.write('0')
     except PermissionError:
-        return  # without CAP_SYS_RESOURCE nobody can lower the score
+        return  # lowering the score needs CAP_SYS_RESOURCE
     m = t.create('pause')
     with open(f'/proc/{m.pid}/oom_score_adj') as file:
         equal(int(file.read()), -1000)
 
 
 def test_runtime_dies_with_the_monitor(t):
-    """A monitor that is killed takes a runtime in the middle of its work with it."""
+    """If the monitor is killed while the runtime runs, the runtime is killed, too."""
     m = t.launch('exit 0', runtime='append @/pid x\ndump @/runtime\npause').go()
     pid = t.dump('runtime')['pid']
     kill(m.pid)
     equal(m.wait(), -9)
-    wait_for(lambda: not alive(pid), 'the runtime to die')
+    wait_for(lambda: not alive(pid), 'the end of the runtime')
 
 
 # LISTEN_PID
@@ -272,13 +276,13 @@ def test_listen_pid_of_another_process_stays(t):
 
 
 def test_listen_pid_is_replaced_on_request(t):
-    """B89"""
+    """LISTEN_PID."""
     value, pid = listen_pid(t, '77', '--replace-listen-pid')
     equal(value, pid)
 
 
 def test_listen_pid_of_the_monitor_is_replaced(t):
-    """B89: with --sync the caller knows the pid of the monitor: it becomes the one of the runtime."""
+    """With --sync the caller can set LISTEN_PID to the monitor's pid, which is replaced by the runtime's."""
     script = t.dir / 'with-listen-pid'
     script.write_text('#!/bin/sh\nexport LISTEN_PID=$$\nexec "$@"\n')
     script.chmod(0o755)
@@ -291,7 +295,7 @@ def test_listen_pid_of_the_monitor_is_replaced(t):
 
 def test_bad_listen_pid(t):
     for value in ('x', '0', '-1', '', '12345678901234567890'):
-        m = t.launch('exit 0', env={'LISTEN_PID': value}, places=t.monitor(f'v{value}'), runtime=DUMP).go()
+        m = t.launch('exit 0', env={'LISTEN_PID': value}, monitor=t.monitor(f'v{value}'), runtime=DUMP).go()
         message = m.sync.message()
         equal(message['data'], -1, repr(value))
         check('Invalid LISTEN_PID' in message['message'], f'{value!r}: {message}')
@@ -301,7 +305,7 @@ def test_bad_listen_pid(t):
 # Passthrough
 
 def test_passthrough(t):
-    """The container has the caller's own streams; there is nothing to attach to."""
+    """The container gets the caller's streams; there is no attach socket."""
     read, write = os.pipe()
     m = t.create('dump @/container\nprint out\\n\neprint err\\n', log='passthrough', runtime=DUMP,
                  spawn={'stdio': {1: write, 2: write}})
@@ -319,9 +323,9 @@ def test_passthrough_releases_the_streams(t):
     equal([targets[number] for number in (0, 1, 2)], ['/dev/null'] * 3)
 
 
-@differs('a silent failure is reported since release 2.2.0 (21)')
+@differs('a silent failure is reported since release 2.2.0')
 def test_passthrough_failure(t):
-    """The text went to the caller's standard error."""
+    """The runtime's message has gone to the caller's standard error."""
     m = t.launch('', log='passthrough', runtime='eprint boom\\n\nexit 1').go()
     equal(m.sync.messages(), [{'data': -1}])
     equal(m.wait(), 1)
@@ -329,7 +333,7 @@ def test_passthrough_failure(t):
 
 
 def test_passthrough_with_terminal(t):
-    """The runtime gets a console socket, or it would refuse the container; what the container writes is discarded."""
+    """The runtime gets a console socket, because it refuses the container without one; the output is discarded."""
     m = t.create('fill 1 100000 100\ndump @/container\nexit 3', '-t', log='passthrough', runtime=DUMP)
     m.finish(3)
     check('--console-socket' in t.dump('runtime')['argv'], t.dump('runtime')['argv'])
@@ -339,7 +343,7 @@ def test_passthrough_with_terminal(t):
     equal(os.listdir(m.bundle), [], 'files in the bundle')
 
 
-@differs('a console that did not come is reported since release 2.2.0 (21)')
+@differs('a missing console is reported since release 2.2.0')
 def test_passthrough_without_the_terminal(t):
     m = t.launch('', '-t', log='passthrough', runtime='exit 0').go()
     equal(m.sync.messages(), [{'data': -1}])

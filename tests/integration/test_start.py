@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""From the start of the program to the first message: pipes, launcher, files that exist by then."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""From the start of the program to the first message: pipes, launcher, and files."""
 
 import contextlib
 import os
@@ -8,12 +11,14 @@ import stat
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import (  # noqa: E402
+    alive, Attach, check, children, CID, descendants, descriptors, differs, environ, equal, Inotify, kill,
+    main, matches, parent, wait_for)
 
 
-def still(t, m, milliseconds=50):
-    """Nothing is forked, written or created while the start pipe is silent."""
+def check_waiting(t, m, milliseconds=50):
+    """Checks that nothing is forked, sent or created before the start byte."""
     time.sleep(milliseconds / 1000)
     check(alive(m.launcher), 'the launcher ended before the start byte')
     equal(children(m.launcher), [], 'children before the start byte')
@@ -23,17 +28,17 @@ def still(t, m, milliseconds=50):
 
 
 def test_nothing_happens_before_the_start_byte(t):
-    """B86: the caller uses this time to move the process into a cgroup."""
+    """The caller moves the process into a cgroup before it sends the byte."""
     m = t.launch('exit 0')
     wait_for(m.log.exists, 'the log file')
-    still(t, m)
+    check_waiting(t, m)
     m.go().created().finish(0)
 
 
 def test_any_data_starts(t):
     for kind in ('seqpacket', 'stream', 'pipe'):
         for number, data in enumerate((b'\0', b'x', b'start now please')):
-            m = t.launch('exit 0', kind=kind, places=t.monitor(f'{kind}{number}'))
+            m = t.launch('exit 0', kind=kind, monitor=t.monitor(f'{kind}{number}'))
             os.write(m.start.fd, data)
             equal(m.wait_launcher(), 0)
             m.find()
@@ -41,7 +46,7 @@ def test_any_data_starts(t):
 
 
 def test_end_of_start_pipe_starts(t):
-    """The end of the pipe is as good as a byte; a caller that died is the business of the sync pipe."""
+    """Closing the pipe has the effect of a byte; the death of the caller is noticed on the sync pipe."""
     m = t.launch('exit 0')
     m.start.close()
     equal(m.wait_launcher(), 0)
@@ -50,11 +55,11 @@ def test_end_of_start_pipe_starts(t):
 
 
 def test_term_before_the_start_byte(t):
-    """B13: ends at once, with status 1 and without a word."""
+    """The launcher exits at once, with status 1 and no message."""
     for number in (signal.SIGTERM,):
         m = t.launch('exit 0')
         wait_for(m.log.exists, 'the log file')
-        still(t, m, 20)
+        check_waiting(t, m, 20)
         kill(m.launcher, number)
         equal(m.wait_launcher(), 1)
         m.pid = m.launcher
@@ -68,7 +73,7 @@ def test_without_start_pipe(t):
 
 
 def test_without_any_pipe(t):
-    """Scripts use --sync and no pipes: status is the container's."""
+    """Scripts use --sync without pipes: the exit status is the container's."""
     m = t.launch('exit 5', '--sync', pipes=()).go()
     m.finish(5)
 
@@ -78,32 +83,32 @@ def test_without_pipes_in_the_background(t):
     m.finish(5)
 
 
-def test_launcher_succeeds_whatever_the_runtime_does(t):
+def test_launcher_succeeds_if_the_runtime_fails(t):
     m = t.launch('exit 0', runtime='exit 1').go()
     equal(m.wait(), 1)
 
 
 def stale(t, variable, *extra):
-    """A monitor whose caller inherited this variable, but no descriptor: the log would get the number."""
-    m = t.launch('print hello\\n', '--sync', *extra, pipes=(), env={variable: '3'}, places=t.monitor(variable))
+    """Starts a monitor with this variable, but without the descriptor, whose number the log would get."""
+    m = t.launch('print hello\\n', '--sync', *extra, pipes=(), env={variable: '3'}, monitor=t.monitor(variable))
     equal((m.wait(), m.exit_file.exists()), (1, False), f'status and exit file with {variable}')
     matches(rf'\[conmon:e\]:? unable to make {variable} CLOEXEC Bad file descriptor\n', m.stderr.read_text())
     equal(m.log.read_bytes(), b'', f'log with {variable}')
 
 
-@differs('22.6: what the container writes is not lost, and the log has nothing but that')
+@differs('here the output of the container is in the log, without anything else')
 def test_variables_of_another_monitor(t):
-    """They are in the environment of exit commands and hooks, without the descriptors."""
+    """Exit commands and hooks inherit the variables without the descriptors."""
     stale(t, '_OCI_STARTPIPE')
     stale(t, '_OCI_SYNCPIPE')
     stale(t, '_OCI_ATTACHPIPE', '-e', '--exec-attach', '--exec-process-spec', '/x')
 
 
 def test_pids(t):
-    """The pid file names the process that stays; no newline; the process leads its own session."""
+    """The pid file has the pid of the monitor, without a newline; the monitor leads its own session."""
     m = t.create('pause')
     equal(m.conmon_pidfile.read_text(), str(m.pid))
-    check(m.pid != m.launcher, 'the launcher stayed')
+    check(m.pid != m.launcher, 'the launcher still runs')
     equal(stat.S_IMODE(m.conmon_pidfile.stat().st_mode), 0o644)
     with open(f'/proc/{m.pid}/stat') as file:
         fields = file.read().rpartition(')')[2].split()
@@ -112,10 +117,10 @@ def test_pids(t):
     equal(int(m.pidfile.read_text()), m.container)
 
 
-def test_pidfile_appears_complete(t):
-    """Written beside and renamed."""
+def test_pidfile_is_atomic(t):
+    """It is written to a temporary file and renamed."""
     watch = Inotify(t.monitor('1').root)
-    m = t.create('exit 0', places=t.monitors[0])
+    m = t.create('exit 0', monitor=t.monitors[0])
     watch.until('moved-to', m.conmon_pidfile.name)
     check(('create', m.conmon_pidfile.name) not in watch.seen, f'created in place: {watch.seen}')
     watch.close()
@@ -124,7 +129,7 @@ def test_pidfile_appears_complete(t):
 
 def test_pidfile_exists_when_the_launcher_returns(t):
     for number in range(10):
-        m = t.launch('exit 0', places=t.monitor(str(number)))
+        m = t.launch('exit 0', monitor=t.monitor(str(number)))
         m.start.go()
         equal(m.wait_launcher(), 0)
         check(m.conmon_pidfile.exists(), 'no pid file when the launcher had ended')
@@ -132,7 +137,7 @@ def test_pidfile_exists_when_the_launcher_returns(t):
         m.created().finish(0)
 
 
-def test_pidfile_that_cannot_be_written(t):
+def test_unwritable_pidfile(t):
     m = t.launch('exit 0', '--conmon-pidfile', '/nonexistent/pid')
     m.start.go()
     equal(m.wait_launcher(), 1)
@@ -140,7 +145,7 @@ def test_pidfile_that_cannot_be_written(t):
     wait_for(lambda: not descendants(os.getpid()) or not alive(descendants(os.getpid())[0]), 'the monitor to end')
 
 
-@differs('22.9')
+@differs('here --sync writes the pid file, too')
 def test_sync_writes_the_pidfile(t):
     m = t.launch('exit 0', '--sync').go().created()
     m.finish(0)
@@ -171,11 +176,11 @@ def test_bundle_defaults_to_the_working_directory(t):
     check(m.attach_path.is_socket(), 'no attach socket in the working directory')
 
 
-@differs('umask is 0022 since release 2.1.8 (21)')
+@differs('umask is 0022 since release 2.1.8')
 def test_modes(t):
-    """B74: modes are exact whatever the umask of the caller was."""
+    """The modes do not depend on the caller's umask."""
     for umask in (0, 0o022, 0o077):
-        m = t.create('pause', '-i', spawn={'umask': umask}, places=t.monitor(f'{umask:o}'))
+        m = t.create('pause', '-i', spawn={'umask': umask}, monitor=t.monitor(f'{umask:o}'))
         modes = {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in
                  (m.attach_path, m.bundle / 'ctl', m.bundle / 'winsz', m.conmon_pidfile)}
         equal(modes, {'attach': '0o700', 'ctl': '0o640', 'winsz': '0o640', 'conmon.pid': '0o644'}, f'umask {umask:o}')
@@ -184,18 +189,18 @@ def test_modes(t):
         equal({oct(stat.S_IMODE(path.stat().st_mode)) for path in (m.exit_file, m.persist_exit)}, {'0o644'})
 
 
-@differs('log mode since release 2.1.13 (21)')
+@differs('log mode since release 2.1.13')
 def test_mode_of_the_log(t):
-    """B74"""
+    """It does not depend on the caller's umask."""
     for umask in (0, 0o022, 0o077):
-        m = t.create('exit 0', spawn={'umask': umask}, places=t.monitor(f'{umask:o}'))
+        m = t.create('exit 0', spawn={'umask': umask}, monitor=t.monitor(f'{umask:o}'))
         m.finish(0)
         equal(oct(stat.S_IMODE(m.log.stat().st_mode)), '0o640', f'umask {umask:o}')
 
 
-@differs('umask is 0022 since release 2.1.8 (21)')
+@differs('umask is 0022 since release 2.1.8')
 def test_umask_of_the_runtime(t):
-    """B74"""
+    """It does not depend on the caller's umask."""
     m = t.create('exit 0', runtime='dump @/runtime\ncontainer\npidfile', spawn={'umask': 0o077})
     m.finish(0)
     equal(t.dump('runtime')['umask'], '0022')
@@ -209,34 +214,34 @@ def test_kinds_of_files(t):
 
 
 def test_stale_files_are_replaced(t):
-    """B30: a crash may have left anything behind."""
+    """Files left behind by a crash are replaced."""
     m = t.monitor()
     m.attach_path.write_text('stale')
     (m.bundle / 'ctl').write_text('stale')
     (m.bundle / 'winsz').write_text('stale')
-    t.create('pause', places=m)
+    t.create('pause', monitor=m)
     check(m.attach_path.is_socket() and (m.bundle / 'ctl').is_fifo() and (m.bundle / 'winsz').is_fifo(), 'kinds')
 
 
 def test_second_monitor_over_the_files_of_a_killed_one(t):
-    """B30"""
+    """The files of a killed monitor do not prevent the next start."""
     m = t.create('pause')
     kill(m.pid)
     equal(m.wait(), -9)
     kill(m.container)
-    again = t.create('wait @/go\nexit 6', places=t.monitor('2', bundle=m.bundle))
+    again = t.create('wait @/go\nexit 6', monitor=t.monitor('2', bundle=m.bundle))
     client = again.attach()
     t.touch('go')
     client.to_end()
     again.finish(6)
 
 
-def test_caller_gets_its_standard_streams_back(t):
-    """The caller reads them to their end; nothing that lives on may hold them."""
+def test_standard_streams_are_closed(t):
+    """The caller reads them to their end: the monitor and its children must not keep them open."""
     for extra in ([], ['-i'], ['-t']):
         read, write = os.pipe()
-        places = t.monitor('x' + ''.join(extra))
-        m = t.launch('pause', *extra, places=places, spawn={'stdio': {1: write, 2: write}})
+        prepared = t.monitor('x' + ''.join(extra))
+        m = t.launch('pause', *extra, monitor=prepared, spawn={'stdio': {1: write, 2: write}})
         os.close(write)
         m.go().created()
         equal(os.read(read, 4096), b'', 'standard output and error of the launcher')
@@ -246,14 +251,14 @@ def test_caller_gets_its_standard_streams_back(t):
 
 
 def test_no_output_in_a_successful_run(t):
-    """B97"""
+    """Also for an ordinary user."""
     m = t.create('exit 0')
     m.finish(0)
     equal((m.stdout.read_bytes(), m.stderr.read_bytes()), (b'', b''))
 
 
 def test_working_directory_stays_clean(t):
-    """B84"""
+    """No file is created there."""
     cwd = t.dir / 'cwd'
     cwd.mkdir()
     m = t.create('exit 0', spawn={'cwd': cwd})
@@ -262,19 +267,19 @@ def test_working_directory_stays_clean(t):
 
 
 def in_directory(t, script, directory, env=None, **options):
-    """Starts a monitor in a directory, behind a script of the shell."""
+    """Starts a monitor in a directory after a line of shell."""
     directory.mkdir()
     m = t.monitor(directory.name)
     argv = t.arguments(m, conmon_pidfile=False, **options) + ['--sync']
     m.spawn(['/bin/sh', '-c', f'{script}; exec "$0" "$@"', t.program, *argv], t.environment('exit 3', **(env or {})),
             ('sync', 'start'), cwd=directory)
-    with contextlib.suppress(BrokenPipeError):  # it may have given up
+    with contextlib.suppress(BrokenPipeError):  # the launcher may have exited
         m.start.go()
     return m
 
 
-def test_directory_that_is_gone(t):
-    """No other directory is taken in its stead."""
+def test_working_directory_removed(t):
+    """The monitor fails instead of using another directory."""
     for number, options in enumerate(({'bundle': False}, {'pidfile': False})):
         m = in_directory(t, 'rmdir "$PWD"', t.dir / f'gone{number}', **options)
         equal((m.wait(), m.exit_file.exists()), (1, False), f'status and exit file with {options}')
@@ -282,14 +287,14 @@ def test_directory_that_is_gone(t):
         m.sync.expect_end()
 
 
-@differs('the reference asks for the directory even if it does not need it')
-def test_directory_that_is_gone_and_not_needed(t):
+@differs('the reference fails even if it does not need the directory')
+def test_removed_working_directory_is_not_needed(t):
     m = in_directory(t, 'rmdir "$PWD"', t.dir / 'gone')
     m.created().finish(3)
 
 
-def test_directory_by_another_name(t):
-    """The shell's name for it, $PWD, is not the one that counts."""
+def test_working_directory_is_physical(t):
+    """The path is that of getcwd(3), not $PWD."""
     m = in_directory(t, 'ln -s "$PWD" "$PWD-link"; cd "$PWD-link"', t.dir / 'place', bundle=False, pidfile=False,
                      env={'FAKE_RUNTIME': f'dump {t.dir}/runtime\ncontainer\npidfile'})
     m.created().finish(3)
@@ -299,7 +304,7 @@ def test_directory_by_another_name(t):
 
 
 def test_environment_is_kept(t):
-    """Callers check that the monitor carries their environment."""
+    """Callers check the monitor's environment in /proc."""
     m = t.create('pause', env={'SOME_VARIABLE': 'some value', 'NOTIFY_SOCKET': '/run/x', 'XDG_RUNTIME_DIR': ''})
     seen = environ(m.pid)
     for key, value in m.environment.items():
@@ -307,7 +312,7 @@ def test_environment_is_kept(t):
 
 
 def test_bad_pipe_variables(t):
-    """A start pipe that is no number is noticed before anything else happens."""
+    """A start pipe that is not a number is an error before anything is created."""
     m = t.launch('exit 0', pipes=('sync',), env={'_OCI_STARTPIPE': 'x'})
     equal(m.wait_launcher(), 1)
     m.pid = m.launcher
@@ -335,7 +340,7 @@ def test_exec_attach_without_attach_pipe(t):
 
 
 def test_socket_directory(t):
-    """Without --full-attach there is a link to the bundle in the socket directory, gone at the end."""
+    """Without --full-attach the socket directory has a link to the bundle, which is removed at the end."""
     m = t.create('wait @/go\nprint hi\\n\nexit 0', full_attach=False)
     equal(os.path.realpath(m.sockets / CID), os.path.realpath(m.bundle))
     client = Attach(m.sockets / CID / 'attach')
@@ -344,20 +349,20 @@ def test_socket_directory(t):
     m.finish(0)
 
 
-@differs('links removed at the end since release 2.1.7 (21)')
+@differs('links removed at the end since release 2.1.7')
 def test_socket_directory_is_clean_after_failure(t):
-    """B29"""
+    """The link is removed after a failure."""
     m = t.launch('', runtime='exit 1', full_attach=False).go()
     equal(m.wait(), 1)
     equal(os.listdir(m.sockets), [])
 
 
-@differs('the reference removes it at the very end')
-def test_socket_link_is_gone_before_the_exit_file(t):
-    """Who starts the container anew then makes it again."""
-    places = t.monitor('1')
-    watch = Inotify(places.sockets, places.exits)
-    t.create('exit 0', full_attach=False, places=places).finish(0)
+@differs('the reference removes the link last')
+def test_socket_link_is_removed_before_the_exit_file(t):
+    """A caller that restarts the container after the exit file creates the link again."""
+    prepared = t.monitor('1')
+    watch = Inotify(prepared.sockets, prepared.exits)
+    t.create('exit 0', full_attach=False, monitor=prepared).finish(0)
     watch.until('moved-to', CID)
     check(('delete', CID) in watch.seen[:watch.seen.index(('moved-to', CID))], f'files of the directories: {watch.seen}')
     watch.close()
@@ -366,7 +371,7 @@ def test_socket_link_is_gone_before_the_exit_file(t):
 def test_stale_socket_link_is_replaced(t):
     m = t.monitor()
     os.symlink('/nonexistent', m.sockets / CID)
-    t.create('exit 0', full_attach=False, places=m).finish(0)
+    t.create('exit 0', full_attach=False, monitor=m).finish(0)
 
 
 def test_missing_socket_directory(t):
@@ -376,16 +381,16 @@ def test_missing_socket_directory(t):
 
 
 def test_long_bundle_paths(t):
-    """B48: socket addresses hold 107 bytes, bundle paths have thousands."""
+    """Bundle paths may be longer than the 107 bytes of a socket address."""
     for length in (90, 107, 108, 109, 200, 3900):
         bundle = str(t.dir / f'b{length}')
         while len(bundle) < length:
             bundle += '/' + 'x' * min(200, length - len(bundle) - 1) if length - len(bundle) > 1 else 'x'
         os.makedirs(bundle)
         for full in (True, False):
-            places = t.monitor(f'{length}{full}', bundle=bundle)
+            prepared = t.monitor(f'{length}{full}', bundle=bundle)
             m = t.create(f'wait @/go{length}{full}\nprint long\\n', '-u', 'short', cuuid=False, full_attach=full,
-                         places=places)
+                         monitor=prepared)
             client = Attach(bundle + '/attach' if full else m.sockets / 'short/attach')
             t.touch(f'go{length}{full}')
             equal(client.to_end(), b'long\n', f'{length} {full}')
@@ -393,11 +398,11 @@ def test_long_bundle_paths(t):
 
 
 def test_link_names_of_every_length(t):
-    """B48: a link path of 107 characters keeps its last one."""
+    """The last character of a link path of 107 characters is kept."""
     for length in range(100, 112):
-        places = t.monitor(f'n{length}')
-        cuuid = 'u' * (length - len(str(places.sockets)) - 1)
-        m = t.create('pause', '-u', cuuid, full_attach=False, cuuid=False, places=places)
+        prepared = t.monitor(f'n{length}')
+        cuuid = 'u' * (length - len(str(prepared.sockets)) - 1)
+        m = t.create('pause', '-u', cuuid, full_attach=False, cuuid=False, monitor=prepared)
         names = os.listdir(m.sockets)
         check(names == [cuuid] or t.reference, f'link of {length} characters: {names}')
         kill(m.container)

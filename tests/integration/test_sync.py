@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""What the caller is told on the sync pipe: success, and each way in which a runtime can fail."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""Messages on the sync pipe: success, and each way in which a runtime can fail."""
 
 import json
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import alive, check, content, differs, equal, kill, main, matches, skip, wait_for  # noqa: E402
 
 KEYS = {('create', 0): 'pid', ('create', 1): 'data', ('restore', 0): 'pid', ('restore', 1): 'data',
         ('exec', 0): 'exit_code', ('exec', 1): 'data'}
@@ -19,16 +22,16 @@ def modes():
 
 
 def start(t, mode, api, container='exit 0', *extra, **kwargs):
-    """A monitor in one of the six situations, with the start byte given."""
+    """Starts a monitor in one of the modes and sends the start byte."""
     if mode == 'restore':
         extra = ('--restore', '@/checkpoint', *extra)
-    places = t.monitor(f'{mode}{api}{len(t.monitors)}')
-    m = t.launch(container, *extra, mode='exec' if mode == 'exec' else 'create', api=api, places=places, **kwargs)
+    prepared = t.monitor(f'{mode}{api}{len(t.monitors)}')
+    m = t.launch(container, *extra, mode='exec' if mode == 'exec' else 'create', api=api, monitor=prepared, **kwargs)
     return m.go()
 
 
 def failure(m, key, text, status=1):
-    """One failure message, the end, and the exit status; no exit file."""
+    """Checks for one failure message, the end of the pipe, the exit status, and no exit file."""
     expected = {key: -1} if text is None else {key: -1, 'message': text}
     equal(m.sync.messages(), [expected])
     equal(m.wait(), status, 'exit status of the monitor')
@@ -52,7 +55,7 @@ def test_success(t):
 
 
 def test_one_write_per_message(t):
-    """On a socket that keeps records each read is one message."""
+    """On a SOCK_SEQPACKET socket each read returns one message."""
     m = t.exec('exit 3')
     equal(m.sync.read(), b'{"data": 3}\n')
     m.sync.expect_end()
@@ -68,15 +71,15 @@ def test_every_kind_of_pipe(t):
 
 
 def test_runtime_fails_with_text(t):
-    """The text is what the runtime wrote, unmodified: callers classify it. B31"""
+    """The runtime's text is passed on unmodified, because callers interpret it."""
     for mode, api, key in modes():
         m = start(t, mode, api, runtime='eprint runc: "boom" /x\\ty\\n\nexit 1')
         failure(m, key, 'runc: "boom" /x\ty\n')
 
 
-@differs('a silent failure is reported since release 2.2.0 (21)')
+@differs('a silent failure is reported since release 2.2.0')
 def test_runtime_fails_silently(t):
-    """B32"""
+    """There is a message even if the runtime prints none."""
     for mode, api, key in modes():
         m = start(t, mode, api, runtime='exit 1')
         failure(m, key, f'The runtime {t.runtime} ended with exit status 1 and gave no reason')
@@ -88,16 +91,16 @@ def test_runtime_is_killed(t):
         failure(m, key, 'dying')
 
 
-@differs('a silent failure is reported since release 2.2.0 (21)')
+@differs('a silent failure is reported since release 2.2.0')
 def test_runtime_is_killed_silently(t):
     for mode, api, key in modes():
         failure(start(t, mode, api, runtime='die 15'), key,
                 f'The runtime {t.runtime} was killed by signal 15 and gave no reason')
 
 
-@differs('a silent failure is reported since release 2.2.0 (21)')
+@differs('a silent failure is reported since release 2.2.0')
 def test_runtime_cannot_be_executed(t):
-    """Executable by its permission bits, but nothing the kernel can run."""
+    """The permission bits allow execution, but the kernel can't execute the file."""
     program = t.dir / 'no-program'
     program.write_bytes(b'\x7fNOT')
     program.chmod(0o755)
@@ -109,9 +112,9 @@ def test_runtime_cannot_be_executed(t):
         equal(m.wait(), 1)
 
 
-@differs('22.3: the text is cut so that the message has at most 4096 bytes')
+@differs('the text is cut so that the message has at most 4096 bytes')
 def test_chatty_runtime(t):
-    """1 MiB on standard error must neither block the runtime nor break the message."""
+    """1 MiB on standard error neither blocks the runtime nor breaks the message."""
     for mode, api, key in modes():
         m = start(t, mode, api, runtime='fill 2 1048576 100\nexit 1')
         data = m.sync.read()
@@ -125,22 +128,22 @@ def test_chatty_runtime(t):
 
 
 def test_chatty_runtime_that_succeeds(t):
-    """1 MiB on standard error and success: the text goes to the log and delays nothing."""
+    """1 MiB on standard error and success: the text goes to the log without delay."""
     if t.reference:
-        skip('22.3: the reference does not read it and hangs')
+        skip('the reference does not read it and hangs')
     m = start(t, 'create', 1, 'exit 0', runtime='fill 2 1048576 100\n' + GO)
     m.created().finish(0)
     check(content(m.records(), 'stderr') == (b'x' * 99 + b'\n') * 10485 + b'x' * 76, 'the log is not complete')
 
 
-@differs('22.3')
+@differs('the reference blocks while the runtime writes more than a pipe holds')
 def test_message_is_cut_between_characters(t):
-    """The cut must leave whole UTF-8 characters and whole escapes."""
+    """The cut does not split UTF-8 characters or escapes."""
     for text, unit in (('ä', 'ä'), ('€', '€'), ('\U0001f600', '\U0001f600'), ('"', '"'), ('\x01', '\x01')):
         for shift in range(6):
-            places = t.monitor(f'{ord(unit)}-{shift}')
+            prepared = t.monitor(f'{ord(unit)}-{shift}')
             escaped = ''.join(f'\\x{byte:02x}' for byte in text.encode())
-            m = t.launch('', runtime='eprint ' + 'a' * shift + escaped * 3000 + '\nexit 1', places=places).go()
+            m = t.launch('', runtime='eprint ' + 'a' * shift + escaped * 3000 + '\nexit 1', monitor=prepared).go()
             data = m.sync.read()
             check(len(data) <= 4096, f'a message of {len(data)} bytes')
             matches('a' * shift + f'(?:{unit})+', json.loads(data)['message'], f'{unit!r} after {shift} bytes')
@@ -149,7 +152,7 @@ def test_message_is_cut_between_characters(t):
 
 
 def test_every_byte_in_the_message(t):
-    """B33: whatever the runtime writes, the message is JSON; the text ends at the first NUL."""
+    """The message is valid JSON for any byte; the text ends at the first NUL."""
     for value in range(1, 128):
         if t.reference and value in (0x1f, 0x7f):
             continue  # release 2.2.0 escapes them
@@ -157,16 +160,16 @@ def test_every_byte_in_the_message(t):
         failure(m, 'data', f'<{chr(value)}>')
 
 
-@differs('escapes of later releases (3.1)')
+@differs('escapes of later releases')
 def test_escapes(t):
-    """The exact bytes. B33"""
+    """The exact bytes."""
     m = start(t, 'create', 1, runtime='eprint \\x01\\x1f\\x7f\\x08\\x0c\\r\\n\\t"\\\\/ä\nexit 1')
     equal(m.sync.read(), b'{"data": -1, "message": "\\u0001\\u001f\\u007f\\b\\f\\r\\n\\t\\"\\\\\\/\xc3\xa4"}\n')
     equal(m.wait(), 1)
 
 
 def test_bytes_that_are_not_utf8(t):
-    """B32: they come through as they are; Go's decoder replaces them."""
+    """They are passed on unchanged; Go's decoder replaces them."""
     m = start(t, 'create', 1, runtime='eprint a\\xff\\xfeb\nexit 1')
     data = m.sync.read()
     check(b'\xff' in data or b'\\ufffd' in data.lower() or '\ufffd'.encode() in data, f'{data!r}')
@@ -178,9 +181,9 @@ def test_nul_ends_the_message(t):
     failure(start(t, 'create', 1, runtime='eprint before\\x00after\nexit 1'), 'data', 'before')
 
 
-@differs('reported since the main branch of 2026-08 (21)')
+@differs('reported since the main branch of 2026-08')
 def test_no_pidfile(t):
-    """The runtime claims success but wrote no pid file."""
+    """The runtime reports success without a pid file."""
     for mode, api, key in modes():
         m = start(t, mode, api, runtime='exit 0')
         messages = m.sync.messages()
@@ -188,19 +191,20 @@ def test_no_pidfile(t):
         equal(m.wait(), 1)
 
 
-@differs('the reference leaves it running')
-def test_container_without_a_pidfile_is_ended(t):
-    """Nobody knows of it, so nobody could stop it."""
+@differs('the reference does not kill it')
+def test_container_without_a_pidfile_is_killed(t):
+    """The caller has no pid to stop it with."""
     for script in ('exit 0', 'rawpid garbage\nexit 0', 'pidfile\nexit 1'):
         m = start(t, 'create', 1, 'dump @/container\npause', '--exit-command', '/bin/true',
                   runtime=f'container\nsh while [ ! -s @/container ]; do sleep 0.01; done\n{script}')
         equal([message['data'] for message in m.sync.messages()], [-1], script)
         equal(m.wait(), 1)
-        check(not alive(int(t.dump('container')['pid'])), f'the container is still there: {script}')
+        pid = int(t.dump('container')['pid'])
+        wait_for(lambda: not alive(pid), f'the end of the container: {script}', 2)
         (t.dir / 'container').unlink()
 
 
-@differs('reported since the main branch of 2026-08 (21)')
+@differs('reported since the main branch of 2026-08')
 def test_no_pidfile_names_the_file(t):
     m = start(t, 'create', 1, runtime='exit 0')
     message = m.sync.message()
@@ -208,22 +212,22 @@ def test_no_pidfile_names_the_file(t):
     equal(m.wait(), 1)
 
 
-@differs('reported since the main branch of 2026-08 (21)')
+@differs('reported since the main branch of 2026-08')
 def test_no_pidfile_but_text(t):
     for mode, api, key in modes():
         failure(start(t, mode, api, runtime='eprint odd\nexit 0'), key, 'odd')
 
 
-@differs('the reference reads on until there is no memory')
-def test_pidfile_without_end(t):
-    places = t.monitor()
-    m = t.launch('exit 0', runtime=f'sh ln -sf /dev/zero {places.pidfile}', places=places).go()
+@differs('the reference reads until memory is exhausted')
+def test_infinite_pidfile(t):
+    prepared = t.monitor()
+    m = t.launch('exit 0', runtime=f'sh ln -sf /dev/zero {prepared.pidfile}', monitor=prepared).go()
     check('no process id' in m.sync.message().get('message', ''), 'another message')
     equal(m.wait(), 1)
 
 
-@differs('pid files are read strictly (3.3, 20)')
-def test_garbage_in_the_pidfile(t):
+@differs('here pid files are parsed strictly')
+def test_invalid_pidfile(t):
     for number, garbage in enumerate(('', 'garbage', '-5', '-1', '0', '12x', '99999999999999', ' ', '0x10')):
         for mode in ('create', 'exec'):
             m = start(t, mode, 1, runtime=f'rawpid {garbage}\nexit 0')
@@ -239,18 +243,18 @@ def test_pidfile_with_newline(t):
     check(alive(m.container), 'the reported pid is not the container')
 
 
-def test_old_pidfile_is_not_believed(t):
-    """CRI-O creates an empty pid file before it starts an exec; a failed runtime leaves it so. B31"""
+def test_stale_pidfile_is_ignored(t):
+    """CRI-O creates an empty pid file before it starts an exec; a failed runtime leaves it empty."""
     for api, key in ((0, 'exit_code'), (1, 'data')):
-        places = t.monitor(f'old{api}')
-        places.pidfile.touch()
-        m = t.launch('', mode='exec', api=api, places=places, runtime='eprint no such process\nexit 1').go()
+        prepared = t.monitor(f'old{api}')
+        prepared.pidfile.touch()
+        m = t.launch('', mode='exec', api=api, monitor=prepared, runtime='eprint no such process\nexit 1').go()
         failure(m, key, 'no such process')
 
 
-@differs('a silent failure is reported since release 2.2.0 (21)')
-def test_terminal_that_never_came(t):
-    """B55: the runtime's own text wins over the missing terminal."""
+@differs('a silent failure is reported since release 2.2.0')
+def test_missing_terminal(t):
+    """The runtime's text takes precedence over the missing terminal."""
     for mode, api, key in modes():
         m = start(t, mode, api, '', '-t', runtime='exit 0')
         failure(m, key, 'Runtime did not set up terminal')
@@ -258,14 +262,14 @@ def test_terminal_that_never_came(t):
 
 
 def test_terminal_with_missing_binary(t):
-    """B55"""
+    """The runtime's reason takes precedence over the missing terminal."""
     m = start(t, 'create', 1, '', '-t', runtime='eprint exec: not found\nexit 1')
     failure(m, 'data', 'exec: not found')
     t.leftovers = os.listdir(t.tmp) if t.reference else ()
 
 
 def test_exec_session_ends_with_every_code(t):
-    """B36"""
+    """Each exit code is reported."""
     for code in (0, 1, 2, 125, 126, 127, 128, 137, 254, 255):
         for api, expected in ((0, [{'exit_code': code}]), (1, [{'data': code}])):
             m = start(t, 'exec', api, f'exit {code}')
@@ -283,7 +287,7 @@ def test_exec_session_ends_by_signal(t):
 
 
 def test_exec_timeout(t):
-    """CRI-O compares text and code."""
+    """CRI-O compares the text and the code."""
     m = start(t, 'exec', 0, 'pause', '-T', '1')
     equal(m.sync.read(), b'{"exit_code": -1, "message": "command timed out"}\n')
     m.sync.expect_end()
@@ -293,19 +297,19 @@ def test_exec_timeout(t):
     m.finish(-1)
 
 
-def test_create_timeout_is_silent(t):
+def test_create_timeout_sends_no_message(t):
     for api, key in ((0, 'pid'), (1, 'data')):
         m = start(t, 'create', api, 'pause', '-T', '1').created()
         equal(m.sync.messages(), [])
         m.finish(-1)
 
 
-@differs('a broken sync pipe is tolerated since release 2.1.8 (21)')
+@differs('a broken sync pipe is tolerated since release 2.1.8')
 def test_caller_that_closes_its_end(t):
-    """B12, B39: at each step; the end is recorded all the same."""
+    """At each step; the end is still recorded."""
     for mode, api, _ in modes():
         m = t.launch('exit 9', *(('--restore', '@/c') if mode == 'restore' else ()), api=api,
-                     mode='exec' if mode == 'exec' else 'create', places=t.monitor(f'early{mode}{api}'))
+                     mode='exec' if mode == 'exec' else 'create', monitor=t.monitor(f'early{mode}{api}'))
         m.sync.close()
         m.go()
         m.finish(9)
@@ -323,7 +327,7 @@ def test_caller_that_closes_before_a_failure(t):
 
 
 def test_sync_pipe_stays_open_until_the_end(t):
-    """The caller that keeps reading sees the end only when the monitor is about to go."""
+    """A caller that keeps reading sees the end of the pipe only when the monitor is about to exit."""
     m = t.create('pause')
     check(not m.sync.poll(0.05), 'something on the sync pipe')
     kill(m.container)
@@ -338,13 +342,13 @@ def test_stderr_of_a_successful_runtime_is_logged(t):
 
 
 def test_attach_message_of_exec(t):
-    """It is there before the runtime is executed: the runtime waits for the second start byte."""
+    """It is sent before the runtime is executed, which waits for the second start byte."""
     m = t.launch('exit 0', '--exec-attach', mode='exec', pipes=('sync', 'start', 'attach'),
                  runtime='touch @/runtime\n' + GO)
     m.go()
     equal(m.attach_pipe.read(), b'{"data": 0}\n')
     for path in (m.attach_path, m.bundle / 'ctl', m.bundle / 'winsz'):
-        check(path.exists(), f'no {path.name} when the attach message came')
+        check(path.exists(), f'no {path.name} when the attach message arrived')
     check(not m.sync.poll(0.05), 'a message before the second start byte')
     check(not (t.dir / 'runtime').exists(), 'the runtime ran before the second start byte')
     m.start.go()
@@ -358,7 +362,7 @@ def test_end_of_start_pipe_releases_exec(t):
     m.created().finish(2)
 
 
-@differs('a broken pipe is tolerated since release 2.1.8 (21)')
+@differs('a broken pipe is tolerated since release 2.1.8')
 def test_attach_pipe_that_nobody_reads(t):
     m = t.launch('exit 2', '--exec-attach', mode='exec', pipes=('sync', 'start', 'attach'))
     m.attach_pipe.close()

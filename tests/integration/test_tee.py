@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""passthrough.tee: the container's output goes to the monitor's own descriptors and to other logs."""
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
+"""passthrough.tee: the container's output goes to the monitor's own stdout and stderr and to other logs."""
 
 import json
 import os
 import socket
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import check, content, equal, main  # noqa: E402
 
 TEE = ('-l', 'passthrough', '--log-opt', 'passthrough.tee=yes')
 SCRIPT = 'print out\\n\neprint err\\n\nfill 1 3000000 100\nprint tail\nexit 3'
@@ -31,7 +34,7 @@ def check_output(m, out, err):
 
 
 def run(t, out, err, stdin=None, script=SCRIPT):
-    """Hands `out` and `err` over as the monitor's own; returns the monitor."""
+    """Starts a monitor with `out` and `err` as stdout and stderr."""
     stdio = {1: out, 2: err}
     if stdin is not None:
         stdio[0] = stdin
@@ -59,7 +62,7 @@ def test_files(t):
 
 
 def test_sockets(t):
-    """As a service manager gives them."""
+    """As a service manager passes them."""
     pairs = [socket.socketpair() for _ in range(2)]
     m = run(t, pairs[0][1].detach(), pairs[1][1].detach())
     m.go().created()
@@ -69,7 +72,7 @@ def test_sockets(t):
 
 
 def test_stdin(t):
-    """The container reads what the monitor was given."""
+    """The container reads the monitor's stdin."""
     source, sink, err = os.pipe(), os.pipe(), os.open('/dev/null', os.O_WRONLY)
     m = run(t, sink[1], err, source[0], 'cat')
     m.go().created()
@@ -81,11 +84,11 @@ def test_stdin(t):
 
 
 def test_slow_reader(t):
-    """The container waits for the reader of its output, and the flags of the shared pipe stay as they are."""
+    """The container waits for the reader of its output, and the flags of the shared pipe are not changed."""
     reader, writer = os.pipe()
     m = run(t, os.dup(writer), os.open('/dev/null', os.O_WRONLY), script='fill 1 3000000 100')
     m.go().created()
-    check(os.get_blocking(writer), 'the pipe was made non-blocking for everybody')
+    check(os.get_blocking(writer), 'O_NONBLOCK was set on the shared pipe')
     os.close(writer)
     equal(len(read_all(reader)), 3000000)
     m.finish(0)
@@ -102,7 +105,7 @@ def test_reader_that_leaves(t):
 
 
 def test_one_of_two_readers_leaves(t):
-    """What is lost is counted, and the other one gets everything."""
+    """Lost bytes are counted, and the other reader gets all output."""
     out, err = os.pipe(), os.pipe()
     m = run(t, out[1], err[1], script='wait @/go\nfill 1 300000 100\nprint end\neprint alive\\n\nfill 2 3000 100\n')
     m.go().created()
@@ -113,8 +116,8 @@ def test_one_of_two_readers_leaves(t):
     check(text.startswith(b'alive\n') and len(text) == 3006, f'stderr: {text[:100]!r}')
     sink, = [sink for sink in json.loads((m.persist / 'log-status.json').read_text())['sinks']
              if sink['driver'] == 'passthrough']
-    equal(sink['dropped']['at-end']['bytes'], 300003, 'bytes that nobody reads')
-    equal(sink['out']['bytes'], 3006, 'bytes that somebody reads')
+    equal(sink['dropped']['at-end']['bytes'], 300003, 'bytes of the stream without a reader')
+    equal(sink['out']['bytes'], 3006, 'bytes of the stream with a reader')
     equal(sink['in']['records'], sink['out']['records'] + sink['dropped']['at-end']['records'], 'records')
 
 

@@ -1,4 +1,7 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+
 """Containers with a terminal."""
 
 import os
@@ -6,12 +9,13 @@ import signal
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import (  # noqa: E402
+    alive, check, content, cpu_seconds, descriptors, differs, equal, kill, main, matches, needs_root, wait_for)
 
 
 def test_output(t):
-    """All is stream 2; the terminal makes CR LF of LF; the log keeps it."""
+    """All output is stream 2; the terminal turns LF into CR LF, and the log keeps that."""
     m = t.create('wait @/go\nprint out\\n\neprint err\\n', '-t')
     client = m.attach()
     t.touch('go')
@@ -25,7 +29,7 @@ def test_output(t):
 def test_input(t):
     for extra in (['-t'], ['-t', '-i']):
         name = ''.join(extra)
-        m = t.create('raw\ncat', *extra, places=t.monitor(name))
+        m = t.create('raw\ncat', *extra, monitor=t.monitor(name))
         client = m.attach()
         time.sleep(0.05)
         client.send(b'typed')
@@ -35,7 +39,7 @@ def test_input(t):
 
 
 def test_early_input(t):
-    """B52: what was typed before the terminal was there is not lost."""
+    """Input that arrives before the terminal is not lost."""
     m = t.launch('raw\ndiscard 5\nprint got it', '--exec-attach', '-t', '-i', mode='exec',
                  pipes=('sync', 'start', 'attach'), runtime='wait @/go\nconsole\ncontainer\npidfile').go()
     equal(m.attach_pipe.message(), {'data': 0})
@@ -50,8 +54,8 @@ def test_early_input(t):
     m.finish(0)
 
 
-def test_client_that_leaves_before_the_terminal_is_there(t):
-    """It ends the input; what others send from then on is thrown away, and does not make them wait."""
+def test_client_disconnects_before_the_terminal(t):
+    """The input ends; data from other clients is then discarded without blocking them."""
     m = t.launch('pause', '--exec-attach', '-t', '-i', mode='exec', pipes=('sync', 'start', 'attach'),
                  runtime='wait @/go\nconsole\ncontainer\npidfile').go()
     equal(m.attach_pipe.message(), {'data': 0})
@@ -64,7 +68,7 @@ def test_client_that_leaves_before_the_terminal_is_there(t):
     client = m.attach()
     wait_for(lambda: sockets() == before + 1, 'the client to be accepted')
     client.close()
-    wait_for(lambda: sockets() == before, 'the client to be forgotten')
+    wait_for(lambda: sockets() == before, 'the end of the connection')
     client = m.attach()
     client.socket.settimeout(10)
     t.touch('go')
@@ -74,10 +78,10 @@ def test_client_that_leaves_before_the_terminal_is_there(t):
     m.finish(137)
 
 
-def test_client_that_leaves_does_not_end_the_input(t):
-    """-t without -i: the terminal stays usable for the next client."""
+def test_disconnect_does_not_end_the_input(t):
+    """-t without -i: the next client can use the terminal."""
     m = t.create('raw\ntouch @/ready\ncat', '-t')
-    t.exists('ready')
+    t.wait_file('ready')
     for how in ('half_close', 'close', 'close'):
         client = m.attach()
         client.send(b'typed')
@@ -87,10 +91,10 @@ def test_client_that_leaves_does_not_end_the_input(t):
     m.finish(137)
 
 
-def test_client_that_leaves_ends_the_input_of_exec(t):
-    """-t with -i: output goes on, further clients can't type. B06"""
+def test_disconnect_ends_the_input_of_exec(t):
+    """-t with -i: the output continues, but later clients can't send input."""
     m = t.create('raw\ntouch @/ready\nwait @/go\nprint out', '-t', '-i')
-    t.exists('ready')
+    t.wait_file('ready')
     m.attach().close()
     time.sleep(0.05)
     before = cpu_seconds(m.pid)
@@ -103,15 +107,15 @@ def test_client_that_leaves_ends_the_input_of_exec(t):
 
 
 def test_control_characters(t):
-    """The terminal makes a signal of them."""
+    """The terminal turns them into signals."""
     m = t.create('touch @/ready\npause', '-t')
-    t.exists('ready')
+    t.wait_file('ready')
     m.attach().send(b'\x03')
     m.finish(130)
 
 
 def test_console_socket(t):
-    """In TMPDIR, mode 0700, gone as soon as the runtime has connected."""
+    """In TMPDIR, mode 0700, removed as soon as the runtime has connected."""
     m = t.launch('exit 0', '-t', runtime='dump @/runtime\nsh ls -l "$TMPDIR" >@/list; exit 1').go()
     m.wait()
     argv = t.dump('runtime')['argv']
@@ -129,7 +133,29 @@ def test_console_socket_without_tmpdir(t):
     matches(r'/tmp/conmon-term\.[A-Za-z0-9]{6}', argv[argv.index('--console-socket') + 1])
 
 
-@differs('section 20: a TMPDIR that is too long')
+@needs_root
+@differs('the reference fails')
+def test_read_only_tmp(t):
+    """The console socket is created in the bundle, and removed after the connection."""
+    for name, bundle in (('1', None), ('2', t.dir / ('b' * 120))):
+        m = t.monitor(name, bundle=bundle)
+        script = ('mount --bind "$0" /mnt && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && '
+                  'mount --bind /mnt "$0" && exec "$@"')
+        runtime = f'dump @/runtime{name}\nconsole\ncontainer\npidfile'
+        argv = ['/usr/bin/unshare', '-m', '/bin/sh', '-c', script, str(t.dir), t.program, *t.arguments(m), '-t']
+        m.spawn(argv, t.environment(f'print out{name}', runtime=runtime, TMPDIR=None), ('sync', 'start'))
+        m.start.go()
+        m.created()
+        m.finish(0)
+        argv = t.dump(f'runtime{name}')['argv']
+        path = argv[argv.index('--console-socket') + 1]
+        matches(r'/proc/\d+/fd/\d+/conmon-term\.[A-Z0-9]{6}' if bundle else
+                f'{m.bundle}/conmon-term\\.[A-Z0-9]{{6}}', path)
+        equal((content(m.records()), [n for n in os.listdir(m.bundle) if 'conmon-term' in n]),
+              (f'out{name}'.encode(), []))
+
+
+@differs('the reference fails if TMPDIR is too long')
 def test_long_tmpdir(t):
     long = t.dir / ('x' * 120)
     long.mkdir()
@@ -138,9 +164,9 @@ def test_long_tmpdir(t):
     equal((os.listdir(long), content(m.records())), ([], b'out'))
 
 
-@differs('section 20: a TMPDIR that is missing')
+@differs('the reference fails if TMPDIR does not exist')
 def test_missing_tmpdir(t):
-    """Either it works or the caller is told; nothing hangs."""
+    """Either it works or the caller gets an error; nothing hangs."""
     t.skip_with(valgrind='it needs a directory for temporary files')
     m = t.launch('exit 0', '-t', env={'TMPDIR': '/nonexistent/tmp'}).go()
     messages = m.sync.messages()
@@ -148,38 +174,38 @@ def test_missing_tmpdir(t):
     m.wait()
 
 
-@differs('section 20: the socket is removed on every way out')
+@differs('the socket is removed in all cases')
 def test_console_socket_is_removed_after_failure(t):
     for runtime in ('exit 1', 'eprint x\nexit 1', 'die 9', 'exit 0', 'console nofd\nexit 1'):
-        m = t.launch('exit 0', '-t', runtime=runtime, places=t.monitor(runtime.replace('\n', '-'))).go()
+        m = t.launch('exit 0', '-t', runtime=runtime, monitor=t.monitor(runtime.replace('\n', '-'))).go()
         m.wait()
         equal(os.listdir(t.tmp), [], runtime)
 
 
 def failed(t, runtime, **kwargs):
-    m = t.launch('exit 0', '-t', runtime=runtime, places=t.monitor(f'm{len(t.monitors)}'), **kwargs).go()
+    m = t.launch('exit 0', '-t', runtime=runtime, monitor=t.monitor(f'm{len(t.monitors)}'), **kwargs).go()
     messages = m.sync.messages()
     check(len(messages) == 1 and messages[0]['data'] == -1, f'{runtime!r}: {messages}')
     equal(m.wait(), 1)
     return messages[0].get('message', '')
 
 
-@differs('3.2: reported since release 2.2.0 (21)')
+@differs('reported since release 2.2.0')
 def test_runtime_without_console(t):
-    """B55"""
+    """The runtime succeeds without having sent a terminal."""
     equal(failed(t, 'container\npidfile'), 'Runtime did not set up terminal')
     equal(failed(t, 'console connect\ncontainer\npidfile'), 'Runtime did not set up terminal')
     t.end_orphans()
 
 
-@differs('the reference takes anything')
+@differs('the reference accepts any message')
 def test_console_without_descriptor(t):
     check(failed(t, 'console nofd\ncontainer\npidfile') != '', 'no reason given')
 
 
-@differs('the reference takes anything')
-def test_console_that_is_no_terminal(t):
-    """Refused or used, but in either case the end is recorded and nothing spins."""
+@differs('the reference accepts any message')
+def test_console_is_not_a_terminal(t):
+    """It may be refused or used, but the end is recorded, and no processor time is used."""
     m = t.launch('exit 0', '-t', runtime='console file\ncontainer\npidfile').go()
     message = m.sync.message()
     if message['data'] == -1:
@@ -190,25 +216,25 @@ def test_console_that_is_no_terminal(t):
         check(m.exit_file.exists(), 'the end was not recorded')
 
 
-@differs('the reference takes anything')
+@differs('the reference accepts any message')
 def test_two_consoles(t):
-    """The first counts. B09"""
+    """The first one is used."""
     m = t.create('print out', '-t', runtime='console twice\ncontainer\npidfile')
     m.finish(0)
     equal(content(m.records()), b'out')
 
 
-@differs('the reference takes anything')
+@differs('the reference accepts any message')
 def test_bad_consoles_leak_nothing(t):
     for how in ('twice', 'pair', ''):
-        m = t.create('wait @/go', '-t', runtime=f'console {how}\ncontainer\npidfile', places=t.monitor(f'm{how}'))
+        m = t.create('wait @/go', '-t', runtime=f'console {how}\ncontainer\npidfile', monitor=t.monitor(f'm{how}'))
         targets = list(descriptors(m.pid).values())
         equal(len([target for target in targets if 'ptmx' in target]), 2, f'{how}: {targets}')
     t.touch('go')
 
 
-def test_terminal_that_nobody_has_open(t):
-    """B54: closing every slave is not the end; the container may open it again."""
+def test_terminal_without_open_slave(t):
+    """The container may close all descriptors of its terminal and open it again."""
     m = t.create('sh tty=$(tty); exec </dev/null >/dev/null 2>&1; sleep 0.4; echo back >$tty; sleep 0.2', '-t')
     time.sleep(0.15)
     before = cpu_seconds(m.pid)
@@ -219,16 +245,16 @@ def test_terminal_that_nobody_has_open(t):
 
 
 def test_end_of_terminal_is_no_error(t):
-    """B53"""
+    """EIO at the end of a terminal is not reported as an error."""
     m = t.create('print out\\n\nclose 0\nclose 1\nclose 2\nsleep 100\nexit 3', '-t')
     m.finish(3)
     equal(content(m.records()), b'out\r\n')
 
 
 def test_last_output_of_a_terminal(t):
-    """What was written right before the end is not lost."""
+    """Output written right before the end is not lost."""
     for number in range(20):
-        m = t.create('fill 1 3000 100\nprint last', '-t', places=t.monitor(str(number)))
+        m = t.create('fill 1 3000 100\nprint last', '-t', monitor=t.monitor(str(number)))
         m.finish(0)
         check(content(m.records()).endswith(b'last'), f'the end is missing: {content(m.records())[-50:]}')
 
@@ -241,12 +267,12 @@ def test_runtime_messages_are_logged_as_errors(t):
 
 
 def test_hangup_of_the_monitor(t):
-    """The container keeps its terminal for as long as the monitor lives."""
+    """The container's terminal hangs up when the monitor dies, not before."""
     m = t.create('touch @/ready\npause', '-t')
-    t.exists('ready')
+    t.wait_file('ready')
     kill(m.pid, signal.SIGKILL)
     m.wait()
-    wait_for(lambda: not alive(m.container), 'the container to be hung up')
+    wait_for(lambda: not alive(m.container), 'the end of the container by SIGHUP')
 
 
 def test_slow_runtime_with_terminal(t):
@@ -256,9 +282,9 @@ def test_slow_runtime_with_terminal(t):
 
 
 def test_terminal_container_ends_before_the_runtime(t):
-    """B20"""
+    """A short session with a terminal is not taken for a failure of the runtime."""
     for number in range(30):
-        m = t.create('exit 5', '-t', runtime='console\ncontainer\npidfile\nsleep 20', places=t.monitor(str(number)))
+        m = t.create('exit 5', '-t', runtime='console\ncontainer\npidfile\nsleep 20', monitor=t.monitor(str(number)))
         m.finish(5)
 
 

@@ -1,9 +1,12 @@
 #!/usr/bin/python3
-"""The program is replaced while monitors run, as packages do it: by renaming a new file over the old one, or by removing
-it. What runs goes on with the old one: stops, attaches, sessions, logs and exits.
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
 
-Libraries that are opened when they are needed (zlib, yajl) come from the system, which replaces them in the same way; a
-monitor that needs one for the first time takes the one that is there then."""
+"""The program file is replaced while monitors run, as by an update of the package: a new file is renamed over
+it, or it is removed. Running monitors are not affected: stop, attach, exec sessions, logs and exits work.
+
+Libraries that are loaded on demand (zlib, yajl) may be replaced in the same way; a monitor that needs one for
+the first time loads the installed one."""
 
 import json
 import os
@@ -11,8 +14,8 @@ import shutil
 import signal
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-from harness import *  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import content, equal, kill, main, slow, wait_for  # noqa: E402
 
 N = 50
 
@@ -39,7 +42,7 @@ class Stopped:
         return words
 
     def start(self):
-        self.t.create(self.script, *self.arguments, *self.exit_command(), places=self.m)
+        self.t.create(self.script, *self.arguments, *self.exit_command(), monitor=self.m)
 
     def use(self):
         os.kill(self.m.pid, signal.SIGTERM)
@@ -59,14 +62,14 @@ class Killed(Stopped):
 
 
 class Attached(Stopped):
-    """A client comes, sends, and sees what the container answers."""
+    """A client attaches, sends, and reads the answer."""
 
     script, arguments, code = 'discard 2\nprint after\\n\nexit 3', ('-i',), 3
 
     def use(self):
         client = self.m.attach()
         client.send(b'go')
-        equal(client.to_end(), b'after\n', 'what a client saw')
+        equal(client.to_end(), b'after\n', 'output for the client')
         client.close()
 
     def end(self):
@@ -75,7 +78,7 @@ class Attached(Stopped):
 
 
 class Terminal(Stopped):
-    """A terminal gets a new size."""
+    """A terminal is resized."""
 
     script, arguments, code = 'winch', ('-i', '-t'), 137
 
@@ -89,7 +92,7 @@ class Terminal(Stopped):
 
 
 class Logged(Stopped):
-    """Old logs are compressed, the log is renamed by its owner."""
+    """Old logs are compressed, and the log is renamed and reopened."""
 
     script, code = 'discard 1\nfill 1 300000 100\ndiscard 1\nexit 6', 6
 
@@ -107,7 +110,7 @@ class Logged(Stopped):
     def use(self):
         self.send(b'1')
         wait_for(lambda: (self.m.log.exists() and len(self.m.log.read_bytes()) > 300000), 'the log')
-        wait_for(lambda: list(self.m.root.glob('ctr.json.*.gz')), 'an old log to be compressed')
+        wait_for(lambda: list(self.m.root.glob('ctr.json.*.gz')), 'the compressed log')
         os.rename(self.m.log, f'{self.m.log}.old')
         self.m.control('2 0 0\n')
         wait_for(self.m.log.exists, 'the new log')
@@ -119,7 +122,7 @@ class Logged(Stopped):
 
 
 class WithLogger(Attached):
-    """An external logger ends and is started again."""
+    """An external logger exits and is restarted."""
 
     def __init__(self, t, number):
         super().__init__(t, number)
@@ -136,34 +139,34 @@ class WithLogger(Attached):
     def use(self):
         before = self.logger()['pid']
         kill(before)
-        wait_for(lambda: self.logger()['starts'] == 2, 'the logger to be started again')
+        wait_for(lambda: self.logger()['starts'] == 2, 'the restart of the logger')
         super().use()
 
     def end(self):
         super().end()
-        equal(self.output.read_bytes(), b'after\n', 'what the logger wrote')
+        equal(self.output.read_bytes(), b'after\n', 'output of the logger')
 
 
 class Session(Attached):
-    """An exec session that began before."""
+    """An exec session that was started before."""
 
     code = 8
     script = 'discard 2\nprint after\\n\nexit 8'
 
     def start(self):
-        self.t.exec(self.script, '-i', places=self.m)
+        self.t.exec(self.script, '-i', monitor=self.m)
 
     def end(self):
         self.m.finish(self.code)
-        equal(self.m.sync.message(), {'data': 8}, 'what the caller was told')
+        equal(self.m.sync.message(), {'data': 8}, 'exit code for the caller')
         self.m.close_pipes()
 
 
 KINDS = (Stopped, Killed, Attached, Terminal, Logged, WithLogger, Session)
 
 
-def over(t, make, original):
-    """A new file takes the place of the old one."""
+def replace_program(t, make, original):
+    """Renames a new file over the program."""
     make(original, f'{t.program}.new')
     os.rename(f'{t.program}.new', t.program)
 
@@ -180,8 +183,8 @@ def wrapper(original, path):
     os.chmod(path, 0o755)
 
 
-def run_something_new(t, number):
-    m = t.exec('print new\\n\nexit 9', client=True, places=t.monitor(f'new{number}'))
+def run_new_session(t, number):
+    m = t.exec('print new\\n\nexit 9', client=True, monitor=t.monitor(f'new{number}'))
     equal(m.client.to_end(), b'new\n', 'output of a new session')
     m.client.close()
     m.finish(9)
@@ -197,7 +200,8 @@ def test_upgrade(t):
     lives = [KINDS[number % len(KINDS)](t, number) for number in range(N)]
     for life in lives:
         life.start()
-    upgrades = [lambda: over(t, new_build, original), lambda: over(t, wrapper, original), lambda: os.unlink(t.program)]
+    upgrades = [lambda: replace_program(t, new_build, original), lambda: replace_program(t, wrapper, original),
+                lambda: os.unlink(t.program)]
     for number, upgrade in enumerate(upgrades):
         upgrade()
         some = lives[number::len(upgrades)]
@@ -207,9 +211,9 @@ def test_upgrade(t):
         for life in some:
             life.end()
         if os.path.exists(t.program):
-            run_something_new(t, number)
-    told = sorted((t.dir / 'exited').read_text().split(), key=int)
-    equal(told, [life.m.root.name for life in lives if not isinstance(life, Session)], 'runs of the exit command')
+            run_new_session(t, number)
+    exited = sorted((t.dir / 'exited').read_text().split(), key=int)
+    equal(exited, [life.m.root.name for life in lives if not isinstance(life, Session)], 'runs of the exit command')
 
 
 if __name__ == '__main__':

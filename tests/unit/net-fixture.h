@@ -1,7 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* What the tests of network drivers share: a log, sockets in the same process that play the server, and turns
- * of the main loop until something has happened. */
+/* Helpers for tests of network drivers: a log, server sockets in the same process, and functions that run the
+ * main loop until a condition holds. */
 
 #include "log-fixture.h"
 
@@ -14,7 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A log with one driver, and the server that it is for. */
+/* A log with one driver, and its server. */
 typedef struct {
         char *dir;
         char *path; /* for a socket in it */
@@ -35,8 +38,6 @@ net_set_up(NetFixture *f, const char *driver)
         f->drivers[0] = (char *)driver;
         f->paths[0] = (char *)"none";
         f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
         f->config.bundle = f->dir;
         f->fd = -1;
 }
@@ -53,7 +54,7 @@ net_tear_down(NetFixture *f, gconstpointer data)
         tempdir_remove(f->dir);
 }
 
-/* One more value of --log-opt. */
+/* Adds a value of --log-opt. */
 G_GNUC_PRINTF(2, 3)
 static inline void
 net_add_option(NetFixture *f, const char *format, ...)
@@ -68,13 +69,12 @@ net_add_option(NetFixture *f, const char *format, ...)
         va_end(args);
 }
 
-/* A socket that listens (or receives) at a free port of 127.0.0.1. */
+/* A socket that listens or receives on a free port of 127.0.0.1. */
 static inline int
 net_listen(int type, uint16_t *port)
 {
-        struct sockaddr_in a = {.sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                .sin_port = htons(*port)};
+        struct sockaddr_in a = {
+                .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
         socklen_t len = sizeof a;
         int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -105,7 +105,7 @@ net_wake(gpointer data)
         return G_SOURCE_CONTINUE;
 }
 
-/* Nothing that is waited for takes longer, however busy the machine is. */
+/* The time limit of all waits, sufficient for a busy machine. */
 #define NET_WAIT_USEC (20 * G_USEC_PER_SEC)
 
 /* Runs the main loop until the descriptor is readable. */
@@ -144,7 +144,7 @@ net_accept(int listener)
         return fd;
 }
 
-/* Reads until `len` bytes have come; fewer only if the peer ends. */
+/* Reads `len` bytes; fewer only if the peer closes the connection. */
 static inline GString *
 net_read(int fd, size_t len)
 {
@@ -168,7 +168,7 @@ net_expect(int fd, const char *expected)
         g_string_free(text, TRUE);
 }
 
-/* One datagram. */
+/* Reads one datagram. */
 static inline void
 net_expect_datagram(int fd, const char *expected)
 {
@@ -180,12 +180,14 @@ net_expect_datagram(int fd, const char *expected)
         g_assert_cmpstr(text, ==, expected);
 }
 
-/* The status of the first sink, as the status file has it. */
+/* The status of the first sink as in the status file. */
 static inline char *
 net_status(Log *log, const char *dir)
 {
-        log_write_status(log, false);
-        return tempdir_get(dir, "log-status.json");
+        g_autofree char *path = NULL, *json = NULL;
+        g_assert_true(log_describe(log, false, "", &path, &json));
+        g_assert_true(g_str_has_prefix(path, dir));
+        return g_strdup(json);
 }
 
 /* A number of the first sink: records or bytes of `name`. */
@@ -201,7 +203,7 @@ net_count(const char *status, const char *name, const char *what)
         return g_ascii_strtoull(at + strlen(member), NULL, 10);
 }
 
-/* Runs the main loop until so many bytes are delivered. */
+/* Runs the main loop until this many bytes are delivered. */
 static inline void
 net_wait_delivered(Log *log, const char *dir, uint64_t bytes)
 {
@@ -215,12 +217,13 @@ net_wait_delivered(Log *log, const char *dir, uint64_t bytes)
         }
 }
 
-/* in = out + everything dropped + queued, in bytes and in records. */
+/* Checks that in = out + dropped + queued, in bytes and in records. */
 static inline void
 net_check_sum(const char *status)
 {
-        static const char *const parts[] = {"out",       "queued",     "queue-full", "size-limit",
-                                            "rate-limit", "filtered", "encoding",   "at-end"};
+        static const char *const parts[] = {"out",        "queued",     "queue-full",
+                                            "size-limit", "rate-limit", "filtered",
+                                            "encoding",   "at-end",     "not-connected", "refused"};
         static const char *const units[] = {"records", "bytes"};
         for (size_t u = 0; u < G_N_ELEMENTS(units); u++) {
                 uint64_t sum = 0;

@@ -1,5 +1,8 @@
-/* A seccomp notify plugin for test-seccomp-listener. It is built twice, with SECOND 0 and 1, to see which of
- * two plugins is asked when. What it is told goes to the file $TEST_PLUGIN_LOG, line by line. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* A seccomp notify plugin for test-seccomp-listener. It is built twice, with SECOND 0 and 1, to check the
+ * order in which two plugins are called. It logs its calls to the file $TEST_PLUGIN_LOG. */
 
 #include "seccomp/notify_abi.h"
 
@@ -51,7 +54,7 @@ run_oci_seccomp_notify_start(void **opaque, NotifyPluginConf *conf, size_t conf_
         return 0;
 }
 
-/* One answer that is sent a moment after its request was returned as delayed. */
+/* Sends an answer later, after the request was returned as delayed. */
 static struct {
         pthread_t thread;
         bool started;
@@ -96,7 +99,7 @@ decide_second(struct seccomp_notif *request, struct seccomp_notif_resp *response
         case SYS_getpgid:
                 return answer_later(fd, response);
         case SYS_getsid:
-                response->val = 4444; /* a left-over that must not get in the way */
+                response->val = 4444; /* stale data, which must be ignored */
                 return NOTIFY_CONTINUE;
         case SYS_getpriority:
                 response->error = -EUCLEAN;
@@ -116,7 +119,7 @@ run_oci_seccomp_notify_handle_request(void *opaque, struct seccomp_notif_sizes *
         if (!opaque || response->id != request->id || response->val != 0 || response->error != 0)
                 return -EINVAL;
         int decision = NOTIFY_NOT_HANDLED;
-        response->val = 9999; /* not for the next plugin to see */
+        response->val = 9999; /* must not be visible to the next plugin */
         if (SECOND) {
                 response->val = 0;
                 decision = decide_second(request, response, fd);

@@ -1,12 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* A directory of its own for a test, and short ways to look into it. */
+/* A temporary directory for a test, and helpers to read and write its files. */
 
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
-/* Makes an empty directory. The caller hands the name to tempdir_remove, which frees it. */
+/* Creates an empty directory. The caller passes the name to tempdir_remove, which frees it. */
 static inline char *
 tempdir_new(void)
 {
@@ -34,7 +37,7 @@ tempdir_remove(char *dir)
         g_free(dir);
 }
 
-/* Writes `text` over the file, as open(2) and write(2) do: in place. */
+/* Overwrites the file with `text` in place. */
 static inline void
 tempdir_put(const char *dir, const char *name, const char *text)
 {
@@ -54,7 +57,7 @@ tempdir_get(const char *dir, const char *name)
         return g_file_get_contents(path, &text, NULL, NULL) ? text : NULL;
 }
 
-/* How many entries the directory has. */
+/* The number of entries in the directory. */
 static inline guint
 tempdir_count(const char *path)
 {

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/atomic_file.h"
 
 #include "base/error.h"
@@ -12,7 +15,7 @@
 
 typedef struct Fixture {
         char *dir;
-        char *path; /* a file of that directory, not there yet */
+        char *path; /* a file in that directory, which does not exist yet */
 } Fixture;
 
 static void
@@ -91,7 +94,7 @@ test_mode(Fixture *f, const void *data)
         check_mode(f, 077, 0644);
 }
 
-/* A watcher of the directory sees the name appear by a rename, and no change of the file after that. */
+/* Watching the directory shows that the name appears by a rename, and that the file is not changed later. */
 static void
 test_events(Fixture *f, const void *data)
 {
@@ -125,7 +128,7 @@ test_no_directory(Fixture *f, const void *data)
         g_assert_nonnull(strstr(error->message, strerror(ENOENT)));
 }
 
-/* rename(2) can't replace a directory; the temporary file must not stay. */
+/* rename(2) can't replace a directory; the temporary file is removed. */
 static void
 test_nothing_left(Fixture *f, const void *data)
 {

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "io/attach_server.h"
 
 #include "base/fd.h"
@@ -5,10 +8,13 @@
 #include "tempdir.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define QUEUE_MAX (1 << 20)
 
 typedef struct {
         char *dir;
@@ -47,7 +53,7 @@ bench_init_with(Bench *b, bool with_input, bool input_end_closes_stdin)
         }
         AttachServerConfig config = {
                 .bundle = b->dir,
-                .client = {.queue_max = 1 << 20, .stall_usec = 2 * G_USEC_PER_SEC},
+                .client = {.queue_max = QUEUE_MAX, .stall_usec = 2 * G_USEC_PER_SEC},
                 .input_end_closes_stdin = input_end_closes_stdin,
                 .input = &b->input,
                 .on_wants = on_wants,
@@ -130,7 +136,7 @@ test_packets(void)
         bench_done(&b);
 }
 
-/* Nothing is lost for a client that reads late, and packets fit callers' buffers. */
+/* A client that reads late loses nothing, and packets fit into callers' buffers. */
 static void
 test_slow_client(void)
 {
@@ -160,7 +166,41 @@ test_slow_client(void)
         bench_done(&b);
 }
 
-/* What a client sent before it went away arrives, also if the container reads slowly. */
+static size_t
+write_until_full(Bench *b, bool both_streams)
+{
+        size_t n = 0;
+        while (n < 300000 && attach_server_wants(b->server, STREAM_STDOUT) &&
+               attach_server_wants(b->server, STREAM_STDERR)) {
+                attach_server_send(b->server, both_streams && n % 2 ? STREAM_STDERR : STREAM_STDOUT, "x", 1);
+                n++;
+        }
+        return n;
+}
+
+/* The limit of a queue applies to its memory, also if it consists of single bytes. */
+static void
+test_memory_of_a_queue(void)
+{
+        for (int both_streams = 0; both_streams <= 1; both_streams++) {
+                Bench b;
+                bench_init(&b, false);
+                int clients[] = { connect_client(&b), connect_client(&b) };
+                size_t before = mallinfo2().uordblks;
+                size_t written = write_until_full(&b, both_streams);
+                size_t used = mallinfo2().uordblks - before;
+                size_t streams = both_streams ? 2 : 1;
+                g_assert_cmpuint(used, <, 2 * streams * (QUEUE_MAX + 65536));
+                /* Consecutive bytes of one stream are merged, so that the queue can hold many more of
+                 * them. */
+                g_assert_cmpuint(written, ==, both_streams ? written : 300000);
+                for (size_t i = 0; i < G_N_ELEMENTS(clients); i++)
+                        fd_close(&clients[i]);
+                bench_done(&b);
+        }
+}
+
+/* Input that a client sent before it disconnected arrives, even if the container reads slowly. */
 static void
 test_input_of_a_client_that_left(void)
 {
@@ -205,14 +245,14 @@ test_empty_packets(void)
         g_assert_cmpint(fd_read(b.container, got, sizeof got), ==, 2);
         g_assert_cmpstr(got, ==, "ab");
         g_assert_cmpint(fd_read(b.container, got, sizeof got), ==, 0);
-        /* It has closed its write side only. */
+        /* It has closed only its sending side. */
         attach_server_send(b.server, STREAM_STDOUT, "x", 1);
         g_assert_cmpint(recv(fd, got, sizeof got, 0), ==, 2);
         g_assert_false(g_main_context_pending(NULL));
         bench_done(&b);
 }
 
-/* A container that has closed its stdin: input is thrown away, without a busy loop. */
+/* A container that has closed its stdin: input is discarded, without a busy loop. */
 static void
 test_closed_stdin(void)
 {
@@ -230,7 +270,7 @@ test_closed_stdin(void)
         bench_done(&b);
 }
 
-/* The end comes while input of the client is still unread: it gets the whole output all the same. */
+/* The container ends while input of the client is unread: the client still gets all output. */
 static void
 test_end_with_unread_input(void)
 {
@@ -282,8 +322,8 @@ count_descriptors(void)
         return n;
 }
 
-/* The container does not read what one client sent: those that come, send nothing and leave
- * are not kept until it does. */
+/* The container does not read the input of one client. Other clients that disconnect without sending are
+ * still removed. */
 static void
 test_leaving_while_input_is_blocked(void)
 {
@@ -315,12 +355,11 @@ test_leaving_while_input_is_blocked(void)
 
 #define CLIENTS 5
 
-/* Clients that come, read, write and leave as they please, and how far each stream
- * is, for them and for all. */
+/* Clients that connect, read, write and disconnect at random, and their positions in each stream. */
 typedef struct {
         Bench bench;
         GRand *rand;
-        int fds[CLIENTS]; /* -1: none */
+        int fds[CLIENTS];     /* -1: none */
         bool closed[CLIENTS]; /* for writing */
         size_t at[CLIENTS][N_STREAMS];
         size_t written[N_STREAMS];
@@ -398,7 +437,7 @@ come_or_act(Crowd *c, int i, int what)
         }
 }
 
-/* Everybody reads on: then all is there, and nobody is waited for. */
+/* All clients keep reading: at the end all data has arrived and the queues are empty. */
 static bool
 is_settled(Crowd *c)
 {
@@ -442,7 +481,7 @@ run_random(guint32 seed)
         g_rand_free(c.rand);
 }
 
-/* Each client gets all from the moment it came, and the container gets all input, once and in order. */
+/* Each client gets all output since it connected, and the container all input, once and in order. */
 static void
 test_random(void)
 {
@@ -456,6 +495,7 @@ main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/attach-server/packets", test_packets);
         g_test_add_func("/attach-server/slow-client", test_slow_client);
+        g_test_add_func("/attach-server/memory-of-a-queue", test_memory_of_a_queue);
         g_test_add_func("/attach-server/input-of-a-client-that-left", test_input_of_a_client_that_left);
         g_test_add_func("/attach-server/empty-packets", test_empty_packets);
         g_test_add_func("/attach-server/closed-stdin", test_closed_stdin);

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/cgroup.h"
 
 #include "tempdir.h"
@@ -28,7 +31,7 @@ test_unified(void)
         assert_parses("0::/\n", true, "/");
         assert_parses("0::/a:b::c\n", true, "/a:b::c");
         assert_parses("0::/gone (deleted)\n", true, "/gone (deleted)");
-        /* B83: a line of version 1, wherever it is, is not the path. */
+        /* A line for version 1, in any position, is not used as the path. */
         assert_parses(HYBRID, true, "/unified/c1");
         assert_parses("1:net_cls:/wrong\n0::/right\n", true, "/right");
         assert_parses("10::/wrong\n0:net_cls:/wrong\n", true, NULL);
@@ -41,7 +44,7 @@ test_memory(void)
         assert_parses("3:cpu,memory,pids:/m\n", false, "cpu,memory,pids/m");
         assert_parses("3:memory,hugetlb:/m\n", false, "memory,hugetlb/m");
         assert_parses("3:memory:/a:b/memory:c\n", false, "memory/a:b/memory:c");
-        /* B85: the name, not a part of a name, and not a part of a path. */
+        /* Only the whole name matches, not a part of a name or path. */
         assert_parses("3:memoryx:/m\n4:xmemory:/m\n5:name=memory:/m\n", false, NULL);
         assert_parses("3:memory_recursiveprot:/m\n4:cpu:/memory:/m\n", false, NULL);
         assert_parses("0::/memory\n", false, NULL);
@@ -59,7 +62,7 @@ test_garbage(void)
         }
 }
 
-/* A cgroup outside of the own namespace has no directory here, least of all one above the mount. */
+/* A cgroup outside of the own namespace has no directory; in particular, none above the mount. */
 static void
 test_out_of_sight(void)
 {
@@ -72,30 +75,70 @@ test_out_of_sight(void)
 }
 
 static void
+assert_own(const char *path, const char *id, const char *expected, bool expected_named)
+{
+        bool named = !expected_named;
+        g_autofree char *own = g_strdup(path);
+        own[cgroup_own_length(path, "/system.slice/session-3.scope/conmon", id, &named)] = '\0';
+        g_assert_cmpstr(own, ==, expected);
+        g_assert_cmpint(named, ==, expected_named);
+}
+
+static void
+test_own_by_id(void)
+{
+        assert_own("/machine.slice/libpod-c1.scope", "c1", "/machine.slice/libpod-c1.scope", true);
+        assert_own("/machine.slice/libpod-c1.scope/container", "c1", "/machine.slice/libpod-c1.scope", true);
+        assert_own("/ctr.scope/init.scope", "ctr", "/ctr.scope", true);
+        assert_own("/pods/c1/init.scope", "c1", "/pods/c1", true);
+        assert_own("/pods/c1/deep/er/c1", "c1", "/pods/c1/deep/er/c1", true);
+        assert_own("/c1", "c1", "/c1", true);
+        assert_own("c1/leaf", "c1", "c1", true);
+        /* Only a whole word of the name matches. */
+        assert_own("/c1/c12/xc1", "c1", "/c1", true);
+        assert_own("/c11/xc1/c1x", "c1", "/c11/xc1/c1x", false);
+        assert_own("/a/b", "", "/a/b", false);
+}
+
+static void
+test_own_without_id(void)
+{
+        assert_own("/a.slice/ctr.scope/init.scope", "c1", "/a.slice/ctr.scope", false);
+        assert_own("/a.slice/outer.scope/ctr.scope/deep", "c1", "/a.slice/outer.scope/ctr.scope", false);
+        assert_own("/a/b/init.scope", "c1", "/a/b/init.scope", false);
+        assert_own("/a/.scope", "c1", "/a/.scope", false);
+        assert_own("/", "c1", "/", false);
+        assert_own("", "c1", "", false);
+        /* A scope that also contains the monitor is not the container's. */
+        assert_own("/system.slice/session-3.scope", "c1", "/system.slice/session-3.scope", false);
+        assert_own("/system.slice/session-3.scope/x/y", "c1", "/system.slice/session-3.scope/x/y", false);
+        assert_own("/system.slice/session-33.scope/x", "c1", "/system.slice/session-33.scope", false);
+}
+
+static void
 test_own_process(void)
 {
-        g_autofree char *dir = NULL;
-        bool unified = true;
-        /* A directory that is no mount of cgroup2 is the root of version 1 hierarchies. */
-        int r = cgroup_memory_dir("/", getpid(), &unified, &dir);
+        CgroupMemory found = {.unified = true};
+        /* A directory that is not a mount of cgroup2 is the root of version 1 hierarchies. */
+        int r = cgroup_find_memory("/", getpid(), "c1", &found);
         if (r == 0) {
-                g_assert_true(g_str_has_prefix(dir, "/"));
-                g_assert_nonnull(strstr(dir, "memory"));
-                g_assert_false(unified);
+                g_assert_true(g_str_has_prefix(found.dir, "/"));
+                g_assert_nonnull(strstr(found.dir, "memory"));
+                g_assert_false(found.unified);
+                g_assert_false(found.named);
         } else {
                 g_assert_cmpint(r, ==, -ENOENT);
         }
+        g_free(found.dir);
 }
 
 static void
 test_failures(void)
 {
-        g_autofree char *dir = NULL;
-        bool unified = false;
-        g_assert_cmpint(cgroup_memory_dir("/nonexistent", getpid(), &unified, &dir), ==, -ENOENT);
-        g_assert_cmpint(cgroup_memory_dir(CGROUP_ROOT, G_MAXINT, &unified, &dir), ==, -ENOENT);
-        g_assert_null(dir);
-        g_assert_false(unified);
+        CgroupMemory found = {0};
+        g_assert_cmpint(cgroup_find_memory("/nonexistent", getpid(), "c1", &found), ==, -ENOENT);
+        g_assert_cmpint(cgroup_find_memory(CGROUP_ROOT, G_MAXINT, "c1", &found), ==, -ENOENT);
+        g_assert_null(found.dir);
 }
 
 int
@@ -106,6 +149,8 @@ main(int argc, char **argv)
         g_test_add_func("/cgroup/memory", test_memory);
         g_test_add_func("/cgroup/garbage", test_garbage);
         g_test_add_func("/cgroup/out-of-sight", test_out_of_sight);
+        g_test_add_func("/cgroup/own-by-id", test_own_by_id);
+        g_test_add_func("/cgroup/own-without-id", test_own_without_id);
         g_test_add_func("/cgroup/own-process", test_own_process);
         g_test_add_func("/cgroup/failures", test_failures);
         return g_test_run();

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/clock.h"
 
 #include <glib.h>
@@ -46,7 +49,7 @@ test_zones(void)
         }
 }
 
-/* What is remembered of one second must not show up in another one. */
+/* The cached prefix of one second must not be used for another one. */
 static void
 test_seconds(void)
 {
@@ -67,7 +70,7 @@ test_epoch_first(void)
         check_local(&f, 7, "1970-01-01T00:00:00.000000007+00:00");
 }
 
-/* In the hour in which summer time ends the offset changes and the hour is shown twice. */
+/* At the end of daylight saving time the offset changes, and one hour is repeated. */
 static void
 test_summer_time(void)
 {
@@ -95,6 +98,13 @@ test_utc(void)
         check_utc(EVENING / NS_PER_S * NS_PER_S + 120000000, "2026-11-21T20:41:05.12Z");
         check_utc(EVENING / NS_PER_S * NS_PER_S + 1, "2026-11-21T20:41:05.000000001Z");
         check_utc(INT64_C(951782400) * NS_PER_S, "2000-02-29T00:00:00Z");
+        for (int64_t second = 0; second < INT64_C(9000000000); second += 86399) {
+                time_t time = (time_t)second;
+                struct tm tm;
+                char expected[CLOCK_UTC_SIZE];
+                (void)strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &tm));
+                check_utc(second * NS_PER_S, expected);
+        }
 }
 
 static void

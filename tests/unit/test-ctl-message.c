@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/ctl_message.h"
 
 #include <glib.h>
@@ -16,6 +19,9 @@ test_valid(void)
                 {"  1\t007 08 rest", {CTL_RESIZE, 7, 8}},
                 {"2 0 0", {CTL_REOPEN_LOGS, 0, 0}},
                 {"3 0 0", {CTL_STATUS, 0, 0}},
+                {"4 0 0", {CTL_UPGRADE, 0, 0}},
+                {"5 0 0", {CTL_RELOAD, 0, 0}},
+                {"6 0 0", {CTL_LISTEN_FOR_EXITS, 0, 0}},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
                 CtlMessage got = {0};
@@ -31,9 +37,25 @@ static void
 test_invalid(void)
 {
         static const char *const rows[] = {
-                "", " ", "foo", "999", "999 2 2", "0 1 1", "4 1 1", "-1 1 1", "1", "1 2", "1 -1 -1",
-                "1 10.5 20.3", "1 0x10 0x20", "1 1001 2", "1 2 1001", "1 100000 100000",
-                "1 99999999999999999999 1", "1 2 x", "1, 2, 3",
+                "",
+                " ",
+                "foo",
+                "999",
+                "999 2 2",
+                "0 1 1",
+                "7 1 1",
+                "-1 1 1",
+                "1",
+                "1 2",
+                "1 -1 -1",
+                "1 10.5 20.3",
+                "1 0x10 0x20",
+                "1 1001 2",
+                "1 2 1001",
+                "1 100000 100000",
+                "1 99999999999999999999 1",
+                "1 2 x",
+                "1, 2, 3",
         };
         for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
                 CtlMessage got = {.rows = -7};

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/diag.h"
 
 #include "base/fd.h"
@@ -7,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Puts a pipe in the place of stderr. */
+/* Replaces stderr by a pipe. */
 static int
 catch_stderr(int *ret_saved)
 {
@@ -20,7 +23,7 @@ catch_stderr(int *ret_saved)
         return fds[0];
 }
 
-/* Restores stderr, and returns what was written meanwhile. */
+/* Restores stderr, and returns the captured output. */
 static char *
 release_stderr(int from, int saved)
 {
@@ -33,7 +36,7 @@ release_stderr(int from, int saved)
         return g_strdup(text);
 }
 
-/* One message of each level, at the level that is set. */
+/* Writes one message of each level. */
 static void
 check_shown(DiagLevel level, const char *expected)
 {
@@ -119,7 +122,7 @@ test_long_message(void)
         g_assert_cmpstr(text, ==, expected);
 }
 
-/* A message that nobody can read is no reason to stop. */
+/* A closed stderr does not end the program. */
 static void
 test_closed_stderr(void)
 {

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "proc/exit_files.h"
 
 #include "tempdir.h"
@@ -6,6 +9,26 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static void
+write_exit_files(const char *persist_dir, const char *exit_dir, const char *cid, int code)
+{
+        Errands *e = errands_new();
+        errands_grant(e, 60 * G_USEC_PER_SEC);
+        exit_files_add(e, persist_dir, exit_dir, cid, code);
+        errands_run(e);
+        errands_free(e);
+}
+
+static void
+write_oom_files(const char *persist_dir, const char *bundle)
+{
+        Errands *e = errands_new();
+        errands_grant(e, 60 * G_USEC_PER_SEC);
+        oom_files_add(e, persist_dir, bundle);
+        errands_run(e);
+        errands_free(e);
+}
 
 static void
 assert_file(const char *dir, const char *name, const char *expected)
@@ -19,10 +42,10 @@ test_both_records(void)
 {
         char *persist = tempdir_new();
         char *exits = tempdir_new();
-        exit_files_write(persist, exits, "c1", 3);
+        write_exit_files(persist, exits, "c1", 3);
         assert_file(persist, "exit", "3");
         assert_file(exits, "c1", "3");
-        exit_files_write(persist, exits, "c1", EXIT_CODE_UNKNOWN);
+        write_exit_files(persist, exits, "c1", EXIT_CODE_UNKNOWN);
         assert_file(persist, "exit", "-1");
         assert_file(exits, "c1", "-1");
         g_assert_cmpuint(tempdir_count(persist), ==, 1);
@@ -35,17 +58,17 @@ static void
 test_directories_are_optional(void)
 {
         char *dir = tempdir_new();
-        exit_files_write(NULL, dir, "c1", 137);
+        write_exit_files(NULL, dir, "c1", 137);
         assert_file(dir, "c1", "137");
-        exit_files_write(dir, NULL, "c1", 0);
+        write_exit_files(dir, NULL, "c1", 0);
         assert_file(dir, "exit", "0");
-        exit_files_write(NULL, NULL, "c1", 0);
-        oom_files_write(NULL, NULL);
+        write_exit_files(NULL, NULL, "c1", 0);
+        write_oom_files(NULL, NULL);
         g_assert_cmpuint(tempdir_count(dir), ==, 2);
         tempdir_remove(dir);
 }
 
-/* The file under test, written in a child whose stderr goes to a file. Returns that text. */
+/* Writes the file in a child process whose stderr goes to a file. Returns that output. */
 static char *
 stderr_of(const char *persist, const char *second, gboolean oom)
 {
@@ -55,9 +78,9 @@ stderr_of(const char *persist, const char *second, gboolean oom)
         if (pid == 0) {
                 g_assert_nonnull(freopen(err, "w", stderr));
                 if (oom)
-                        oom_files_write(persist, second);
+                        write_oom_files(persist, second);
                 else
-                        exit_files_write(persist, second, "c1", 5);
+                        write_exit_files(persist, second, "c1", 5);
                 _exit(0);
         }
         int status;
@@ -88,7 +111,7 @@ test_one_failure_leaves_the_other(void)
         tempdir_remove(dir);
 }
 
-/* B28, B84: in both named directories and nowhere else. */
+/* In both configured directories and nowhere else. */
 static void
 test_oom_files(void)
 {
@@ -97,8 +120,8 @@ test_oom_files(void)
         char *bundle = tempdir_new();
         g_autofree char *before = g_get_current_dir();
         g_assert_cmpint(chdir(cwd), ==, 0);
-        oom_files_write(persist, bundle);
-        oom_files_write(persist, bundle);
+        write_oom_files(persist, bundle);
+        write_oom_files(persist, bundle);
         g_assert_cmpint(chdir(before), ==, 0);
         assert_file(persist, "oom", "");
         assert_file(bundle, "oom", "");
@@ -115,8 +138,8 @@ test_modes(void)
 {
         char *dir = tempdir_new();
         mode_t before = umask(0022);
-        exit_files_write(dir, NULL, "c1", 1);
-        oom_files_write(dir, NULL);
+        write_exit_files(dir, NULL, "c1", 1);
+        write_oom_files(dir, NULL);
         (void)umask(before);
         for (int i = 0; i < 2; i++) {
                 struct stat st;
@@ -127,7 +150,7 @@ test_modes(void)
         tempdir_remove(dir);
 }
 
-/* A link where the file should be is replaced; what it points at is left alone. */
+/* A link in place of the file is replaced; its target is not changed. */
 static void
 test_link_is_replaced(void)
 {
@@ -137,7 +160,7 @@ test_link_is_replaced(void)
         g_autofree char *victim = g_build_filename(victims, "victim", NULL);
         g_autofree char *link = g_build_filename(dir, "exit", NULL);
         g_assert_cmpint(symlink(victim, link), ==, 0);
-        exit_files_write(dir, NULL, "c1", 9);
+        write_exit_files(dir, NULL, "c1", 9);
         assert_file(dir, "exit", "9");
         assert_file(victims, "victim", "precious");
         tempdir_remove(dir);

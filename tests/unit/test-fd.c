@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/fd.h"
 
 #include <errno.h>
@@ -76,7 +79,7 @@ test_flags(void)
         g_assert_cmpint(fd_set_nonblock(closed, true), ==, -EBADF);
 }
 
-/* More than a pipe holds, so that the writer has to continue after short writes. */
+/* More than fits into a pipe, so that the writer must continue after short writes. */
 #define MUCH ((size_t)1 << 20)
 
 static gpointer
@@ -154,13 +157,16 @@ test_read_file(void)
         g_autofree char *data = g_strnfill(10000, 'x');
         g_assert_true(g_file_set_contents(path, data, 10000, NULL));
 
-        g_autofree char *all = NULL, *part = NULL, *none = NULL;
+        g_autofree char *all = NULL, *exact = NULL, *part = NULL, *none = NULL;
         size_t len = 0;
         g_assert_cmpint(fd_read_file(path, 20000, &all, &len), ==, 0);
         g_assert_cmpuint(len, ==, 10000);
         g_assert_cmpstr(all, ==, data);
-        g_assert_cmpint(fd_read_file(path, 4097, &part, NULL), ==, 0);
-        g_assert_cmpuint(strlen(part), ==, 4097);
+        g_assert_cmpint(fd_read_file(path, 10000, &exact, &len), ==, 0);
+        g_assert_cmpuint(len, ==, 10000);
+        g_assert_cmpint(fd_read_file(path, 9999, &part, NULL), ==, -EFBIG);
+        g_assert_cmpint(fd_read_file(path, 4096, &part, NULL), ==, -EFBIG);
+        g_assert_null(part);
         g_assert_cmpint(fd_read_file(missing, 10, &none, &len), ==, -ENOENT);
         g_assert_cmpint(fd_read_file(dir, 10, &none, &len), ==, -EISDIR);
         g_assert_null(none);

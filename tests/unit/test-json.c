@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/json.h"
 
 #include <glib.h>
 #include <string.h>
 
-/* Writes "a/b=text " for each value, with ? for what is not a string. */
+/* Writes "a/b=text " for each value; values without text are written as a letter. */
 static void
 note(const JsonValue *value, void *data)
 {
@@ -14,7 +17,7 @@ note(const JsonValue *value, void *data)
         if (value->text)
                 g_string_append_len(out, value->text, (gssize)value->len);
         else
-                g_string_append_c(out, '?');
+                g_string_append_c(out, "NFT##AO"[value->kind]);
         g_string_append_c(out, ' ');
 }
 
@@ -42,11 +45,11 @@ test_read(void)
                 {"[]", ""},
                 {"\"x\"", ""},
                 {"{\"a\":\"b\"}", "a=b "},
-                {"{\"a\":{\"b\":\"c\",\"d\":\"e\"},\"f\":\"g\"}", "a=? a/b=c a/d=e f=g "},
-                {"{\"p\":{\"env\":[\"A=1\",\"B=2\"],\"x\":1}}", "p=? p/env=? p/env/=A=1 p/env/=B=2 p/x=? "},
-                {"[{\"a\":\"1\"},{\"b\":\"2\"},true,null,1.5]", "=? /a=1 =? /b=2 =? =? =? "},
-                {"{\"a\":{\"b\":{\"c\":{\"d\":\"4\",\"e\":{\"f\":\"5\"}},\"g\":\"3\"}}}",
-                 "a=? a/b=? a/b/c=? a/b/c/d=4 a/b/c/e=? a/b/g=3 "},
+                {"{\"a\":{\"b\":\"c\",\"d\":\"e\"},\"f\":\"g\"}", "a=O a/b=c a/d=e f=g "},
+                {"{\"p\":{\"env\":[\"A=1\",\"B=2\"],\"x\":1}}", "p=O p/env=A p/env/=A=1 p/env/=B=2 p/x=1 "},
+                {"[{\"a\":\"1\"},{\"b\":\"2\"},true,false,null,-1.5e3]", "=O /a=1 =O /b=2 =T =F =N =-1.5e3 "},
+                {"{\"a\":{\"b\":{\"c\":{\"d\":{\"e\":{\"f\":\"6\",\"g\":{\"h\":\"7\"}},\"i\":\"5\"}}}}}",
+                 "a=O a/b=O a/b/c=O a/b/c/d=O a/b/c/d/e=O a/b/c/d/e/f=6 a/b/c/d/e/g=O a/b/c/d/i=5 "},
                 {"{\"a\\/b\":\"\\u0041\\n\"}", "a/b=A\n "},
                 {"", NULL},
                 {"{", NULL},
@@ -97,11 +100,28 @@ static void
 test_append(void)
 {
         assert_string("", 0, "\"\"");
-        assert_string("a\"\\/\n\r\t\x01\x7f", 9, "\"a\\\"\\\\/\\n\\r\\t\\u0001\x7f\"");
+        assert_string("a\"\\/\n\r\t\x01\x7f", 9, "\"a\\\"\\\\/\\n\\r\\u0009\\u0001\x7f\"");
         assert_string("a\0b", 3, "\"a\\u0000b\"");
         assert_string("<&>", 3, "\"\\u003c\\u0026\\u003e\"");
         assert_string("\xc3\xa9\xe2\x80\xa8", 5, "\"\xc3\xa9\\u2028\"");
-        assert_string("\xff" "a\xc3", 3, "\"\xef\xbf\xbd" "a\xef\xbf\xbd\"");
+        assert_string("\xff" "a\xc3", 3, "\"\\ufffda\\ufffd\"");
+}
+
+/* Reading a long string in pieces does not split characters. */
+static void
+test_append_long(void)
+{
+        for (size_t ahead = 0; ahead < 4; ahead++) {
+                g_autoptr(GString) text = g_string_new(NULL);
+                g_autoptr(GString) out = g_string_new(NULL);
+                for (size_t i = 0; i < ahead; i++)
+                        g_string_append_c(text, 'x');
+                for (size_t i = 0; i < 1000; i++)
+                        g_string_append(text, "\xf0\x9f\x90\xa7");
+                json_append_string(out, text->str, text->len);
+                g_assert_cmpuint(out->len, ==, text->len + 2);
+                g_assert_cmpmem(out->str + 1, text->len, text->str, text->len);
+        }
 }
 
 int
@@ -112,5 +132,6 @@ main(int argc, char **argv)
         g_test_add_func("/json/nesting", test_nesting);
         g_test_add_func("/json/strange-strings", test_strange_strings);
         g_test_add_func("/json/append", test_append);
+        g_test_add_func("/json/append-long", test_append_long);
         return g_test_run();
 }

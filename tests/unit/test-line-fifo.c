@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/line_fifo.h"
 
 #include "base/fd.h"
@@ -15,7 +18,7 @@ collect(const char *line, void *data)
         g_string_append_printf(data, "<%s>", line);
 }
 
-/* Feeds the text in pieces of every size. */
+/* Writes the text in pieces of each size. */
 static void
 check_lines(const char *text, size_t len, const char *want)
 {
@@ -23,7 +26,7 @@ check_lines(const char *text, size_t len, const char *want)
                 LineBuffer b = {0};
                 g_autoptr(GString) got = g_string_new(NULL);
                 for (size_t at = 0; at < len; at += piece)
-                        line_buffer_feed(&b, text + at, MIN(piece, len - at), collect, got);
+                        line_buffer_feed(&b, text + at, MIN(piece, len - at), NULL, collect, got);
                 g_assert_cmpstr(got->str, ==, want);
         }
 }
@@ -45,7 +48,7 @@ test_long_lines(void)
         for (int i = 0; i < 65536; i++)
                 g_string_append_c(text, '#');
         g_string_append(text, "\nnext\n");
-        line_buffer_feed(&b, text->str, text->len, collect, got);
+        line_buffer_feed(&b, text->str, text->len, NULL, collect, got);
         g_assert_cmpstr(got->str, ==, "<next>");
 }
 
@@ -83,7 +86,7 @@ test_fifo(void)
         g_assert_cmpint(stat(path, &st), ==, 0);
         g_assert_true(S_ISFIFO(st.st_mode));
 
-        /* Writers come and go, before and after the start. */
+        /* Writers open and close the FIFO, before and after the start. */
         for (int i = 0; i < 3; i++) {
                 autofd int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
                 g_assert_cmpint(fd, >=, 0);
@@ -95,6 +98,46 @@ test_fifo(void)
         g_assert_cmpstr(got->str, ==, "<1 2 3><1 2 3><1 2 3>");
         g_assert_false(g_main_context_pending(NULL));
         line_fifo_free(fifo);
+        g_assert_cmpint(unlink(path), ==, 0);
+        tempdir_remove(dir);
+}
+
+typedef struct {
+        LineFifo *fifo;
+        GString *got;
+} Holder;
+
+static void
+collect_and_hold(const char *line, void *data)
+{
+        Holder *h = data;
+        collect(line, h->got);
+        if (strcmp(line, "hold") == 0)
+                line_fifo_hold(h->fifo);
+}
+
+static void
+test_hold(void)
+{
+        char *dir = tempdir_new();
+        g_autofree char *path = g_build_filename(dir, "ctl", NULL);
+        g_autoptr(GString) got = g_string_new(NULL);
+        Holder h = {.got = got};
+        h.fifo = line_fifo_new(dir, "ctl", collect_and_hold, &h, NULL);
+        autofd int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(fd_write_all(fd, "1\nhold\n2\nhold\n3\nun", 18), ==, 0);
+        line_fifo_start(h.fifo);
+        iterate_until(got, 9);
+        g_assert_cmpint(fd_write_all(fd, "finished\n", 9), ==, 0);
+        g_assert_false(g_main_context_pending(NULL));
+        g_assert_cmpstr(got->str, ==, "<1><hold>");
+        line_fifo_resume(h.fifo);
+        iterate_until(got, 18);
+        g_assert_cmpstr(got->str, ==, "<1><hold><2><hold>");
+        line_fifo_resume(h.fifo);
+        iterate_until(got, 33);
+        g_assert_cmpstr(got->str, ==, "<1><hold><2><hold><3><unfinished>");
+        line_fifo_free(h.fifo);
         g_assert_cmpint(unlink(path), ==, 0);
         tempdir_remove(dir);
 }
@@ -115,6 +158,7 @@ main(int argc, char **argv)
         g_test_add_func("/line-fifo/long-lines", test_long_lines);
         g_test_add_func("/line-fifo/longest-line", test_longest_line);
         g_test_add_func("/line-fifo/fifo", test_fifo);
+        g_test_add_func("/line-fifo/hold", test_hold);
         g_test_add_func("/line-fifo/missing-directory", test_missing_directory);
         return g_test_run();
 }

@@ -1,4 +1,7 @@
-/* The binary driver, with loggers in shell. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* The binary driver, with loggers that are shell scripts. */
 
 #include "net-fixture.h"
 #include "valgrind.h"
@@ -26,8 +29,6 @@ set_up(Fixture *f, gconstpointer data)
         f->paths[0] = (char *)"none";
         f->script = g_build_filename(f->dir, "logger", NULL);
         f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
         f->config.bundle = f->dir;
 }
 
@@ -49,7 +50,7 @@ start(Fixture *f, const char *script, const char *query)
         g_assert_true(g_file_set_contents(f->script, text, -1, NULL));
         g_assert_cmpint(g_chmod(f->script, 0755), ==, 0);
         f->drivers[0] = g_strdup_printf("binary://%s%s", f->script, query);
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
 }
 
 /* Waits until a file in the directory has this content. */
@@ -77,7 +78,7 @@ static void
 finish(Fixture *f)
 {
         bool done = false;
-        log_finish_local(f->log);
+        log_finish_local(f->log, G_MAXINT64);
         log_drain(f->log, on_drained, &done);
         while (!done)
                 g_main_context_iteration(NULL, TRUE);
@@ -90,7 +91,7 @@ test_contract(Fixture *f, gconstpointer data)
               "printf '%s\\n' \"$@\" >args\n"
               "env | grep CONTAINER | sort >env; env | grep -c . >count\n"
               "ls /proc/$$/fd | tr '\\n' ' ' >fds\n"
-              "echo $(ps -o pgid= -p $$) $$ >group\n"
+              "echo $(cut -d ' ' -f 5 /proc/$$/stat) $$ >group\n"
               "exec 5>&-\n"
               "cat <&3 >out & cat <&4 >err & wait",
               "?a=b%20c&d&e=1+2");
@@ -106,14 +107,14 @@ test_contract(Fixture *f, gconstpointer data)
         g_auto(GStrv) ids = g_strsplit(g_strstrip(group), " ", 2);
         g_assert_cmpstr(ids[0], ==, ids[1]);
         g_autofree char *fds = tempdir_get(f->dir, "fds");
-        /* 10 or 255 is the shell's own, the script. */
+        /* 10 or 255 is the shell's descriptor of the script. */
         g_assert_true(g_str_has_prefix(fds, "0 1 10 2 3 4 5 ") || g_str_has_prefix(fds, "0 1 2 255 3 4 5 "));
         g_autofree char *status = net_status(f->log, f->dir);
         net_check_sum(status);
         g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 17);
 }
 
-/* What one that dies had not read is for the next one; the container does not notice. */
+/* The next logger gets the data that a crashed one has not read; the container is not affected. */
 static void
 test_restart(Fixture *f, gconstpointer data)
 {
@@ -128,7 +129,7 @@ test_restart(Fixture *f, gconstpointer data)
         finish(f);
 }
 
-/* The end comes while one that died is about to be started again: that happens at once, and once. */
+/* If the container ends before a crashed logger is restarted, the restart happens at once, and once. */
 static void
 test_restart_at_the_end(Fixture *f, gconstpointer data)
 {
@@ -143,7 +144,7 @@ test_restart_at_the_end(Fixture *f, gconstpointer data)
                 g_autofree char *status = net_status(f->log, f->dir);
                 down = !strstr(status, "\"starts\":1,") || strstr(status, "\"pid\":0,");
         }
-        log_finish_local(f->log);
+        log_finish_local(f->log, G_MAXINT64);
         net_run(300);
         tempdir_put(f->dir, "go", "");
         finish(f);
@@ -152,12 +153,11 @@ test_restart_at_the_end(Fixture *f, gconstpointer data)
         g_assert_nonnull(strstr(status, "\"starts\":2,"));
 }
 
-/* One that does not end is ended; SIGTERM comes first. */
+/* A logger that does not exit is killed, after a SIGTERM. */
 static void
 test_stop(Fixture *f, gconstpointer data)
 {
-        char *opts[] = {(char *)"drain-timeout=100ms", NULL};
-        f->config.options = opts;
+        f->options[0] = (char *)"drain-timeout=100ms";
         start(f, "trap 'echo term >>out; exit' TERM; exec 5>&-; echo up >>out; while :; do sleep 0.05; done",
               "");
         expect_file(f, "out", "up\n");
@@ -167,12 +167,13 @@ test_stop(Fixture *f, gconstpointer data)
         expect_file(f, "out", "up\nterm\n");
 }
 
-/* One that reads nothing stops nobody. */
+/* A logger that does not read does not block the container. */
 static void
-test_deaf(Fixture *f, gconstpointer data)
+test_does_not_read(Fixture *f, gconstpointer data)
 {
-        char *opts[] = {(char *)"drain-timeout=100ms", NULL};
-        f->config.options = opts;
+        f->options[0] = (char *)"drain-timeout=100ms";
+        f->options[1] = (char *)"mode=non-blocking";
+        f->options[2] = (char *)"max-buffer-size=256k";
         start(f, "exec 5>&-; exec sleep 10", "");
         g_autofree char *line = g_strnfill(999, 'x');
         g_autofree char *text = g_strconcat(line, "\n", NULL);
@@ -199,11 +200,9 @@ test_refused(Fixture *f, gconstpointer data)
                  "Log driver binary: the logger /nonexistent/x can't be executed: No such file or directory"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-                g_autoptr(GError) error = NULL;
                 char *drivers[] = {(char *)cases[i][0], NULL};
-                f->config.drivers = drivers;
-                g_assert_null(log_new(&f->config, &error));
-                g_assert_cmpstr(error->message, ==, cases[i][1]);
+                g_autofree char *message = log_fixture_refusal(&f->config, drivers, NULL);
+                g_assert_cmpstr(message, ==, cases[i][1]);
         }
 }
 
@@ -220,7 +219,7 @@ main(int argc, char **argv)
         g_test_add("/log-binary/restart-at-the-end", Fixture, NULL, set_up, test_restart_at_the_end,
                    tear_down);
         g_test_add("/log-binary/stop", Fixture, NULL, set_up, test_stop, tear_down);
-        g_test_add("/log-binary/deaf", Fixture, NULL, set_up, test_deaf, tear_down);
+        g_test_add("/log-binary/does-not-read", Fixture, NULL, set_up, test_does_not_read, tear_down);
         g_test_add("/log-binary/refused", Fixture, NULL, set_up, test_refused, tear_down);
         return g_test_run();
 }

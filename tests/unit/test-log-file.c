@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "log-fixture.h"
 
 #include <errno.h>
@@ -8,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Destinations that fail. Each case has a second sink, an ordinary file, which must not notice. */
+/* Destinations that fail. Each case has a second sink, an ordinary file, which must not be affected. */
 typedef struct {
         char *dir;
-        char *path; /* of what fails */
+        char *path; /* of the failing destination */
         char *good;
         char *paths[2];
         char *drivers[2];
@@ -30,8 +33,6 @@ set_up(Fixture *f, gconstpointer data)
         f->paths[0] = f->good;
         f->drivers[0] = g_strconcat("k8s-file:", f->path, NULL);
         f->config = log_fixture_config(f->paths);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
         f->config.bundle = f->dir;
         f->sent = g_string_new(NULL);
 }
@@ -39,7 +40,7 @@ set_up(Fixture *f, gconstpointer data)
 static void
 start(Fixture *f)
 {
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
 }
 
 static void
@@ -63,7 +64,7 @@ write_line(Fixture *f, const char *line)
         log_fixture_write(f->log, STREAM_STDOUT, text);
 }
 
-/* Lines of 100 bytes with their number in front, so that 1000 of them don't fit into a pipe or a queue. */
+/* Numbered lines of 100 bytes, of which 1000 don't fit into a pipe or a queue. */
 static void
 write_lines(Fixture *f, int first, int last)
 {
@@ -88,7 +89,7 @@ wake(void *data)
         return G_SOURCE_CONTINUE;
 }
 
-/* Reads, while the log works, until `enough` is among what was read. */
+/* Reads while the log runs, until the data contains `enough`. */
 static void
 read_until(int fd, GString *text, const char *enough)
 {
@@ -107,12 +108,12 @@ read_until(int fd, GString *text, const char *enough)
                 g_error("did not get %s", enough);
 }
 
-/* Takes a number out of the status of the second sink. */
+/* Returns a number from the status of the second sink. */
 static int64_t
 status_number(Fixture *f, const char *name, const char *what)
 {
-        log_write_status(f->log, false);
-        g_autofree char *json = tempdir_get(f->dir, "log-status.json");
+        g_autofree char *path = NULL, *json = NULL;
+        g_assert_true(log_describe(f->log, false, "", &path, &json));
         const char *at = strstr(json, "/bad\"");
         g_assert_nonnull(at);
         g_autofree char *object = g_strdup_printf("\"%s\":{", name),
@@ -135,7 +136,7 @@ assert_adds_up(Fixture *f)
                                         status_number(f, "at-end", units[i]));
 }
 
-/* Whole lines, in order, nothing doubled; what is missing is told by the announcements. */
+/* Checks that lines are complete and in order without duplicates, and that markers report missing ones. */
 static int
 count_lines(const char *text, int *ret_announced)
 {
@@ -170,7 +171,7 @@ drain(Fixture *f)
 {
         bool done = false;
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-        log_finish_local(f->log);
+        log_finish_local(f->log, G_MAXINT64);
         log_drain(f->log, set_flag, &done);
         while (!done && g_get_monotonic_time() < deadline)
                 (void)g_main_context_iteration(NULL, TRUE);
@@ -191,12 +192,13 @@ test_fifo_without_reader(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* Nobody ever reads: dropped beyond the queue, and at the end the rest; no waiting, and
- * no waking up for nothing. */
+/* Without a reader, records beyond the queue are dropped, and the rest at the end; no waiting, and no useless
+ * wake-ups. */
 static void
 test_fifo_never_read(Fixture *f, gconstpointer data)
 {
         g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
+        f->options[0] = (char *)"max-buffer-size=256k";
         start(f);
         g_assert_false(g_main_context_iteration(NULL, FALSE));
         write_lines(f, 1, 4000);
@@ -217,6 +219,8 @@ test_fifo_slow_reader(Fixture *f, gconstpointer data)
 {
         g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
         int fd = open_reader(f), announced = 0;
+        f->options[0] = (char *)"mode=non-blocking";
+        f->options[1] = (char *)"max-buffer-size=256k";
         start(f);
         write_lines(f, 1, 10000);
         g_assert_cmpint(status_number(f, "queue-full", "records"), >, 5000);
@@ -231,7 +235,7 @@ test_fifo_slow_reader(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* The reader goes away in the middle of a record, and another comes: it begins with a whole record. */
+/* The reader closes the FIFO within a record: the next one begins with a complete record. */
 static void
 test_fifo_reader_gone(Fixture *f, gconstpointer data)
 {
@@ -274,7 +278,7 @@ test_fifo_blocking(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* What a reader has not taken when the container ends gets some time, and is then counted. */
+/* At the container's end unread data gets some time, and is then counted as dropped. */
 static void
 test_fifo_at_the_end(Fixture *f, gconstpointer data)
 {
@@ -299,8 +303,8 @@ test_full_device(Fixture *f, gconstpointer data)
         start(f);
         write_lines(f, 1, 5000);
         g_assert_true(log_wants(f->log, STREAM_STDOUT));
-        log_write_status(f->log, false);
-        g_autofree char *json = tempdir_get(f->dir, "log-status.json");
+        g_autofree char *path = NULL, *json = NULL;
+        g_assert_true(log_describe(f->log, false, "", &path, &json));
         g_assert_nonnull(strstr(json, "\"last\":\"No space left on device\""));
         drain(f);
 }
@@ -314,8 +318,8 @@ set_file_size(rlim_t max)
         g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
 }
 
-/* A disk that is full in the middle of a record. RLIMIT_FSIZE does the same to a write as a full disk, but is
- * for all files: here the good sink is first told not to be there. */
+/* A disk that is full within a record. RLIMIT_FSIZE has the same effect on a write, but applies to all files,
+ * so the other sink is removed here. */
 static void
 test_short_write(Fixture *f, gconstpointer data)
 {
@@ -335,7 +339,7 @@ test_short_write(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
-/* What makes room is often that somebody truncates the log: the rest of a torn record alone would be none. */
+/* Truncating the log makes room: the rest of a partially written record alone would be invalid. */
 static void
 test_short_write_and_truncation(Fixture *f, gconstpointer data)
 {
@@ -373,7 +377,7 @@ test_short_write_and_truncation_and_reopen(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
-/* When the end comes before there is room again, the file has no torn record. */
+/* If the container ends before there is room again, the file has no incomplete record. */
 static void
 test_short_write_at_the_end(Fixture *f, gconstpointer data)
 {
@@ -392,7 +396,8 @@ test_short_write_at_the_end(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
-/* A new file is asked for while a record is torn: it is whole in the new one, and gone from the old one. */
+/* A reopen while a record is partially written: it is complete in the new file, and removed from the old
+ * one. */
 static void
 test_short_write_and_reopen(Fixture *f, gconstpointer data)
 {
@@ -412,7 +417,7 @@ test_short_write_and_reopen(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
-/* A reader that is there does not see an end when new files are asked for, and nothing twice. */
+/* On a reopen, the reader of a FIFO sees no end and no duplicates. */
 static void
 test_fifo_reopened(Fixture *f, gconstpointer data)
 {
@@ -430,7 +435,7 @@ test_fifo_reopened(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* A file that has taken the place of a FIFO is one that can be rotated. */
+/* A file that has replaced a FIFO can be rotated. */
 static void
 test_fifo_replaced(Fixture *f, gconstpointer data)
 {
@@ -448,6 +453,69 @@ test_fifo_replaced(Fixture *f, gconstpointer data)
         g_string_truncate(f->sent, 0);
 }
 
+/* A name that is too long for a temporary suffix: the old file is kept, with one message. */
+static void
+test_reopen_impossible(Fixture *f, gconstpointer data)
+{
+        g_autofree char *name = g_strnfill(252, 'x'), *said_path = g_build_filename(f->dir, "said", NULL),
+                        *path = g_build_filename(f->dir, name, NULL),
+                        *away = g_build_filename(f->dir, "away", NULL);
+        g_free(f->drivers[0]);
+        f->drivers[0] = g_strconcat("k8s-file:", path, NULL);
+        f->paths[0] = (char *)"none";
+        start(f);
+        write_lines(f, 1, 2);
+        g_assert_cmpint(g_rename(path, away), ==, 0);
+        int stderr_fd = dup(STDERR_FILENO), said_fd = open(said_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        g_assert_cmpint(dup2(said_fd, STDERR_FILENO), ==, STDERR_FILENO);
+        log_reopen(f->log);
+        log_reopen(f->log);
+        g_assert_cmpint(dup2(stderr_fd, STDERR_FILENO), ==, STDERR_FILENO);
+        (void)close(stderr_fd);
+        (void)close(said_fd);
+        write_lines(f, 3, 30);
+        g_autofree char *text = tempdir_get(f->dir, "away"), *said = tempdir_get(f->dir, "said");
+        g_assert_cmpstr(text, ==, f->sent->str);
+        const char *first = strstr(said, "xxx: File name too long; logging goes on in the old one\n");
+        g_assert_nonnull(first);
+        g_assert_null(strstr(strchr(first, '\n'), "logging goes on"));
+        g_string_truncate(f->sent, 0);
+}
+
+/* The first record after max-age causes a rotation; without a record there is none. */
+static void
+test_max_age(Fixture *f, gconstpointer data)
+{
+        f->options[0] = (char *)"max-age=1s";
+        f->options[1] = (char *)"max-file=2";
+        start(f);
+        write_lines(f, 1, 2);
+        g_usleep(1100 * 1000);
+        g_autofree char *before = tempdir_get(f->dir, "bad");
+        g_assert_cmpstr(before, ==, f->sent->str);
+        g_assert_null(tempdir_get(f->dir, "bad.1"));
+        write_lines(f, 3, 3);
+        g_autofree char *old = tempdir_get(f->dir, "bad.1"), *new = tempdir_get(f->dir, "bad");
+        g_assert_cmpstr(old, ==, before);
+        g_assert_cmpstr(new, ==, f->sent->str + strlen(before));
+}
+
+/* The age of an existing file is that of the file system, or unknown. */
+static void
+test_max_age_of_found_file(Fixture *f, gconstpointer data)
+{
+        tempdir_put(f->dir, "bad", "found\n");
+        g_usleep(1100 * 1000);
+        f->options[0] = (char *)"max-age=1s";
+        f->options[1] = (char *)"max-file=2";
+        start(f);
+        g_usleep(1100 * 1000);
+        write_lines(f, 1, 1);
+        g_autofree char *old = tempdir_get(f->dir, "bad.1"), *new = tempdir_get(f->dir, "bad");
+        g_assert_cmpstr(old, ==, "found\n");
+        g_assert_cmpstr(new, ==, f->sent->str);
+}
+
 static void
 test_device(Fixture *f, gconstpointer data)
 {
@@ -457,7 +525,7 @@ test_device(Fixture *f, gconstpointer data)
         start(f);
         write_lines(f, 1, 100);
         log_reopen(f->log);
-        g_string_truncate(f->sent, 0); /* the good one is a new file now */
+        g_string_truncate(f->sent, 0); /* the other one is a new file now */
         write_lines(f, 101, 110);
         struct stat st;
         g_assert_cmpint(stat("/dev/null", &st), ==, 0);
@@ -487,7 +555,7 @@ count_mappings(void)
         return n;
 }
 
-/* When no output has come for a while, no memory is held and nothing is left that would wake anybody up. */
+/* After some time without output, buffers are released and no timer is left. */
 static void
 test_quiet(Fixture *f, gconstpointer data)
 {
@@ -527,6 +595,9 @@ main(int argc, char **argv)
         ADD("short-write-and-reopen", test_short_write_and_reopen);
         ADD("fifo-reopened", test_fifo_reopened);
         ADD("fifo-replaced", test_fifo_replaced);
+        ADD("reopen-impossible", test_reopen_impossible);
+        ADD("max-age", test_max_age);
+        ADD("max-age-of-found-file", test_max_age_of_found_file);
         ADD("device", test_device);
         ADD("quiet", test_quiet);
         return g_test_run();

@@ -1,6 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "net-fixture.h"
 
-#include "log/msgpack.h"
+#include "log/drivers/fluentd/msgpack.h"
 
 typedef NetFixture Fixture;
 
@@ -30,8 +33,9 @@ static void
 test_format(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "tag=ab12");
+        net_add_option(f, "fluentd-sub-second-precision=true");
         f->config.name = "web";
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "hello\n");
         int fd = net_accept(f->fd);
 #define ENTRY(source, log)                                                              \
@@ -50,8 +54,7 @@ test_whole_seconds_and_attributes(Fixture *f, gconstpointer data)
 {
         char *labels[] = {(char *)"A=1=2", NULL};
         f->config.labels = labels;
-        net_add_option(f, "fluentd-sub-second-precision=false");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "x\n");
         int fd = net_accept(f->fd);
         EXPECT(fd, "\x93\xac" "0123456789ab" "\xc4\x43" "\x92\xce\x65\x53\xf1\x00\x84" ID_MEMBER
@@ -65,7 +68,7 @@ test_partial(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "max-record=64");
         net_add_option(f, "tag=t");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         g_autofree char *line = g_strnfill(64, 'x');
         log_fixture_write(f->log, STREAM_STDOUT, line);
         log_fixture_write(f->log, STREAM_STDOUT, "ef\n");
@@ -87,7 +90,7 @@ test_partial(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* Reads a message of acknowledged mode; returns its chunk's name. */
+/* Reads a message with an acknowledgement request; returns the name of its chunk. */
 static char *
 take_chunk(int fd, const char *line)
 {
@@ -110,18 +113,18 @@ send_ack(int fd, const char *name)
         g_assert_cmpint((int)write(fd, ack + 10, strlen(ack) - 10), ==, (int)strlen(ack) - 10);
 }
 
-/* Several messages are on their way at a time; what was not acknowledged when the
- * connection broke comes again. */
+/* Several messages may be unacknowledged at the same time; they are sent again after the connection is
+ * lost. */
 static void
 test_acknowledgements(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "fluentd-request-ack=true");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd);
         g_autofree char *one = take_chunk(fd, "one");
         log_fixture_write(f->log, STREAM_STDOUT, "two\n");
-        g_autofree char *two = take_chunk(fd, "two");
+        g_free(take_chunk(fd, "two"));
         log_fixture_write(f->log, STREAM_STDOUT, "three\n");
         g_autofree char *three = take_chunk(fd, "three");
         send_ack(fd, three);
@@ -141,13 +144,13 @@ test_acknowledgements(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* A server that acknowledges nothing is left; garbage ends the connection. */
+/* The connection is closed if the server does not acknowledge or sends garbage. */
 static void
 test_no_acknowledgement(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "fluentd-request-ack=true");
         net_add_option(f, "fluentd-read-timeout=1s");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd);
         g_free(take_chunk(fd, "one"));
@@ -163,7 +166,7 @@ test_no_acknowledgement(Fixture *f, gconstpointer data)
         (void)close(third);
 }
 
-/* Connects until nobody else can. Returns how many did. */
+/* Connects until the backlog is full. Returns the number of connections. */
 static size_t
 fill_backlog(const char *path, int *fds, size_t max)
 {
@@ -180,14 +183,14 @@ fill_backlog(const char *path, int *fds, size_t max)
         g_assert_not_reached();
 }
 
-/* A server that accepts nobody for a while is tried again also if the container has fallen silent. */
+/* A server that does not accept for a while is retried even if the container is idle. */
 static void
 test_busy_server(Fixture *f, gconstpointer data)
 {
         int fds[64];
         size_t n = fill_backlog(f->path, fds, G_N_ELEMENTS(fds));
         net_add_option(f, "tag=t");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         net_run(10);
         for (size_t i = 0; i < n; i++) {
@@ -222,7 +225,7 @@ take(MsgpackReader *r, MsgpackType type)
         "\x92\xa4" "HELO" "\x83\xa5" "nonce" "\xc4\x05" "NONCE" "\xa4" "auth" "\xc4\x04" "AUTH" "\xa9" \
         "keepalive" "\xc3"
 
-/* Says HELO, checks the PING; returns the salt. */
+/* Sends HELO, checks the PING; returns the salt. */
 static char *
 greet(int fd)
 {
@@ -265,9 +268,9 @@ test_handshake(Fixture *f, gconstpointer data)
         net_add_option(f, "fluentd-self-hostname=client");
         net_add_option(f, "fluentd-username=joe");
         net_add_option(f, "fluentd-password-env=TEST_PASSWORD");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
-        /* One that does not know the key gets nothing. */
+        /* A server that does not know the key gets no records. */
         int fd = net_accept(f->fd);
         g_autofree char *salt = greet(fd);
         answer(fd, salt, "guess");
@@ -276,7 +279,7 @@ test_handshake(Fixture *f, gconstpointer data)
         g_string_free(nothing, TRUE);
         (void)close(fd);
 
-        /* To be connected again is not yet success. */
+        /* Being connected again does not yet count as success. */
         fd = net_accept(f->fd);
         g_autofree char *status = net_status(f->log, f->dir);
         g_assert_nonnull(strstr(status, "\"state\":\"failing\""));
@@ -286,14 +289,14 @@ test_handshake(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* A server that was not told the key never says HELO: that is a failure, not a wait without end. */
+/* A server without a key never sends HELO: that is an error after a timeout. */
 static void
 test_no_handshake(Fixture *f, gconstpointer data)
 {
         tempdir_put(f->dir, "key", "secret\n");
         net_add_option(f, "fluentd-shared-key-file=%s/key", f->dir);
         net_add_option(f, "fluentd-read-timeout=20ms");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd), second = net_accept(f->fd);
         g_autofree char *status = net_status(f->log, f->dir);
@@ -306,13 +309,13 @@ test_no_handshake(Fixture *f, gconstpointer data)
         (void)close(second);
 }
 
-/* Everything that is written arrives, however slowly it is read. */
+/* All data arrives, even if it is read slowly. */
 static void
 test_slow(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "max-buffer-size=64m");
         net_add_option(f, "tag=t");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         g_autofree char *line = g_strnfill(99, 'x');
         g_autofree char *text = g_strconcat(line, "\n", line, "\n", NULL);
         for (int i = 0; i < 20000; i++)
@@ -343,8 +346,8 @@ test_slow(Fixture *f, gconstpointer data)
         }
         g_assert_cmpuint(bytes->len, ==, 0);
         g_string_free(bytes, TRUE);
+        net_wait_delivered(f->log, f->dir, 4000000);
         g_autofree char *status = net_status(f->log, f->dir);
-        g_assert_cmpuint(net_count(status, "out", "bytes"), ==, 4000000);
         net_check_sum(status);
         (void)close(fd);
 }
@@ -355,7 +358,7 @@ test_refused(Fixture *f, gconstpointer data)
         static const char *const cases[][2] = {
                 {"fluentd-address=udp://x",
                  "Log driver fluentd: option fluentd-address can't be 'udp://x'; allowed: "
-                                            "unix://PATH, tcp://HOST[:PORT]"},
+                 "tcp://HOST[:PORT], HOST[:PORT], tls://HOST[:PORT], unix://PATH"},
                 {"fluentd-shared-key-file=/nonexistent/key",
                  "Log driver fluentd: failed to read /nonexistent/key, the value of option "
                  "fluentd-shared-key-file: No such file or directory"},
@@ -367,20 +370,18 @@ test_refused(Fixture *f, gconstpointer data)
                                                         "value of option fluentd-shared-key-env"},
                 {"fluentd-shared-key=x", NULL},
                 {"fluentd-username=x",
-                 "Log driver fluentd: option fluentd-username needs fluentd-password-file or "
-                                       "fluentd-password-env, and the other way round"},
+                 "Log driver fluentd: option fluentd-username and fluentd-password-file or "
+                                       "fluentd-password-env must be given together"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-                g_autoptr(GError) error = NULL;
                 char *opts[] = {(char *)cases[i][0], NULL};
-                f->config.options = opts;
-                g_assert_null(log_new(&f->config, &error));
+                g_autofree char *message = log_fixture_refusal(&f->config, f->drivers, opts);
                 if (cases[i][1])
-                        g_assert_cmpstr(error->message, ==, cases[i][1]);
+                        g_assert_cmpstr(message, ==, cases[i][1]);
         }
 }
 
-/* The numbers of the specification, and what is no MessagePack. */
+/* Numbers from the specification, and invalid MessagePack. */
 static void
 test_msgpack(void)
 {
@@ -423,6 +424,27 @@ test_msgpack(void)
         }
 }
 
+/* A server that sends single bytes: each is parsed once. */
+static void
+test_scan(void)
+{
+        enum { N = 60000 };
+        g_autofree char *text = g_malloc(3 + N);
+        MsgpackScan scan = {0};
+        memcpy(text, "\xdc\xea\x60", 3);
+        memset(text + 3, 7, N);
+        for (size_t len = 1; len < 3 + N; len++) {
+                g_assert_cmpint(msgpack_scan(&scan, text, len), ==, -EAGAIN);
+                g_assert_cmpuint(scan.at, ==, len < 3 ? 0 : len);
+        }
+        g_assert_cmpint(msgpack_scan(&scan, text, 3 + N), ==, 0);
+        g_assert_cmpuint(scan.at, ==, 3 + N);
+
+        g_autofree char *deep = g_strnfill(MSGPACK_DEPTH_MAX + 1, '\x91');
+        scan = (MsgpackScan){0};
+        g_assert_cmpint(msgpack_scan(&scan, deep, MSGPACK_DEPTH_MAX + 1), ==, -EBADMSG);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -442,5 +464,6 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, net_tear_down);
         g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, net_tear_down);
         g_test_add_func("/log-fluentd/msgpack", test_msgpack);
+        g_test_add_func("/log-fluentd/scan", test_scan);
         return g_test_run();
 }

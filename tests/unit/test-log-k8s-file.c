@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "log-fixture.h"
 
 #include <glib/gstdio.h>
 #include <sys/stat.h>
 
-/* A new directory, the configuration of a log in it, and the log. */
+/* A temporary directory, the configuration of a log in it, and the log. */
 typedef struct {
         char *dir;
         char *path;
@@ -44,7 +47,7 @@ test_format(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDERR, "err\r\n");
         log_fixture_write(f->log, STREAM_STDOUT, "c\n");
         log_fixture_write(f->log, STREAM_STDOUT, "tail");
-        log_finish_local(f->log);
+        log_finish_local(f->log, G_MAXINT64);
         assert_file(f, "ctr.log",
                     TEST_CRI("stdout", "F") "hello\n" TEST_CRI("stdout", "F") "\n"
                     TEST_CRI("stdout", "P") "b\n"
@@ -58,6 +61,7 @@ test_unfinished_line_waits(Fixture *f, gconstpointer data)
         f->log = log_fixture_start(&f->config);
         g_assert_cmpuint(log_write(f->log, STREAM_STDOUT, "one\ntw", 6, true, TEST_NS), ==, 4);
         g_assert_cmpuint(log_write(f->log, STREAM_STDOUT, "two\n", 4, true, TEST_NS), ==, 4);
+        log_flush(f->log);
         assert_file(f, "ctr.log", TEST_CRI("stdout", "F") "one\n" TEST_CRI("stdout", "F") "two\n");
 }
 
@@ -136,7 +140,7 @@ test_global_max(Fixture *f, gconstpointer data)
         assert_file(f, "ctr.log", TEST_CRI("stdout", "F") "line1\n" TEST_CRI("stdout", "F") "line2\n");
 }
 
-/* The total counts what earlier files held. */
+/* The global limit includes the bytes of earlier files. */
 static void
 test_both_limits(Fixture *f, gconstpointer data)
 {
@@ -147,7 +151,7 @@ test_both_limits(Fixture *f, gconstpointer data)
         assert_file(f, "ctr.log", TEST_CRI("stdout", "F") "line3\n");
 }
 
-/* The case of the contract: 13 records, three a file, two backups. */
+/* 13 records, three per file, two backups. */
 static void
 test_rotate(Fixture *f, gconstpointer data)
 {

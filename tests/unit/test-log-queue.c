@@ -1,9 +1,13 @@
-#include "log/queue.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/api/queue.h"
+#include "log/sink/audit.h"
 
 #include <glib.h>
 #include <string.h>
 
-/* Adds `text` as a message that stands for a record of the same bytes. */
+/* Adds `text` as the message for a record of the same size. */
 static void
 add(LogQueue *q, const char *text, StreamId stream, unsigned flags)
 {
@@ -45,7 +49,7 @@ test_write(void)
         assert_next(&q, 2, "");
         g_assert_cmpuint(log_queue_next_len(&q), ==, 3);
         log_queue_wrote(&q, 4);
-        g_assert_cmpuint(q.torn, ==, 1);
+        g_assert_cmpuint(q.partially_sent, ==, 1);
         assert_next(&q, 1, "wo");
         g_assert_cmpuint(q.done.records, ==, 1);
         g_assert_cmpuint(q.done.bytes, ==, 4);
@@ -105,7 +109,92 @@ test_acknowledged(void)
         log_queue_release(&q);
 }
 
-/* More than a block holds; each message comes out once and in order, however it is cut. */
+static void
+test_arrived(void)
+{
+        LogQueue q = {0};
+        add(&q, "one", STREAM_STDOUT, 0);
+        add(&q, "four", STREAM_STDOUT, 0);
+        add(&q, "six", STREAM_STDOUT, 0);
+        log_queue_sent(&q, 8);
+        g_assert_cmpuint(log_queue_arrived(&q, 0), ==, 0);
+        g_assert_cmpuint(log_queue_arrived(&q, 2), ==, 0);
+        g_assert_cmpuint(log_queue_arrived(&q, 6), ==, 3);
+        g_assert_cmpuint(q.done.records, ==, 1);
+        g_assert_cmpuint(log_queue_sent_count(&q).records, ==, 2);
+        log_queue_sent(&q, 2);
+        g_assert_cmpuint(log_queue_sent_count(&q).records, ==, 3);
+        g_assert_cmpuint(log_queue_arrived(&q, 7), ==, 7);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.records, ==, 3);
+        log_queue_release(&q);
+}
+
+/* More than fits into a block; each message is sent once and in order, with any sizes of partial sends. */
+/* Sent messages are acknowledged individually; the remaining ones are sent again, in order. */
+static void
+test_decide(void)
+{
+        LogQueue q = {0};
+        LogCount refused = {0};
+        static const LogFate fates[] = {LOG_FATE_DONE, LOG_FATE_AGAIN, LOG_FATE_REFUSED, LOG_FATE_AGAIN,
+                                        LOG_FATE_REFUSED};
+        for (const char *text = "abcdefg"; *text; text++) {
+                char one[] = {*text, '\0'};
+                add(&q, one, STREAM_STDOUT, 0);
+        }
+        log_queue_reserve(&q, 5);
+        g_assert_cmpuint(q.taken, ==, 0);
+        log_queue_decide(&q, fates, G_N_ELEMENTS(fates), &refused);
+        log_audit_queue(&q);
+        g_assert_cmpuint(q.taken, >, 0);
+        g_assert_cmpuint(q.done.records, ==, 1);
+        g_assert_cmpuint(q.done.bytes, ==, 2);
+        g_assert_cmpuint(refused.records, ==, 2);
+        g_assert_cmpuint(refused.bytes, ==, 4);
+        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 4);
+        assert_next(&q, SIZE_MAX, "b");
+        log_queue_reserve(&q, 1);
+        assert_next(&q, SIZE_MAX, "d");
+        log_queue_reserve(&q, 1);
+        assert_next(&q, SIZE_MAX, "fg");
+        log_queue_decide(&q, (LogFate[]){LOG_FATE_DONE, LOG_FATE_DONE}, 2, &refused);
+        log_audit_queue(&q);
+        assert_next(&q, SIZE_MAX, "fg");
+        log_queue_wrote(&q, 2);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.records, ==, 5);
+        log_queue_clear(&q, &refused);
+}
+
+/* The same across block boundaries. */
+static void
+test_decide_blocks(void)
+{
+        LogQueue q = {0};
+        LogCount refused = {0};
+        enum { N = 60000 };
+        g_autofree LogFate *fates = g_new(LogFate, N);
+        for (int i = 0; i < N; i++) {
+                add(&q, "message", i % 2 ? STREAM_STDERR : STREAM_STDOUT, 0);
+                fates[i] = i % 3 == 0 ? LOG_FATE_REFUSED : i % 3 == 1 ? LOG_FATE_DONE : LOG_FATE_AGAIN;
+        }
+        g_assert_true(q.head != q.tail);
+        log_queue_reserve(&q, (size_t)N * 7);
+        g_assert_true(log_queue_is_sent(&q));
+        log_queue_decide(&q, fates, N, &refused);
+        g_assert_cmpuint(refused.records, ==, N / 3);
+        g_assert_cmpuint(q.done.records, ==, N / 3);
+        g_assert_cmpuint(log_queue_waiting(&q).records, ==, N / 3);
+        for (int i = 0; i < N; i++)
+                fates[i] = LOG_FATE_DONE;
+        log_queue_reserve(&q, (size_t)N / 3 * 7);
+        log_queue_decide(&q, fates, N / 3, &refused);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.n_dead, ==, 0);
+        log_queue_clear(&q, &refused);
+}
+
 static void
 test_blocks(void)
 {
@@ -217,7 +306,7 @@ test_drop_oldest(void)
         log_queue_release(&q);
 }
 
-/* A message that does not fit into the block that was emptied before it. */
+/* A message that does not fit into the block that was just emptied. */
 static void
 test_block_after_empty_one(void)
 {
@@ -234,7 +323,7 @@ test_block_after_empty_one(void)
         log_queue_release(&q);
 }
 
-/* The queue as a list: what each message is, and how far sending has come. */
+/* A model of the queue as a list: the state of each message, and the progress of sending. */
 typedef struct {
         char text[24];
         bool sent;
@@ -266,12 +355,26 @@ send_some(LogQueue *q, GArray *model, GRand *rand)
         log_queue_sent(q, len);
 }
 
+/* Acknowledges the first n messages, and a byte of the next one if it was sent. */
+static void
+confirm_bytes(LogQueue *q, GArray *model, size_t n, bool more)
+{
+        size_t len = 0;
+        for (size_t i = 0; i < n; i++)
+                len += strlen(g_array_index(model, ModelMessage, i).text);
+        more = more && strlen(g_array_index(model, ModelMessage, n).text) > 1;
+        g_assert_cmpuint(log_queue_arrived(q, len + more), ==, len);
+}
+
 static void
 confirm_some(LogQueue *q, GArray *model, GRand *rand)
 {
         size_t n = first_unsent(model);
         n = n > 0 ? (size_t)g_rand_int_range(rand, 0, (int)n + 1) : 0;
-        log_queue_done(q, n);
+        if (g_rand_boolean(rand))
+                log_queue_done(q, n);
+        else
+                confirm_bytes(q, model, n, first_unsent(model) > n);
         if (n > 0)
                 g_array_remove_range(model, 0, (guint)n);
 }
@@ -280,13 +383,46 @@ static void
 drop_one(LogQueue *q, GArray *model)
 {
         LogDropped dropped;
-        bool can = model->len > 0 && first_unsent(model) == 0;
+        size_t at = first_unsent(model);
+        bool can = at < model->len;
         g_assert_cmpint(log_queue_drop_oldest(q, &dropped), ==, can);
         if (can)
-                g_array_remove_index(model, 0);
+                g_array_remove_index(model, (guint)at);
 }
 
-/* What is waiting, sent and done is what a list would say, whatever happens in which order. */
+/* After sent, unacknowledged messages, others and their blocks are added and removed. */
+static void
+test_drop_behind_sent(void)
+{
+        LogQueue q = {0};
+        g_autofree char *text = g_strnfill(1000, 'x');
+        add(&q, "sent", STREAM_STDOUT, 0);
+        add(&q, "part", STREAM_STDOUT, 0);
+        log_queue_sent(&q, 6);
+        for (int i = 0; i < 5000; i++) {
+                add(&q, text, STREAM_STDOUT, 0);
+                if (i >= 10)
+                        g_assert_cmpuint(drop(&q, true, false).bytes, ==, 1001);
+        }
+        size_t n = 0;
+        for (const LogBlock *b = q.head; b; b = b->next)
+                n++;
+        g_assert_cmpuint(n, <=, 3);
+        g_assert_cmpuint(log_queue_memory(&q), ==, 8 + 10 * 1000 + 12 * sizeof(LogEntry));
+        g_assert_cmpuint(log_queue_arrived(&q, 6), ==, 4);
+        assert_next(&q, SIZE_MAX, "rt");
+        log_queue_sent(&q, 2);
+        for (int i = 0; i < 10; i++) {
+                assert_next(&q, 1000, text);
+                log_queue_sent(&q, 1000);
+        }
+        g_assert_cmpuint(log_queue_arrived(&q, 10004), ==, 10004);
+        g_assert_true(log_queue_is_empty(&q));
+        g_assert_cmpuint(q.done.records, ==, 12);
+        log_queue_release(&q);
+}
+
+/* With random operations the queue agrees with the model. */
 static void
 test_random(void)
 {
@@ -328,12 +464,16 @@ main(int argc, char **argv)
         g_test_add_func("/log/queue/write", test_write);
         g_test_add_func("/log/queue/rewind", test_rewind);
         g_test_add_func("/log/queue/acknowledged", test_acknowledged);
+        g_test_add_func("/log/queue/arrived", test_arrived);
         g_test_add_func("/log/queue/blocks", test_blocks);
+        g_test_add_func("/log/queue/decide", test_decide);
+        g_test_add_func("/log/queue/decide-blocks", test_decide_blocks);
         g_test_add_func("/log/queue/big-message", test_big_message);
         g_test_add_func("/log/queue/block-after-empty-one", test_block_after_empty_one);
         g_test_add_func("/log/queue/undo", test_undo);
         g_test_add_func("/log/queue/peek", test_peek);
         g_test_add_func("/log/queue/drop-oldest", test_drop_oldest);
+        g_test_add_func("/log/queue/drop-behind-sent", test_drop_behind_sent);
         g_test_add_func("/log/queue/random", test_random);
         return g_test_run();
 }

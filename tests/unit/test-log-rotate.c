@@ -1,7 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "log-fixture.h"
 #include "valgrind.h"
 
-#include "log/rotate.h"
+#include "log/file/rotate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A log of k8s-file that keeps three files of three records each. */
+/* A k8s-file log that keeps three files of three records each. */
 typedef struct {
         char *dir;
         char *path;
@@ -38,8 +41,6 @@ set_up(Fixture *f, gconstpointer data)
         f->options[0] = (char *)"max-size=160";
         f->options[1] = (char *)"max-file=3";
         f->config = log_fixture_config(NULL);
-        f->config.drivers = f->drivers;
-        f->config.options = f->options;
 }
 
 static void
@@ -78,14 +79,14 @@ static void
 write_records(Fixture *f, int n)
 {
         if (!f->log)
-                f->log = log_fixture_start(&f->config);
+                f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         for (int i = 0; i < n; i++) {
                 g_autofree char *line = g_strdup_printf("r%05d\n", f->next++);
                 log_fixture_write(f->log, STREAM_STDOUT, line);
         }
 }
 
-/* That the file has the records first..last and nothing else. */
+/* Checks that the file has exactly the records first..last. */
 static void
 assert_records(const Fixture *f, const char *name, int first, int last)
 {
@@ -137,7 +138,7 @@ test_shift(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
 }
 
-/* Stopped after .1 became .2: the next rotation fills the gap instead of dropping the oldest file. */
+/* Interrupted after .1 became .2: the next rotation fills the gap instead of dropping the oldest file. */
 static void
 test_gap(Fixture *f, gconstpointer data)
 {
@@ -154,7 +155,7 @@ test_gap(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 4);
 }
 
-/* Stopped after the file got its second name. */
+/* Interrupted after the file got its second name. */
 static void
 test_second_name(Fixture *f, gconstpointer data)
 {
@@ -180,7 +181,7 @@ test_symlink(Fixture *f, gconstpointer data)
         assert_records(f, "real/target.log.1", 6, 8);
         g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
         g_assert_cmpuint(tempdir_count(real), ==, 3);
-        /* Its target renamed away: made anew where it was. */
+        /* The target was renamed: it is created again in the same place. */
         g_autofree char *from = g_build_filename(real, "target.log", NULL),
                         *to = g_build_filename(real, "t", NULL);
         g_assert_cmpint(g_rename(from, to), ==, 0);
@@ -190,8 +191,7 @@ test_symlink(Fixture *f, gconstpointer data)
         assert_records(f, "real/target.log", 10, 10);
 }
 
-/* As kubelets do it: the renamed file is not ours any more, whether its limit is reached or
- * a reopening is asked for. */
+/* As kubelet does: a renamed file is not touched any more, neither at the size limit nor on a reopen. */
 static void
 test_renamed_away(Fixture *f, gconstpointer data)
 {
@@ -210,7 +210,7 @@ test_renamed_away(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
 }
 
-/* logrotate's `create`: a file of that name is there already, and is kept as the youngest old one. */
+/* logrotate's `create`: a file with that name exists already, and becomes the youngest rotated file. */
 static void
 test_replaced(Fixture *f, gconstpointer data)
 {
@@ -235,7 +235,7 @@ test_truncated(Fixture *f, gconstpointer data)
         write_records(f, 2);
         assert_records(f, "ctr.log", 6, 7);
         assert_records(f, "ctr.log.1", 3, 5);
-        /* The new file is appended to as well: no hole where the old content was. */
+        /* The new file is opened with O_APPEND as well: after truncation there is no hole. */
         g_assert_cmpint(truncate(f->path, 0), ==, 0);
         write_records(f, 1);
         assert_records(f, "ctr.log", 8, 8);
@@ -251,7 +251,7 @@ test_new_directory(Fixture *f, gconstpointer data)
         g_assert_cmpint(g_mkdir(sub, 0755), ==, 0);
         write_records(f, 2);
         g_assert_cmpint(g_rename(sub, old), ==, 0);
-        /* Nothing at the path: the file's own directory serves. */
+        /* A path without a directory: the file's directory is used. */
         write_records(f, 2);
         assert_records(f, "old/ctr.log", 3, 3);
         assert_records(f, "old/ctr.log.1", 0, 2);
@@ -262,7 +262,7 @@ test_new_directory(Fixture *f, gconstpointer data)
         assert_records(f, "old/ctr.log", 3, 3);
 }
 
-/* Without a directory nothing can be made; when there is one again, nothing has been lost. */
+/* Without its directory the file can't be created; when the directory exists again, no record was lost. */
 static void
 test_no_directory(Fixture *f, gconstpointer data)
 {
@@ -307,7 +307,7 @@ test_reopening_is_made_up_for(Fixture *f, gconstpointer data)
         g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
         log_reopen(f->log);
         g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
-        /* Nothing is written, and still the caller gets the file it waits for. */
+        /* The caller gets the new file that it waits for even without output. */
         wait_until(f, is_there, "ctr.log");
 }
 
@@ -322,7 +322,7 @@ test_sum_over_restarts(Fixture *f, gconstpointer data)
         g_assert_cmpint(sum_of_sizes(f->dir), >, 160 * (FILES - 1));
 }
 
-/* A process that looks all the time never misses the name, and never sees more bytes than there may be. */
+/* A process that polls always finds the name, and never more bytes than the limit. */
 static void
 test_name_is_always_there(Fixture *f, gconstpointer data)
 {
@@ -399,7 +399,7 @@ test_compress(Fixture *f, gconstpointer data)
         g_assert_cmpint(waitpid(-1, NULL, 0), >, 0);
 }
 
-/* Rotated again while the child works: the result gets the number that the file has by then. */
+/* Rotated again during compression: the result gets the file's current number. */
 static void
 test_compress_overtaken(Fixture *f, gconstpointer data)
 {
@@ -410,7 +410,7 @@ test_compress_overtaken(Fixture *f, gconstpointer data)
         assert_unzipped(f, "ctr.log.2.gz", 0, 99);
         assert_unzipped(f, "ctr.log.1.gz", 100, 199);
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
-        /* Three rotations at once: the first file falls off the end. */
+        /* Three rotations in a row: the first file is dropped. */
         write_records(f, 400);
         wait_until(f, is_gone, "ctr.log.1");
         wait_until(f, is_gone, "ctr.log.2");
@@ -419,8 +419,7 @@ test_compress_overtaken(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 3);
 }
 
-/* A new file without a rotation, because somebody has moved the old one away: the
- * numbers stay as they are. */
+/* A new file without a rotation, because the old one was renamed: the numbers don't change. */
 static void
 test_compress_moved_away(Fixture *f, gconstpointer data)
 {
@@ -438,7 +437,7 @@ test_compress_moved_away(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 4);
 }
 
-/* An old file that somebody takes away while it is compressed is his. */
+/* A rotated file that is renamed by another process during compression is not touched. */
 static void
 test_compress_taken_away(Fixture *f, gconstpointer data)
 {
@@ -452,8 +451,8 @@ test_compress_taken_away(Fixture *f, gconstpointer data)
         g_assert_cmpuint(tempdir_count(f->dir), ==, 2);
 }
 
-/* What an earlier run left: a file to compress, one that was compressed but not
- * removed, a half-written result. */
+/* Files of an earlier run: an uncompressed file, one that was compressed but not removed, a partial
+ * result. */
 static void
 test_compress_resumed(Fixture *f, gconstpointer data)
 {
@@ -463,7 +462,7 @@ test_compress_resumed(Fixture *f, gconstpointer data)
         tempdir_put(f->dir, "ctr.log.2", text);
         tempdir_put(f->dir, "ctr.log.2.gz", "done");
         tempdir_put(f->dir, "ctr.log.gz.tmp", "begun");
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         wait_until(f, is_there, "ctr.log.1.gz");
         wait_until(f, is_gone, "ctr.log.1");
         wait_until(f, is_gone, "ctr.log.2");
@@ -473,7 +472,7 @@ test_compress_resumed(Fixture *f, gconstpointer data)
         g_assert_cmpstr(second, ==, "done");
 }
 
-/* As many old files as there may ever be: nobody looks for all of them. */
+/* The maximum number of rotated files: not all names are checked. */
 static void
 test_compress_without_end(Fixture *f, gconstpointer data)
 {
@@ -481,16 +480,16 @@ test_compress_without_end(Fixture *f, gconstpointer data)
         f->options[0] = (char *)"k8s-file.compress=true";
         f->options[1] = NULL;
         f->config.paths = f->drivers;
-        f->config.drivers = NULL;
         f->config.size_max = 5200;
         f->config.rotate = true;
         f->config.max_files = G_MAXINT;
+        f->log = log_fixture_start_with(&f->config, NULL, f->options);
         write_records(f, 201);
         assert_records(f, "ctr.log.2", 0, 99);
         assert_records(f, "ctr.log.1", 100, 199);
 }
 
-/* Stopped between the two steps of a rotation: what is still the current file is not compressed yet. */
+/* Interrupted between the two steps of a rotation: the current file is not compressed. */
 static void
 test_compress_second_name(Fixture *f, gconstpointer data)
 {
@@ -498,7 +497,7 @@ test_compress_second_name(Fixture *f, gconstpointer data)
         g_autofree char *text = g_strnfill(5000, 'x'), *one = g_build_filename(f->dir, "ctr.log.1", NULL);
         tempdir_put(f->dir, "ctr.log", text);
         g_assert_cmpint(link(f->path, one), ==, 0);
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         g_assert_true(is_gone(f, "ctr.log.gz.tmp"));
 }
 
@@ -508,7 +507,7 @@ write_noise(Fixture *f, int n)
         static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/";
         g_autoptr(GRand) rand = g_rand_new_with_seed(7);
         if (!f->log)
-                f->log = log_fixture_start(&f->config);
+                f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         for (int i = 0; i < n; i++) {
                 char line[1001];
                 for (int k = 0; k < 1000; k++)
@@ -529,8 +528,8 @@ test_compress_in_vain(Fixture *f, gconstpointer data)
         g_assert_true(is_gone(f, "ctr.log.1.gz"));
 }
 
-/* With compression too the files never take more than they may, however fast the container writes: here what
- * the child makes is not looked at before the current file is full. */
+/* With compression, too, the files stay within their limit with a fast container: here the result of the
+ * child is handled only when the current file is full. */
 static void
 test_compress_sum(Fixture *f, gconstpointer data)
 {
@@ -548,7 +547,7 @@ test_compress_sum(Fixture *f, gconstpointer data)
         g_assert_cmpint(sum_of_sizes(f->dir), >, (FILES - 1) * 5200);
 }
 
-/* Closing leaves nothing half done, and no process that matters. */
+/* Closing leaves no temporary file and no child process. */
 static void
 test_compress_stopped(Fixture *f, gconstpointer data)
 {
@@ -557,12 +556,12 @@ test_compress_stopped(Fixture *f, gconstpointer data)
         g_clear_pointer(&f->log, log_free);
         g_assert_true(is_gone(f, "ctr.log.gz.tmp"));
         assert_records(f, "ctr.log.1", 0, 99);
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         wait_until(f, is_gone, "ctr.log.1");
         assert_unzipped(f, "ctr.log.1.gz", 0, 99);
 }
 
-/* The child ends with the log, and not when it is done. */
+/* The child is killed when the log is closed. */
 static void
 test_compress_killed(Fixture *f, gconstpointer data)
 {
@@ -575,10 +574,10 @@ test_compress_killed(Fixture *f, gconstpointer data)
         tempdir_put(f->dir, "ctr.log.1", "");
         g_autofree char *old = g_build_filename(f->dir, "ctr.log.1", NULL);
         g_assert_cmpint(truncate(old, INT64_C(10) << 30), ==, 0);
-        /* Children of other tests have answered, but may not have ended yet. */
+        /* Children of other tests have answered, but may not have exited yet. */
         while (waitpid(-1, NULL, 0) > 0)
                 continue;
-        f->log = log_fixture_start(&f->config);
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
         g_clear_pointer(&f->log, log_free);
         gint64 start = g_get_monotonic_time();
         int status;
@@ -611,7 +610,7 @@ write_random(Fixture *f, GRand *rand)
         log_fixture_write(f->log, STREAM_STDOUT, text->str);
 }
 
-/* Counts the records of a file, which are whole. */
+/* Counts the records of a file; checks that they are complete. */
 static void
 count_records(const Fixture *f, const char *name, int *counts)
 {
@@ -636,10 +635,9 @@ run_random(Fixture *f, guint32 seed)
 {
         static const rlim_t limits[] = {RLIM_INFINITY, RLIM_INFINITY, 100, 300, 500, 650};
         g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-        /* Of two kinds: by -l, where each reopening makes a new file, and by --log-driver. */
+        /* For both kinds of files: from -l, where each reopen creates a new file, and from --log-driver. */
         f->config.paths = seed % 4 < 2 ? f->drivers : NULL;
-        f->config.drivers = seed % 4 < 2 ? NULL : f->drivers;
-        f->config.options = seed % 4 < 2 ? NULL : f->options;
+        log_fixture_ask(&f->config, seed % 4 < 2 ? NULL : f->drivers, seed % 4 < 2 ? NULL : f->options);
         f->next = 0;
         f->log = log_fixture_start(&f->config);
         for (int i = 0; i < 150; i++) {
@@ -660,7 +658,7 @@ run_random(Fixture *f, guint32 seed)
                 move_away(f, 1000);
                 log_reopen(f->log);
         }
-        log_finish_local(f->log);
+        log_finish_local(f->log, G_MAXINT64);
         g_clear_pointer(&f->log, log_free);
         g_autofree int *counts = g_new0(int, f->next);
         GDir *dir = g_dir_open(f->dir, 0, NULL);
@@ -669,10 +667,10 @@ run_random(Fixture *f, guint32 seed)
         g_dir_close(dir);
         for (int i = 0; i < f->next; i++)
                 if (counts[i] != 1)
-                        g_error("record %d of %d is there %d times", i, f->next, counts[i]);
+                        g_error("record %d of %d occurs %d times", i, f->next, counts[i]);
 }
 
-/* Each record is in one of the files, once and whole, whatever is renamed, reopened or does not fit when. */
+/* Random operations: each record is in one of the files, once and complete. */
 static void
 test_random(Fixture *f, gconstpointer data)
 {

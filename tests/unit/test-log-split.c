@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "log/log.h"
 #include "log/split.h"
 
@@ -85,7 +88,7 @@ test_long_line(void)
         g_autofree char *text = g_strnfill(2 * LOG_RECORD_MAX + 2, 'x');
         text[2 * LOG_RECORD_MAX] = '\n';
         log_splitter_init(&s, STREAM_STDOUT, 0);
-        /* The newline right behind a full piece belongs to it. */
+        /* A newline directly after a record of the maximum length belongs to that record. */
         g_assert_cmpuint(cut(&s, text, 2 * LOG_RECORD_MAX + 1, false), ==, 2);
         assert_record(0, text, LOG_RECORD_MAX, LOG_RECORD_PARTIAL, 1);
         assert_record(1, text, LOG_RECORD_MAX, LOG_RECORD_CONTINUES, 2);

@@ -1,7 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/notify_relay.h"
 
 #include "base/fd.h"
 #include "base/sockpath.h"
+#include "loop.h"
 #include "tempdir.h"
 
 #include <errno.h>
@@ -25,7 +29,7 @@ assert_filter(const char *in, const char *expected)
         assert_filter_len(in, strlen(in), expected);
 }
 
-/* B88: one row for each assignment there is. */
+/* One row for each known assignment. */
 static void
 test_filter_assignments(void)
 {
@@ -86,7 +90,7 @@ test_filter_lines(void)
         assert_filter_len("\0READY=1", 8, "");
 }
 
-/* Everything a test needs: a bundle, a host that listens, a client like the one in a container. */
+/* A bundle, a host that listens, and a client like the one in a container. */
 typedef struct {
         char *dir;
         char *bundle;
@@ -118,7 +122,7 @@ connected_client(const char *path)
         return fd;
 }
 
-/* `deeper` is a relative directory of any length below which bundle and host are. */
+/* `deeper` is a relative directory of any length that contains the bundle and the host's socket. */
 static void
 set_up(Fixture *f, const char *deeper, const char *abstract)
 {
@@ -144,15 +148,6 @@ tear_down(Fixture *f)
         tempdir_remove(f->dir);
         g_free(f->bundle);
         g_free(f->host_path);
-}
-
-/* Serves until nothing is ready any more; a source that is ready for ever fails. */
-static void
-serve(void)
-{
-        int rounds = 0;
-        while (g_main_context_iteration(NULL, FALSE))
-                g_assert_cmpint(++rounds, <, 1000);
 }
 
 static void
@@ -184,7 +179,7 @@ test_relay(void)
         say(&f, "MAINPID=7\n");
         say(&f, "");
         say(&f, "STOPPING=1");
-        serve();
+        loop_serve();
         assert_heard(&f, "READY=1\nSTATUS=hello");
         assert_heard(&f, "STOPPING=1");
         assert_heard(&f, NULL);
@@ -203,13 +198,13 @@ test_names(void)
                 Fixture f;
                 set_up(&f, i == 0 ? deeper : "", i == 1 ? abstract : NULL);
                 say(&f, "READY=1");
-                serve();
+                loop_serve();
                 assert_heard(&f, "READY=1");
                 tear_down(&f);
         }
 }
 
-/* Anybody in the container may send, whatever the umask; a socket of an earlier run gives way. */
+/* All users in the container may send, with any umask; a socket of an earlier run is replaced. */
 static void
 test_socket_file(void)
 {
@@ -227,7 +222,7 @@ test_socket_file(void)
         g_assert_no_error(error);
         int client = connected_client(path);
         g_assert_cmpint(send(client, "READY=1", 7, 0), ==, 7);
-        serve();
+        loop_serve();
         assert_heard(&f, "READY=1");
         notify_relay_free(second);
         fd_close(&client);
@@ -246,7 +241,7 @@ test_cannot_bind(void)
         tempdir_remove(dir);
 }
 
-/* A host that is missing, comes, goes and comes back costs the messages of the meantime and no more. */
+/* While the host's socket is missing, only the messages of that time are lost. */
 static void
 come_and_go(void)
 {
@@ -257,24 +252,24 @@ come_and_go(void)
                 g_assert_cmpint(unlink(f.host_path), ==, 0);
                 say(&f, "STATUS=nobody listens");
                 say(&f, "STATUS=still nobody");
-                serve();
+                loop_serve();
                 f.host = bound_socket(f.host_path);
                 say(&f, "READY=1");
-                serve();
+                loop_serve();
                 assert_heard(&f, "READY=1");
                 assert_heard(&f, NULL);
         }
-        /* Restarted between two messages: the second one notices and gets through all the same. */
+        /* The host is restarted between two messages: the second one still arrives. */
         fd_close(&f.host);
         g_assert_cmpint(unlink(f.host_path), ==, 0);
         f.host = bound_socket(f.host_path);
         say(&f, "STATUS=again");
-        serve();
+        loop_serve();
         assert_heard(&f, "STATUS=again");
         tear_down(&f);
 }
 
-/* Its loss is said once, not for every message. */
+/* The loss is reported once, not for every message. */
 static void
 test_host_comes_and_goes(void)
 {
@@ -307,14 +302,14 @@ test_sizes(void)
         say(&f, most);
         say(&f, more);
         say(&f, "READY=1");
-        serve();
+        loop_serve();
         assert_heard(&f, kept);
         assert_heard(&f, "READY=1");
         assert_heard(&f, NULL);
         tear_down(&f);
 }
 
-/* Sends until nobody takes more. Returns how many messages got out. */
+/* Sends until the socket is full. Returns the number of sent messages. */
 static int
 send_all(Fixture *f, int from)
 {
@@ -322,14 +317,14 @@ send_all(Fixture *f, int from)
                 char text[32];
                 int len = g_snprintf(text, sizeof text, "STATUS=%d", n);
                 if (send(f->client, text, (size_t)len, 0) < 0) {
-                        serve();
+                        loop_serve();
                         if (send(f->client, text, (size_t)len, 0) < 0)
                                 return n;
                 }
         }
 }
 
-/* A host that does not read holds up the container's messages, not the monitor, and loses none. */
+/* A host that does not read delays the container's messages, not the monitor, and loses none. */
 static void
 test_host_is_slow(void)
 {
@@ -337,20 +332,20 @@ test_host_is_slow(void)
         set_up(&f, "", NULL);
         int sent = send_all(&f, 0);
         g_assert_cmpint(sent, >, 10);
-        serve();
+        loop_serve();
         for (int n = 0; n < sent; n++) {
                 g_autofree char *expected = g_strdup_printf("STATUS=%d", n);
                 assert_heard(&f, expected);
-                serve();
+                loop_serve();
         }
         assert_heard(&f, NULL);
         say(&f, "READY=1");
-        serve();
+        loop_serve();
         assert_heard(&f, "READY=1");
         tear_down(&f);
 }
 
-/* The host goes away while a message waits for it. */
+/* The host's socket is closed while a message waits for it. */
 static void
 test_slow_host_is_restarted(void)
 {
@@ -361,7 +356,7 @@ test_slow_host_is_restarted(void)
         int old = f.host;
         f.host = bound_socket(f.host_path);
         fd_close(&old);
-        serve();
+        loop_serve();
         char buf[32];
         g_assert_cmpint(recv(f.host, buf, sizeof buf, MSG_DONTWAIT), >, 0);
         tear_down(&f);
@@ -401,7 +396,7 @@ send_descriptor(int via, int fd)
         g_assert_cmpint(sendmsg(via, &msg, 0), ==, (ssize_t)strlen(text));
 }
 
-/* systemd-notify passes one end of a pipe and waits until nobody has it any more. */
+/* systemd-notify passes one end of a pipe and waits until all copies are closed. */
 static void
 test_descriptors_are_closed(void)
 {
@@ -414,7 +409,7 @@ test_descriptors_are_closed(void)
         send_descriptor(f.client, ends[1]);
         fd_close(&ends[1]);
         g_assert_cmpint(read(ends[0], &byte, 1), ==, -1);
-        serve();
+        loop_serve();
         g_assert_cmpint(read(ends[0], &byte, 1), ==, 0);
         assert_heard(&f, NULL);
         g_assert_cmpuint(tempdir_count("/proc/self/fd"), ==, before - 1);

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "ctl/parent_pipe.h"
 
 #include "base/fd.h"
@@ -28,7 +31,7 @@ test_format(void)
         check_format("gr\xc3\xbc\xc3\x9f \xff", "{\"data\": -1, \"message\": \"gr\xc3\xbc\xc3\x9f \xff\"}\n");
 }
 
-/* Whatever the text, the line is whole and short enough. */
+/* For any text the line is complete and not too long. */
 static void
 test_length(void)
 {

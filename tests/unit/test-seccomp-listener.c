@@ -1,7 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "seccomp/notify_listener.h"
 
 #include "base/fd.h"
 #include "base/sockpath.h"
+#include "loop.h"
 #include "tempdir.h"
 #include "valgrind.h"
 
@@ -60,14 +64,6 @@ tear_down(Fixture *f)
         g_free(f->socket_path);
 }
 
-static void
-serve(void)
-{
-        int rounds = 0;
-        while (g_main_context_iteration(NULL, FALSE))
-                g_assert_cmpint(++rounds, <, 2000);
-}
-
 static int
 connect_to(const char *path)
 {
@@ -79,7 +75,7 @@ connect_to(const char *path)
         return fd;
 }
 
-/* As a runtime does: a state in JSON, and with it a descriptor. */
+/* Sends a state in JSON with a descriptor, as a runtime does. */
 static void
 send_state(int via, int fd)
 {
@@ -100,8 +96,8 @@ send_state(int via, int fd)
 static const int watched[] = {SYS_getppid, SYS_getpgid, SYS_getsid, SYS_getpriority, SYS_sched_getscheduler,
                               SYS_getegid};
 
-/* A filter that hands the calls above to whoever has the descriptor that is returned; -errno if the kernel
- * does not let us. */
+/* Installs a filter that passes the calls above to the holder of the returned descriptor; returns -errno on
+ * failure. */
 static int
 install_filter(void)
 {
@@ -126,7 +122,7 @@ typedef struct {
         int error[G_N_ELEMENTS(watched)];
 } Report;
 
-/* The container: enters the filter, passes its descriptor on, makes the calls, reports what came of them. */
+/* The container: installs the filter, passes its descriptor on, makes the calls, reports the results. */
 static void
 run_container(const char *socket_path, int report_fd)
 {
@@ -181,7 +177,7 @@ container_report(Fixture *f, Report *ret)
         g_assert_cmpint(read(ends[0], ret, sizeof *ret), ==, sizeof *ret);
         fd_close(&ends[0]);
         g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
-        serve();
+        loop_serve();
         return ret->filter == 0;
 }
 
@@ -196,7 +192,7 @@ assert_report(const Report *report, long getsid)
         }
 }
 
-/* B94: it works, for every process that comes, and descriptors go with the processes. */
+/* It works for several processes, and descriptors are closed when the processes exit. */
 static void
 test_answers(void)
 {
@@ -242,7 +238,7 @@ test_socket_file(void)
         g_assert_cmpuint(st.st_mode, ==, S_IFSOCK | 0700);
         fd_close(&(int){connect_to(f.socket_path)});
 
-        /* One that a killed monitor left behind gives way. */
+        /* A socket left behind by a killed monitor is replaced. */
         seccomp_listener_free(f.listener);
         g_assert_cmpint(stat(f.socket_path, &st), ==, -1);
         tempdir_put("/", f.socket_path, "");
@@ -252,7 +248,7 @@ test_socket_file(void)
         tear_down(&f);
 }
 
-/* Peers that say nothing, nonsense, or send descriptors that are something else leave nothing behind. */
+/* Peers that send nothing, invalid data or wrong descriptors leave nothing behind. */
 static void
 test_strange_peers(void)
 {
@@ -268,12 +264,12 @@ test_strange_peers(void)
         g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
         send_state(chatty, ends[1]);
         fd_close(&ends[1]);
-        serve();
+        loop_serve();
         g_assert_cmpint(read(ends[0], &byte, 1), ==, 0);
         fd_close(&ends[0]);
         fd_close(&silent);
         fd_close(&chatty);
-        serve();
+        loop_serve();
         g_assert_cmpuint(tempdir_count("/proc/self/fd"), ==, before);
         tear_down(&f);
 }
@@ -287,13 +283,13 @@ many_peers(void)
         char byte;
         for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
                 fds[i] = connect_to(f.socket_path);
-                serve();
+                loop_serve();
         }
         g_assert_cmpint(recv(fds[0], &byte, 1, MSG_DONTWAIT), ==, -1);
         g_assert_cmpint(recv(fds[299], &byte, 1, MSG_DONTWAIT), ==, 0);
         for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
                 fd_close(&fds[i]);
-        serve();
+        loop_serve();
         tear_down(&f);
 }
 

@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/sockpath.h"
 
 #include "base/fd.h"
@@ -7,6 +10,8 @@
 #include <glib/gstdio.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Binds, connects and sends a datagram through the address. */
@@ -28,7 +33,7 @@ check_usable(const char *path)
         g_assert_cmpint(byte, ==, 'k');
 }
 
-/* A path below a fresh directory that has `len` characters; the caller frees it. */
+/* A path of `len` characters in a new directory; the caller frees it. */
 static char *
 make_path(size_t len)
 {
@@ -88,7 +93,7 @@ test_abstract(void)
         g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
 }
 
-/* Number of open descriptors, to see that a failure leaves none behind. */
+/* The number of open descriptors, to check that a failure leaves none behind. */
 static guint
 count_descriptors(void)
 {
@@ -127,6 +132,110 @@ test_cloexec(void)
         remove_path(path);
 }
 
+static const char *listening_at; /* the path of the socket of the running test */
+
+/* Replaces the C library's function. A client that waits for the name and connects at once must be
+ * accepted. */
+int
+listen(int fd, int backlog)
+{
+        autofd int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        SockPath sp;
+        int r = sockpath_init(&sp, listening_at);
+        if (r == 0 && listening_at[0] != '@') {
+                g_assert_cmpint(connect(client, (struct sockaddr *)&sp.addr, sp.len), ==, -1);
+                g_assert_cmpint(errno, ==, ENOENT);
+        }
+        sockpath_done(&sp);
+        return (int)syscall(SYS_listen, fd, backlog);
+}
+
+static void
+check_listens(const char *path)
+{
+        autofd int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        autofd int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        SockPath sp;
+        listening_at = path;
+        g_assert_cmpint(sockpath_listen(server, path, 1), ==, 0);
+        g_assert_cmpint(sockpath_init(&sp, path), ==, 0);
+        g_assert_cmpint(connect(client, (struct sockaddr *)&sp.addr, sp.len), ==, 0);
+        sockpath_done(&sp);
+}
+
+static void
+check_only_entry(const char *path)
+{
+        struct stat st;
+        g_autofree char *dir_path = g_path_get_dirname(path);
+        g_autofree char *name = g_path_get_basename(path);
+        g_autoptr(GDir) dir = g_dir_open(dir_path, 0, NULL);
+        g_assert_cmpstr(g_dir_read_name(dir), ==, name);
+        g_assert_null(g_dir_read_name(dir));
+        g_assert_cmpint(lstat(path, &st), ==, 0);
+        g_assert_cmpuint(st.st_mode, ==, S_IFSOCK | 0700);
+}
+
+static void
+test_listens_before_its_name(void)
+{
+        static const size_t lengths[] = {60, 100, 107, 108, 700};
+        mode_t mask = umask(0);
+        for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+                g_autofree char *path = make_path(lengths[i]);
+                check_listens(path);
+                check_only_entry(path);
+                remove_path(path);
+        }
+        (void)umask(mask);
+        g_autofree char *abstract = g_strdup_printf("@conmon-test-%d", (int)getpid());
+        check_listens(abstract);
+}
+
+/* The longest name that fits into an address, with a short and a long directory. */
+static void
+test_listens_at_a_long_name(void)
+{
+        for (int deep = 0; deep <= 1; deep++) {
+                g_autofree char *top = make_path(deep ? 200 : 0);
+                g_autofree char *dir = g_path_get_dirname(top);
+                g_autofree char *name = g_strnfill(deep ? 90 : 107 - strlen(dir) - 1, 'n');
+                g_autofree char *path = g_build_filename(dir, name, NULL);
+                check_listens(path);
+                check_only_entry(path);
+                remove_path(path);
+        }
+}
+
+static void
+test_replaces_a_stale_socket(void)
+{
+        g_autofree char *path = make_path(60);
+        autofd int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        SockPath sp;
+        g_assert_cmpint(sockpath_init(&sp, path), ==, 0);
+        g_assert_cmpint(bind(stale, (struct sockaddr *)&sp.addr, sp.len), ==, 0);
+        sockpath_done(&sp);
+        fd_close(&stale);
+        listening_at = "/nonexistent/name"; /* where the stale socket is until it is replaced */
+        autofd int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_cmpint(sockpath_listen(server, path, 1), ==, 0);
+        check_only_entry(path);
+        remove_path(path);
+}
+
+/* A directory can't be replaced; no temporary socket is left. */
+static void
+test_failure_leaves_nothing(void)
+{
+        g_autofree char *path = make_path(60);
+        autofd int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        listening_at = "/nonexistent/name";
+        g_assert_cmpint(g_mkdir(path, 0755), ==, 0);
+        g_assert_cmpint(sockpath_listen(server, path, 1), ==, -EISDIR);
+        remove_path(path); /* would fail for a directory that is not empty */
+}
+
 int
 main(int argc, char **argv)
 {
@@ -136,5 +245,9 @@ main(int argc, char **argv)
         g_test_add_func("/sockpath/abstract", test_abstract);
         g_test_add_func("/sockpath/errors", test_errors);
         g_test_add_func("/sockpath/cloexec", test_cloexec);
+        g_test_add_func("/sockpath/listens-before-its-name", test_listens_before_its_name);
+        g_test_add_func("/sockpath/listens-at-a-long-name", test_listens_at_a_long_name);
+        g_test_add_func("/sockpath/replaces-a-stale-socket", test_replaces_a_stale_socket);
+        g_test_add_func("/sockpath/failure-leaves-nothing", test_failure_leaves_nothing);
         return g_test_run();
 }

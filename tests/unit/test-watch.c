@@ -1,3 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #include "base/watch.h"
 
 #include "base/fd.h"
@@ -251,7 +254,7 @@ test_timer(Fixture *f, const void *data)
 }
 
 static void
-test_timer_anew(Fixture *f, const void *data)
+test_timer_restart(Fixture *f, const void *data)
 {
         timer_init(&f->timer, count_timer, f);
         timer_start(&f->timer, G_GINT64_CONSTANT(3600) * G_USEC_PER_SEC);
@@ -319,7 +322,7 @@ main(int argc, char **argv)
         add("/watch/done-by-other", test_done_by_other);
         add("/watch/priority", test_priority);
         add("/timer/once", test_timer);
-        add("/timer/anew", test_timer_anew);
+        add("/timer/restart", test_timer_restart);
         add("/timer/stop", test_timer_stop);
         add("/timer/inside", test_timer_inside);
         return g_test_run();

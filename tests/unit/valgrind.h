@@ -1,6 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 #pragma once
 
-/* Not every system call is known to every version of valgrind. */
+/* Some versions of valgrind don't support some system calls. */
 
 #include <errno.h>
 #include <glib.h>
@@ -9,7 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* True under a valgrind that does not know the system call, which is tried with arguments that do nothing. */
+/* Whether this runs under a valgrind that does not support the system call. Tries it with arguments that have
+ * no effect. */
 static inline bool
 valgrind_lacks(long call)
 {
@@ -17,7 +21,7 @@ valgrind_lacks(long call)
         return preload && strstr(preload, "vgpreload") && syscall(call, -1, -1, NULL) < 0 && errno == ENOSYS;
 }
 
-/* For main(): what to return instead of running any test. */
+/* For main(): the value to return instead of running any test. */
 static inline int
 skip_all(const char *reason)
 {

@@ -1,12 +1,15 @@
-/* An external logger: a program that reads the container's output, byte by byte as the container wrote it.
- * The pipes to it stay while it is started again, and what it had not read is still in them. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* An external logger: a program that reads the container's unmodified output. The pipes to it are kept
+ * while it is restarted, with the data that it has not read. */
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "log/driver.h"
-#include "log/logger_process.h"
-#include "log/raw_output.h"
+#include "log/api/driver.h"
+#include "log/pipe/logger_process.h"
+#include "log/pipe/raw_output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +20,7 @@
 #define RESTART_FIRST_USEC (100 * 1000)
 #define RESTART_MAX_USEC   (30 * G_USEC_PER_SEC)
 
-/* One that ran so long was no failure. */
+/* A logger that ran this long did not fail to start. */
 #define GOOD_RUN_USEC (10 * G_USEC_PER_SEC)
 
 typedef struct {
@@ -31,14 +34,18 @@ typedef struct {
         unsigned attempt;
         unsigned n_starts;
         gint64 started;
-        bool finished; /* the end of the output follows what is queued */
+        bool finished; /* end of file follows the queued data */
         bool ended;    /* and was written */
 } Binary;
 
+typedef struct {
+        const char *namespace;
+} BinaryOptions;
+
 static const LogOption options[] = {
-        {"namespace", LOG_OPTION_STRING, "default",
+        {"namespace", {VALUE_TEXT}, offsetof(BinaryOptions, namespace), "default",
          "value of CONTAINER_NAMESPACE in the logger's environment"},
-        {NULL},
+        {""},
 };
 
 /* ---- opening ---- */
@@ -68,7 +75,7 @@ parse_uri(GPtrArray *argv, const char *arg)
         return true;
 }
 
-/* How much the logger has not read. */
+/* The number of bytes that the logger has not read. */
 static int
 count_unread(const Binary *self)
 {
@@ -106,7 +113,6 @@ binary_close(void *data)
         g_ptr_array_unref(self->argv);
         g_free(self->environment[0]);
         g_free(self->environment[1]);
-        g_free(self);
 }
 
 static gboolean
@@ -149,30 +155,27 @@ prepare(Binary *self, GError **error)
         return open_pipes(self, error);
 }
 
-static void *
-binary_open(const LogDriverConfig *config, GError **error)
+static gboolean
+binary_open(void *data, const LogDriverConfig *config, GError **error)
 {
-        Binary *self = g_new0(Binary, 1);
+        Binary *self = data;
+        const BinaryOptions *o = config->options;
         self->sink = config->sink;
         self->argv = g_ptr_array_new_with_free_func(g_free);
         self->input[STREAM_STDOUT] = self->input[STREAM_STDERR] = -1;
         log_raw_init(&self->output, config->sink);
         self->environment[0] = g_strconcat("CONTAINER_ID=", config->log->cid, NULL);
         self->environment[1] =
-                g_strconcat("CONTAINER_NAMESPACE=", log_options_string(config->options, "namespace"), NULL);
+                g_strconcat("CONTAINER_NAMESPACE=", o->namespace, NULL);
         timer_init(&self->restart, start_process, self);
         (void)parse_uri(self->argv, config->arg);
-        if (prepare(self, error)) {
-                self->process = (LoggerProcess){
-                        .argv = (char **)self->argv->pdata,
-                        .environment = self->environment,
-                        .func = on_process,
-                        .data = self,
-                };
-                return self;
-        }
-        binary_close(self);
-        return NULL;
+        self->process = (LoggerProcess){
+                .argv = (char **)self->argv->pdata,
+                .environment = self->environment,
+                .func = on_process,
+                .data = self,
+        };
+        return prepare(self, error);
 }
 
 /* ---- the process ---- */
@@ -217,8 +220,7 @@ on_process(LoggerProcess *p, bool ended, void *data)
 
 /* ---- output ---- */
 
-/* The logger sees the end of its input. Its ends of the pipes stay here, too: should it
- * die, the next one reads on. */
+/* The logger gets end of file. Its ends of the pipes are kept: if it dies, the next one continues reading. */
 static void
 end_output(Binary *self)
 {
@@ -239,18 +241,18 @@ binary_send(void *data, LogQueue *q)
 }
 
 static void
-binary_finish(void *data, LogQueue *q, bool sync)
+binary_finish(void *data, LogQueue *q, gint64 until)
 {
         Binary *self = data;
         self->finished = true;
-        /* It may be dead just now, but what is in the pipes is for the next one. */
+        /* It may not be running now, but the next one reads the data in the pipes. */
         if (self->process.pid == 0)
                 start_process(self);
         if (log_queue_is_empty(q))
                 end_output(self);
 }
 
-/* The logger gets time to read the rest. */
+/* The logger may read the rest. */
 static bool
 binary_is_busy(void *data)
 {
@@ -268,21 +270,81 @@ binary_status(void *data, GString *json)
                                count_unread(self));
 }
 
-const LogDriver log_driver_binary = {
-        .name = "binary",
-        .arg = "///PATH[?KEY=VALUE]",
-        .help = "an external program, by the contract of containerd's loggers",
-        .options = options,
-        .flags = LOG_DRIVER_REMOTE,
-        .check = binary_check,
-        .open = binary_open,
+static void
+binary_save(void *data, const LogQueue *queue, StateWriter *w)
+{
+        const Binary *self = data;
+        state_put_texts(w, "arguments", (char *const *)self->argv->pdata);
+        state_put_texts(w, "environment", self->environment);
+        logger_process_save(&self->process, w);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                state_put_fd(w, "input", self->input[i]);
+        log_raw_save(&self->output, w);
+        timer_save(&self->restart, w, "restart");
+        state_put_uint(w, "attempt", self->attempt);
+        state_put_uint(w, "starts", self->n_starts);
+        state_put_int(w, "started", self->started);
+}
+
+static void
+take_words(Binary *self, StateReader *r)
+{
+        g_auto(GStrv) arguments = state_get_texts(r, "arguments"),
+                      environment = state_get_texts(r, "environment");
+        self->argv = g_ptr_array_new_with_free_func(g_free);
+        for (size_t i = 0; arguments[i]; i++)
+                g_ptr_array_add(self->argv, g_strdup(arguments[i]));
+        if (self->argv->len == 0 || g_strv_length(environment) != 2)
+                state_fail(r, "The external logger has no program, or no environment");
+        g_ptr_array_add(self->argv, NULL);
+        for (size_t i = 0; i < 2 && environment[i]; i++)
+                self->environment[i] = g_strdup(environment[i]);
+}
+
+static void
+binary_restore(void *data, const LogDriverConfig *config, const LogQueue *queue, StateReader *r)
+{
+        Binary *self = data;
+        self->sink = config->sink;
+        timer_init(&self->restart, start_process, self);
+        take_words(self, r);
+        self->process = (LoggerProcess){
+                .argv = (char **)self->argv->pdata,
+                .environment = self->environment,
+                .func = on_process,
+                .data = self,
+        };
+        logger_process_restore(&self->process, r);
+        for (StreamId i = 0; i < N_STREAMS; i++)
+                self->input[i] = state_get_fd(r, "input");
+        log_raw_restore(&self->output, config->sink, r);
+        timer_restore(&self->restart, r, "restart");
+        self->attempt = (unsigned)state_get_uint(r, "attempt", UINT32_MAX);
+        self->n_starts = (unsigned)state_get_uint(r, "starts", UINT32_MAX);
+        self->started = state_get_int(r, "started", 0, INT64_MAX);
+}
+
+static const LogTransport transport = {
         .start = start_process,
-        .encode = log_raw_encode,
-        .bound = log_raw_bound,
         .send = binary_send,
         .finish = binary_finish,
         .busy = binary_is_busy,
         .status = binary_status,
         .target = binary_target,
         .close = binary_close,
+};
+
+const LogDriver log_driver_binary = {
+        .name = "binary",
+        .arg = "///PATH[?KEY=VALUE]",
+        .help = "an external program with the interface of containerd's loggers",
+        .options = {options, sizeof(BinaryOptions)},
+        .flags = LOG_DRIVER_REMOTE,
+        .size = sizeof(Binary),
+        .format = {log_raw_put, log_raw_max_encoded_len},
+        .transport = &transport,
+        .check = binary_check,
+        .open = binary_open,
+        .save = binary_save,
+        .restore = binary_restore,
 };

@@ -1,28 +1,33 @@
-/* GELF 1.1 (https://go2docs.graylog.org/current/getting_in_log_data/gelf.html): one JSON object a record.
- * Over UDP it is compressed and, if need be, sent in chunks; over TCP it ends with a NUL. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* GELF 1.1 (https://go2docs.graylog.org/current/getting_in_log_data/gelf.html): one JSON object per
+ * record. Over UDP it is compressed and, if necessary, sent in chunks; over TCP and TLS it is terminated
+ * by a NUL. */
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/page_buffer.h"
-#include "log/connection.h"
-#include "log/deflate.h"
-#include "log/metadata.h"
+#include "log/net/deflate.h"
+#include "log/net/transport.h"
+#include "log/api/metadata.h"
+#include "log/api/severity.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-/* What fits into one datagram on any network, as other senders have it; 12 bytes of it are a chunk's head. */
+/* The size of a datagram that passes any network, as in other senders; 12 bytes of it are a chunk's
+ * header. */
 #define DATAGRAM_MAX 1420
 #define HEAD_LEN     12
 #define CHUNK_LEN    (DATAGRAM_MAX - HEAD_LEN)
 #define CHUNKS_MAX   128
 #define MESSAGE_MAX  (CHUNK_LEN * CHUNKS_MAX)
-
-/* Bytes that one byte of text becomes at most: \u0000. */
-#define ESCAPE_MAX 6
 
 /* Numbers, names and punctuation of a record, and the members of a partial one. */
 #define MEMBERS_MAX 256
@@ -38,15 +43,16 @@ typedef struct {
         bool udp;
         Compression compression;
         Deflate deflate;
+        LogSeverity severity;
         char *before; /* the members before short_message */
-        char *behind; /* those behind the level */
-        GString *text; /* of a record, while it is encoded; NULL: none */
+        char *behind; /* those after the level */
 
-        /* The message that is being sent over UDP. */
+        /* The message that is being sent over UDP, and the connection that it is sent over. */
+        uint64_t n_connects;
         bool sending;
         const char *bytes;
         size_t len;
-        size_t next;   /* the chunk that comes next */
+        size_t next;   /* the next chunk */
         uint64_t id;
         PageBuffer compressed;
 } Gelf;
@@ -55,7 +61,8 @@ static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
         return log_address_parse("gelf", "gelf-address", text,
-                                 1u << LOG_TRANSPORT_UDP | 1u << LOG_TRANSPORT_TCP, 0, ret, error);
+                                 1u << LOG_SCHEME_UDP | 1u << LOG_SCHEME_TCP | 1u << LOG_SCHEME_TLS, 0, ret,
+                                 error);
 }
 
 static gboolean
@@ -64,45 +71,84 @@ check_address(const char *driver, const char *text, GError **error)
         return parse_address(text, NULL, error);
 }
 
+typedef struct {
+        const char *address;
+        int compression_type; /* Compression */
+        int64_t compression_level;
+        bool type_given, level_given;
+        LogSeverityOptions severity;
+        LogTlsOptions tls;
+        int64_t peer_timeout;
+        LogMetadataOptions metadata;
+} GelfOptions;
+
+#define AT(member) offsetof(GelfOptions, member)
+
 static const LogOption options[] = {
-        {"gelf-address", LOG_OPTION_STRING, NULL, "udp://HOST:PORT or tcp://HOST:PORT; must be set",
-         .check = check_address},
-        {"gelf-compression-type", LOG_OPTION_ENUM, "gzip", "compression over UDP",
-         .choices = "gzip|zlib|none"},
-        {"gelf-compression-level", LOG_OPTION_INT, "1", "from -1 (zlib's default) over 0 (none) to 9 (best)",
-         .min = -1, .max = 9},
-        {"gelf-tcp-max-reconnect", LOG_OPTION_INT, NULL, "no effect: the server is tried for ever"},
-        {"gelf-tcp-reconnect-delay", LOG_OPTION_INT, NULL, "no effect: up to 2 s, growing"},
-        {NULL},
+        {"gelf-address", {VALUE_TEXT}, AT(address), "",
+         "udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT; must be set",
+         .check = LOG_CHECK_FIRST, .annotations = LOG_ANNOTATIONS_ADDRESS},
+        {"gelf-compression-type", {VALUE_CHOICE, "gzip|zlib|none"}, AT(compression_type), "gzip",
+         "compression of messages over UDP", .given = AT(type_given), .annotations = LOG_ANNOTATIONS_ALLOWED},
+        {"gelf-compression-level", {VALUE_INT, .min = -1, .max = 9}, AT(compression_level), "1",
+         "compression level: 0 none, 9 best, -1 zlib's default", .given = AT(level_given),
+         .annotations = LOG_ANNOTATIONS_ALLOWED},
+        LOG_SEVERITY_OPTIONS(GelfOptions, severity, "false"),
+        LOG_TLS_OPTIONS("gelf", GelfOptions, tls),
+        LOG_CONNECTION_OPTIONS(GelfOptions, peer_timeout),
+        LOG_METADATA_OPTIONS(GelfOptions, metadata),
+        {"gelf-tcp-max-reconnect", .no_effect = true, .help = "connecting is retried indefinitely",
+         .annotations = LOG_ANNOTATIONS_ALLOWED},
+        {"gelf-tcp-reconnect-delay", .no_effect = true, .help = "the delay between attempts grows up to 2 s",
+         .annotations = LOG_ANNOTATIONS_ALLOWED},
+        {""},
 };
 
 /* ---- opening ---- */
 
-/* The name of an additional member: letters, digits, '_', '.' and '-'; "_id" is the server's own. */
-static void
-append_member(GString *json, const char *key, const char *value)
+/* The name of an additional member without its leading '_': letters, digits, '_', '.' and '-'. */
+static char *
+clean_name(const char *key)
 {
-        g_autofree char *name = g_strdup(key);
-        g_strcanon(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", '_');
-        g_string_append_printf(json, ",\"_%s%s\":", name, strcmp(name, "id") == 0 ? "_" : "");
+        return g_strcanon(g_strdup(key), G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-", '_');
+}
+
+/* "_id" is the server's own. */
+static const char *const own_names[] = {
+        "id", "command", "container_id", "container_name", "created", "image_id", "image_name", "tag",
+        "partial_id", "partial_ordinal", "partial_last", NULL,
+};
+
+static void
+append_member(GString *json, const char *name, const char *value)
+{
+        if (!value)
+                return;
+        g_string_append_printf(json, ",\"_%s\":", name);
         json_append_string(json, value, strlen(value));
 }
 
 static void
-make_members(Gelf *self, const LogConfig *log, const LogMetadata *m)
+make_members(Gelf *self, const LogConfig *log, const LogBundle *bundle, LogMetadata *m)
 {
+        g_autofree char *command = log_bundle_command(bundle);
         char host[256] = "";
         (void)gethostname(host, sizeof host - 1);
         GString *json = g_string_new("{\"version\":\"1.1\",\"host\":");
         json_append_string(json, host, strlen(host));
-        g_string_append(json, ",\"short_message\":");
+        g_string_append(json, ",\"short_message\":\"");
         self->before = g_string_free(json, FALSE);
 
         json = g_string_new(NULL);
         append_member(json, "container_id", log->cid);
-        if (log->name)
-                append_member(json, "container_name", log->name);
+        append_member(json, "container_name", log->name);
+        append_member(json, "command", command);
+        append_member(json, "created", log_bundle_created(bundle));
+        append_member(json, "image_id", log_bundle_image_id(bundle));
+        append_member(json, "image_name", log_bundle_image_name(bundle));
         append_member(json, "tag", m->tag);
+        log_metadata_name_attributes(
+                m, &(LogNameRule){.own = own_names, .max_len = INT_MAX, .clean = clean_name});
         for (size_t i = 0; i < m->n_attributes; i++)
                 append_member(json, m->attributes[i].key, m->attributes[i].value);
         self->behind = g_string_free(json, FALSE);
@@ -111,131 +157,113 @@ make_members(Gelf *self, const LogConfig *log, const LogMetadata *m)
 static gboolean
 gelf_check(const LogDriverConfig *config, GError **error)
 {
-        const LogOptions *o = config->options;
-        const char *address = log_options_string(o, "gelf-address");
-        if (!address)
-                return check_address("gelf", "", error);
-        if (!g_str_has_prefix(address, "udp:") &&
-            (log_options_has(o, "gelf-compression-type") || log_options_has(o, "gelf-compression-level")))
+        const GelfOptions *o = config->options;
+        if (!o->address)
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver gelf: gelf-address must be set, as udp://HOST:PORT, "
+                                 "tcp://HOST:PORT or tls://HOST:PORT");
+        if (!g_str_has_prefix(o->address, "udp:") && (o->type_given || o->level_given))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver gelf: options gelf-compression-type and gelf-compression-level "
                                  "are for UDP only");
-        return TRUE;
+        return log_tls_check("gelf", o->address, "tls://", &o->tls, error);
 }
 
 static gboolean
 read_address(Gelf *self, const LogDriverConfig *config, GError **error)
 {
-        const char *text = log_options_string(config->options, "gelf-address");
+        const GelfOptions *o = config->options;
         LogAddress address = {0};
-        if (!parse_address(text, &address, error))
+        if (!parse_address(o->address, &address, error))
                 return FALSE;
         LogAddress *list = g_new(LogAddress, 1);
         *list = address;
-        self->udp = address.transport == LOG_TRANSPORT_UDP;
+        self->udp = address.scheme == LOG_SCHEME_UDP;
         log_connection_init(&self->connection, config->sink, list, 1);
-        return TRUE;
+        self->connection.peer_timeout = o->peer_timeout;
+        return log_connection_set_tls(&self->connection, "gelf", &o->tls, error);
 }
 
 static void
-release(void *data)
+gelf_release(void *data)
 {
         Gelf *self = data;
         deflate_release(&self->deflate);
         if (!self->sending)
                 page_buffer_release(&self->compressed);
-        if (self->text)
-                g_string_free(self->text, TRUE);
-        self->text = NULL;
 }
 
 static void
-gelf_close(void *data)
+gelf_done(void *data)
 {
         Gelf *self = data;
         self->sending = false;
-        release(self);
-        if (self->connection.addresses)
-                log_connection_done(&self->connection);
+        gelf_release(self);
         g_free(self->before);
         g_free(self->behind);
-        g_free(self);
 }
 
 static gboolean
-set_up(Gelf *self, const LogDriverConfig *config, GError **error)
+gelf_open(void *data, const LogDriverConfig *config, GError **error)
 {
-        const LogOptions *o = config->options;
+        Gelf *self = data;
+        const GelfOptions *o = config->options;
         if (!read_address(self, config, error))
                 return FALSE;
         self->compression =
-                self->udp ? (Compression)log_options_number(o, "gelf-compression-type") : COMPRESSION_NONE;
+                self->udp ? (Compression)o->compression_type : COMPRESSION_NONE;
+        log_severity_init(&self->severity, &o->severity);
         self->deflate.gzip = self->compression == COMPRESSION_GZIP;
-        self->deflate.level = (int)log_options_number(o, "gelf-compression-level");
+        self->deflate.level = (int)o->compression_level;
         if (getrandom(&self->id, sizeof self->id, 0) != (ssize_t)sizeof self->id)
                 return error_set_errno(error, errno, "Log driver gelf: no random number");
-        g_autoptr(LogMetadata) metadata = log_metadata_new(config, "{{.ID}}", error);
-        if (!metadata)
+        g_autoptr(LogMetadata) metadata = log_metadata_new(config, &o->metadata, "{{.ID}}", error);
+        g_autoptr(LogBundle) bundle = metadata ? log_bundle_read(config->log, false, error) : NULL;
+        if (!bundle)
                 return FALSE;
-        make_members(self, config->log, metadata);
+        make_members(self, config->log, bundle, metadata);
         return TRUE;
-}
-
-static void *
-gelf_open(const LogDriverConfig *config, GError **error)
-{
-        Gelf *self = g_new0(Gelf, 1);
-        if (set_up(self, config, error))
-                return self;
-        gelf_close(self);
-        return NULL;
 }
 
 /* ---- encoding ---- */
 
 static size_t
-gelf_bound(void *data, size_t len)
+gelf_max_encoded_len(void *data, size_t len)
 {
         const Gelf *self = data;
-        return strlen(self->before) + ESCAPE_MAX * len + MEMBERS_MAX + strlen(self->behind) + 1;
+        return strlen(self->before) + JSON_ESCAPE_MAX * len + MEMBERS_MAX + strlen(self->behind) + 1;
 }
 
-/* Servers refuse an empty message, so an empty line is one of a blank. */
-static void
-append_record(const Gelf *self, const LogRecord *r, GString *json)
+static char *
+put_members(const LogRecord *r, int severity, char *at)
 {
-        g_string_append(json, self->before);
-        json_append_string(json, r->len ? r->bytes : " ", r->len ? r->len : 1);
-        g_string_append_printf(json, ",\"timestamp\":%" G_GINT64_FORMAT ".%03d,\"level\":%d%s",
-                               r->time_ns / 1000000000, (int)(r->time_ns / 1000000 % 1000),
-                               r->stream == STREAM_STDOUT ? 6 : 3, self->behind);
-        if (r->ordinal > 0)
-                g_string_append_printf(json,
-                                       ",\"_partial_id\":\"%016" G_GINT64_MODIFIER
-                                       "x\",\"_partial_ordinal\":%u,\"_partial_last\":\"%s\"",
-                                       r->partial_id, r->ordinal,
-                                       r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
-        g_string_append_c(json, '}');
-        if (!self->udp)
-                g_string_append_c(json, '\0');
+        char *end = at + snprintf(at, MEMBERS_MAX, "\",\"timestamp\":%" G_GINT64_FORMAT ".%03d,\"level\":%d",
+                                  r->time_ns / 1000000000, (int)(r->time_ns / 1000000 % 1000),
+                                  severity);
+        if (r->ordinal == 0)
+                return end;
+        return end + snprintf(end, (size_t)(at + MEMBERS_MAX - end),
+                              ",\"_partial_id\":\"%016" G_GINT64_MODIFIER
+                              "x\",\"_partial_ordinal\":%u,\"_partial_last\":\"%s\"",
+                              r->partial_id, r->ordinal, log_record_is_last(r) ? "true" : "false");
 }
 
-static size_t
-gelf_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+/* A prefix without text is kept: servers refuse empty messages. */
+static char *
+gelf_put(void *data, const LogRecord *whole, char *at)
 {
         Gelf *self = data;
-        if (!self->text)
-                self->text = g_string_new(NULL);
-        for (size_t i = 0; i < n; i++) {
-                g_string_truncate(self->text, 0);
-                append_record(self, &records[i], self->text);
-                char *at = log_block_room(block, self->text->len);
-                if (!at)
-                        return i;
-                memcpy(at, self->text->str, self->text->len);
-                log_block_add(block, self->text->len, &records[i]);
-        }
-        return n;
+        LogRecord r = *whole;
+        int severity = log_severity_take(&self->severity, &r);
+        const LogRecord *text = r.len < whole->len && log_record_is_blank(&r) ? whole : &r;
+        at = g_stpcpy(at, self->before);
+        at = json_put_text(at, text->bytes, text->len);
+        at = put_members(&r, severity, at);
+        at = g_stpcpy(at, self->behind);
+        *at++ = '}';
+        if (!self->udp)
+                *at++ = '\0';
+        return at;
 }
 
 /* ---- sending over UDP ---- */
@@ -246,27 +274,28 @@ count_chunks(const Gelf *self)
         return self->len <= DATAGRAM_MAX ? 1 : (self->len + CHUNK_LEN - 1) / CHUNK_LEN;
 }
 
-/* Without zlib messages go out as they are, which every server takes. */
+/* Without zlib, messages are sent uncompressed, which every server accepts. */
 static void
 compress(Gelf *self)
 {
         if (self->compression == COMPRESSION_NONE)
                 return;
         if (!deflate_is_possible(&self->deflate)) {
-                diag_warn("There is no zlib (libz.so.1): GELF messages are not compressed");
+                diag_warn("GELF messages are not compressed, because zlib (libz.so.1) can't be loaded");
                 self->compression = COMPRESSION_NONE;
                 return;
         }
         page_buffer_take(&self->compressed, MESSAGE_MAX);
         size_t len =
-                deflate_message(&self->deflate, self->bytes, self->len, self->compressed.data, MESSAGE_MAX);
+                deflate_pieces(&self->deflate, &(struct iovec){(char *)self->bytes, self->len}, 1,
+                               self->compressed.data, MESSAGE_MAX);
         if (len == 0)
                 return;
         self->bytes = self->compressed.data;
         self->len = len;
 }
 
-/* Takes the next message. From here on it counts as sent, so that nobody drops it half way. */
+/* Starts the next message. From here on it is partially sent, so that it is not dropped. */
 static bool
 start_message(Gelf *self, LogQueue *q)
 {
@@ -277,10 +306,11 @@ start_message(Gelf *self, LogQueue *q)
         self->len = m.len;
         compress(self);
         if (count_chunks(self) > CHUNKS_MAX) {
+                log_arrival_finish_datagrams(&self->connection.arrival, q);
                 log_sink_drop_first(self->connection.sink);
                 return true;
         }
-        log_queue_sent(q, m.len);
+        log_queue_reserve(q, m.len); /* it may be refused */
         self->sending = true;
         self->next = 0;
         self->id++;
@@ -316,56 +346,136 @@ send_chunks(Gelf *self)
         return 0;
 }
 
+/* Returns 0 when everything was written, or -errno. */
 static int
-send_messages(Gelf *self, LogQueue *q)
+write_messages(Gelf *self, LogQueue *q)
 {
         while (self->sending || start_message(self, q)) {
                 int r = self->sending ? send_chunks(self) : 0;
-                if (r == -EAGAIN)
-                        return LOG_SEND_WAIT;
-                bool sent = self->sending;
-                self->sending = false;
-                if (r < 0) {
-                        log_connection_break(&self->connection, q);
+                if (r < 0)
                         return r;
-                }
-                if (sent)
-                        log_queue_done(q, 1);
+                if (self->sending)
+                        log_arrival_sent_datagrams(&self->connection.arrival, 1);
+                self->sending = false;
         }
         return 0;
+}
+
+static int
+send_messages(Gelf *self, LogQueue *q)
+{
+        LogConnection *c = &self->connection;
+        if (self->n_connects != c->n_connects)
+                self->sending = false;
+        self->n_connects = c->n_connects;
+        int r = log_connection_refusal(c);
+        if (r == 0) {
+                if (!self->sending)
+                        log_arrival_finish_datagrams(&c->arrival, q);
+                r = write_messages(self, q);
+        }
+        if (r == -EAGAIN)
+                return LOG_SEND_WAIT;
+        if (r == 0)
+                r = log_connection_refusal(c);
+        if (r < 0)
+                return log_connection_refused(c, q, r);
+        return log_queue_is_empty(q) ? 0 : LOG_SEND_WAIT;
 }
 
 static int
 gelf_send(void *data, LogQueue *q)
 {
         Gelf *self = data;
+        int r = 0;
         if (!self->udp)
                 return log_connection_deliver(&self->connection, q);
-        if (log_queue_is_empty(q)) {
+        if (log_queue_is_empty(q))
                 self->sending = false;
-                return 0;
+        while (r == 0 && !log_queue_is_empty(q)) {
+                r = log_connection_ready(&self->connection, q);
+                if (r == 0)
+                        r = send_messages(self, q);
         }
-        int r = log_connection_ready(&self->connection, q);
-        return r == 0 ? send_messages(self, q) : r;
+        return r;
 }
 
-static const char *
-gelf_target(void *data)
+static void
+gelf_save(void *data, const LogQueue *queue, StateWriter *w)
 {
-        return ((Gelf *)data)->connection.target;
+        const Gelf *self = data;
+        log_connection_save(&self->connection, w);
+        state_put_uint(w, "udp", self->udp);
+        log_severity_save(&self->severity, w);
+        state_put_uint(w, "compression", self->compression);
+        state_put_uint(w, "gzip", self->deflate.gzip);
+        state_put_int(w, "level", self->deflate.level);
+        state_put_text(w, "before", self->before);
+        state_put_text(w, "behind", self->behind);
+        state_put_uint(w, "id", self->id);
+        state_put_uint(w, "connects", self->n_connects);
+        state_put_uint(w, "sending", self->sending);
+        state_put_uint(w, "next", self->sending ? self->next : 0);
+        state_put_bytes(w, "bytes", self->sending ? self->bytes : "", self->sending ? self->len : 0);
 }
+
+/* The message that is being sent, compressed or not, is in the buffer of compressed ones. */
+static void
+restore_message(Gelf *self, StateReader *r)
+{
+        self->n_connects = state_get_uint(r, "connects", UINT64_MAX);
+        self->sending = state_get_bool(r, "sending");
+        self->next = state_get_uint(r, "next", CHUNKS_MAX);
+        const char *bytes = state_get_bytes(r, "bytes", &self->len);
+        if (self->sending && (self->len == 0 || self->len > CHUNKS_MAX * CHUNK_LEN))
+                state_fail(r, "A GELF message of %zu bytes can't be sent", self->len);
+        if (state_failed(r) || !self->sending)
+                return;
+        page_buffer_take(&self->compressed, MAX(self->len, MESSAGE_MAX));
+        self->bytes = memcpy(self->compressed.data, bytes, self->len);
+}
+
+static void
+gelf_restore(void *data, const LogDriverConfig *config, const LogQueue *queue, StateReader *r)
+{
+        Gelf *self = data;
+        log_connection_restore(&self->connection, config->sink, &((const GelfOptions *)config->options)->tls,
+                               r);
+        self->udp = state_get_bool(r, "udp");
+        log_severity_restore(&self->severity, r);
+        self->compression = (Compression)state_get_uint(r, "compression", COMPRESSION_NONE);
+        self->deflate.gzip = state_get_bool(r, "gzip");
+        self->deflate.level = (int)state_get_int(r, "level", -1, 9);
+        self->before = state_get_text(r, "before");
+        self->behind = state_get_text(r, "behind");
+        self->id = state_get_uint(r, "id", UINT64_MAX);
+        if (!self->before || !self->behind)
+                state_fail(r, "The members of GELF messages are not complete");
+        restore_message(self, r);
+}
+
+static const LogTransport transport = {
+        .send = gelf_send,
+        .taken = log_connection_taken,
+        .status = log_connection_status,
+        .reason = log_connection_reason,
+        .release = gelf_release,
+        .target = log_connection_target,
+        .close = log_connection_close,
+};
 
 const LogDriver log_driver_gelf = {
         .name = "gelf",
-        .help = "a server that takes the Graylog Extended Log Format",
-        .options = options,
-        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_UTF8,
+        .help = "a server for the Graylog Extended Log Format",
+        .options = {options, sizeof(GelfOptions), {check_address}},
+        .flags = LOG_DRIVER_ANNOTATIONS | LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE | LOG_DRIVER_WHOLE_LINES |
+                 LOG_DRIVER_UTF8 | LOG_DRIVER_NO_BLANKS,
+        .size = sizeof(Gelf),
+        .format = {gelf_put, gelf_max_encoded_len},
+        .transport = &transport,
         .check = gelf_check,
         .open = gelf_open,
-        .encode = gelf_encode,
-        .bound = gelf_bound,
-        .send = gelf_send,
-        .release = release,
-        .target = gelf_target,
-        .close = gelf_close,
+        .done = gelf_done,
+        .save = gelf_save,
+        .restore = gelf_restore,
 };

@@ -1,13 +1,19 @@
-/* The native protocol of systemd-journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram an entry,
- * of fields "NAME=value\n", or "NAME\n", the length as 64 bits little endian, the value, "\n". An entry that
- * is too large for a datagram is sent as the descriptor of a sealed memory file. The fields are those that
- * podman logs and journalctl users know; MESSAGE keeps the newline. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* The native protocol of systemd-journald (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram per
+ * entry, of fields "NAME=value\n", or "NAME\n", the length as 64 bits little endian, the value, "\n". An
+ * entry that is too large for a datagram is sent as the descriptor of a sealed memory file. The fields are
+ * those that podman logs and journalctl users know; MESSAGE keeps the newline. */
 
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "log/connection.h"
-#include "log/metadata.h"
+#include "base/gstring.h"
+#include "base/sockpath.h"
+#include "log/net/transport.h"
+#include "log/api/metadata.h"
+#include "log/api/severity.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -20,31 +26,34 @@
 
 #define SOCKET_PATH "/run/systemd/journal/socket"
 
-/* What callers take for the short form of an id. */
+/* The length of a short id, as callers use it. */
 #define SHORT_ID_LEN 12
 
-/* At the end a journal that takes nothing for so long is not waited for any more. */
-#define FINISH_WAIT_MS 100
 
 /* Of a field's name. */
 #define LETTERS        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 #define FIELD_NAME_MAX 64
 
-/* In front of the path in on-missing. */
+/* The prefix of the path in on-missing. */
 #define FILE_WORD "file:"
 
-static const char message_key[] = "MESSAGE"; /* with '=' or a newline and a length behind it */
+static const char message_key[] = "MESSAGE"; /* followed by '=' or a newline and a length */
 static const char partial_field[] = "CONTAINER_PARTIAL_MESSAGE=true\n";
 
 typedef struct {
         LogConnection connection;
-        char priorities[N_STREAMS]; /* digits */
-        bool parse_prefix;
+        LogSeverity severity;
         bool tell_partial;
         GString *before; /* the fields between MESSAGE and the digit of PRIORITY */
         GString *behind; /* those from there to CONTAINER_PARTIAL_MESSAGE */
         GString *labels;
 } Journald;
+
+typedef struct {
+        LogSeverityOptions severity;
+        const char *on_missing;
+        LogMetadataOptions metadata;
+} JournaldOptions;
 
 static gboolean
 check_missing(const char *driver, const char *value, GError **error)
@@ -58,16 +67,14 @@ check_missing(const char *driver, const char *value, GError **error)
                          value);
 }
 
+#define AT(member) offsetof(JournaldOptions, member)
+
 static const LogOption options[] = {
-        {"mode", LOG_OPTION_ENUM, "blocking",
-         "whether the container waits while the queue is full; by default not for a journal that is missing",
-         .choices = "blocking|non-blocking"},
-        {"priority-stdout", LOG_OPTION_INT, "6", "PRIORITY of what comes from stdout", .max = 7},
-        {"priority-stderr", LOG_OPTION_INT, "3", "PRIORITY of what comes from stderr", .max = 7},
-        {"parse-prefix", LOG_OPTION_BOOL, "yes", "whether <0> to <7> at the start of a line is its priority"},
-        {"on-missing", LOG_OPTION_STRING, "warn", "what to do without a journal: warn, fail, or file:PATH",
-         .check = check_missing},
-        {NULL},
+        LOG_SEVERITY_OPTIONS(JournaldOptions, severity, "true"),
+        {"on-missing", {VALUE_TEXT}, AT(on_missing), "warn",
+         "what to do if there is no journal: warn, fail, or file:PATH", .check = LOG_CHECK_FIRST},
+        LOG_METADATA_OPTIONS(JournaldOptions, metadata),
+        {""},
 };
 
 /* ---- fields ---- */
@@ -98,10 +105,7 @@ check_label(const char *label, GError **error)
 {
         size_t name = strspn(label, LETTERS);
         const char *equal = strchr(label, '=');
-        const char *why = equal == label ? "the name is missing"
-                          : !equal       ? "there is no ="
-                          : strchr(equal + 1, '=') ? "there is more than one ="
-                                                   : NULL;
+        const char *why = equal == label ? "the name is missing" : !equal ? "there is no =" : NULL;
         if (why)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Container labels must be in format LABEL=VALUE (%s in '%s')", why, label);
@@ -122,51 +126,61 @@ check_labels(char **labels, GError **error)
         return TRUE;
 }
 
-static void
-add_labels(GString *fields, char **labels)
+static gboolean
+check_id(const char *cid, GError **error)
 {
-        for (; labels && *labels; labels++) {
-                const char *equal = strchr(*labels, '=');
-                g_autofree char *name = g_strndup(*labels, (gsize)(equal - *labels));
-                append_text(fields, name, equal + 1);
-        }
+        return strlen(cid) > SHORT_ID_LEN ||
+               error_set(error, CONMON_ERROR_USAGE, "Container ID must be longer than 12 characters");
 }
 
-static bool
-is_label(const char *key, char **labels)
+static gboolean
+journald_check(const LogDriverConfig *config, GError **error)
 {
-        for (; labels && *labels; labels++)
-                if (g_str_has_prefix(*labels, key) && (*labels)[strlen(key)] == '=')
-                        return true;
-        return false;
+        const LogConfig *log = config->log;
+        return (!*log->cid || check_id(log->cid, error)) && check_labels(log->labels, error);
 }
 
-/* The attributes that are no labels. What a field's name can't have becomes '_', but
- * it can't begin with that. */
-static void
-add_attributes(GString *fields, const LogMetadata *m, char **labels)
+static const char *const own_names[] = {
+        "MESSAGE",
+        "CONTAINER_ID_FULL",
+        "PRIORITY",
+        "CONTAINER_ID",
+        "CONTAINER_TAG",
+        "CONTAINER_NAME",
+        "SYSLOG_IDENTIFIER",
+        "CONTAINER_PARTIAL_MESSAGE",
+        NULL,
+};
+
+/* Characters that are not allowed in names become '_'. A name can't begin with that, which the journal
+ * reserves, nor with a digit. */
+static char *
+clean_name(const char *key)
 {
-        for (size_t i = 0; i < m->n_attributes; i++) {
-                const char *key = m->attributes[i].key;
-                if (is_label(key, labels))
-                        continue;
-                g_autofree char *name = g_ascii_strup(key, FIELD_NAME_MAX);
-                g_strcanon(name, LETTERS, '_');
-                const char *start = name + strspn(name, "_");
-                if (*start)
-                        append_text(fields, start, m->attributes[i].value);
-        }
+        g_autofree char *name = g_strcanon(g_ascii_strup(key, -1), LETTERS, '_');
+        const char *start = name + strspn(name, "_");
+        if (*start == '\0')
+                return g_strdup("X");
+        return g_ascii_isdigit(*start) ? g_strconcat("X_", start, NULL) : g_strdup(start);
+}
+
+static void
+add_attributes(GString *fields, LogMetadata *m)
+{
+        log_metadata_name_attributes(
+                m, &(LogNameRule){.own = own_names, .max_len = FIELD_NAME_MAX, .clean = clean_name});
+        for (size_t i = 0; i < m->n_attributes; i++)
+                append_text(fields, m->attributes[i].key, m->attributes[i].value);
 }
 
 static gboolean
 make_fields(Journald *self, const LogDriverConfig *config, GError **error)
 {
+        const JournaldOptions *o = config->options;
         const LogConfig *log = config->log;
-        if (strlen(log->cid) <= SHORT_ID_LEN)
-                return error_set(error, CONMON_ERROR_USAGE, "Container ID must be longer than 12 characters");
-        if (!check_labels(log->labels, error))
+        if (!check_id(log->cid, error))
                 return FALSE;
-        g_autoptr(LogMetadata) m = log_metadata_new(config, NULL, error);
+        g_autoptr(LogMetadata) m = log_metadata_new(config, &o->metadata, NULL, error);
         if (!m)
                 return FALSE;
 
@@ -181,97 +195,63 @@ make_fields(Journald *self, const LogDriverConfig *config, GError **error)
         append_text(self->behind, "SYSLOG_IDENTIFIER", m->tag ? m->tag : log->name ? log->name : m->short_id);
 
         self->labels = g_string_new(NULL);
-        add_labels(self->labels, log->labels);
-        add_attributes(self->labels, m, log->labels);
+        add_attributes(self->labels, m);
         return TRUE;
 }
 
 /* ---- opening ---- */
 
 static void
-journald_close(void *data)
+journald_done(void *data)
 {
         Journald *self = data;
-        log_connection_done(&self->connection);
-        if (self->before)
-                g_string_free(self->before, TRUE);
-        if (self->behind)
-                g_string_free(self->behind, TRUE);
-        if (self->labels)
-                g_string_free(self->labels, TRUE);
-        g_free(self);
-}
-
-static int
-probe_journal(void)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
-        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+        gstring_free(self->before);
+        gstring_free(self->behind);
+        gstring_free(self->labels);
 }
 
 static const char *
-journald_instead(const LogOptions *o)
+journald_fallback_path(const void *options_given)
 {
-        const char *missing = log_options_string(o, "on-missing");
+        const char *missing = ((const JournaldOptions *)options_given)->on_missing;
         bool file = g_str_has_prefix(missing, FILE_WORD);
-        return file && probe_journal() < 0 ? missing + strlen(FILE_WORD) : NULL;
+        return file && sockpath_probe(SOCKET_PATH) < 0 ? missing + strlen(FILE_WORD) : NULL;
 }
 
-/* Looks for the journal while the caller can still be told. */
+/* Looks for the journal while an error can still be reported to the caller. */
 static gboolean
 find_journal(Journald *self, const LogDriverConfig *config, GError **error)
 {
-        int r = probe_journal();
+        const JournaldOptions *o = config->options;
+        int r = sockpath_probe(SOCKET_PATH);
         if (r == 0)
                 return TRUE;
-        if (strcmp(log_options_string(config->options, "on-missing"), "fail") == 0)
+        if (strcmp(o->on_missing, "fail") == 0)
                 return error_set_errno(error, r, "Log driver journald: there is no journal at %s",
                                        SOCKET_PATH);
         diag_warn("There is no journal at %s: %s; what the container writes is lost unless a journal appears",
                   SOCKET_PATH, g_strerror(-r));
-        log_sink_told(config->sink);
+        log_sink_failure_reported(config->sink);
         return TRUE;
 }
 
-static void *
-journald_open(const LogDriverConfig *config, GError **error)
+static gboolean
+journald_open(void *data, const LogDriverConfig *config, GError **error)
 {
-        const LogOptions *o = config->options;
-        Journald *self = g_new0(Journald, 1);
+        Journald *self = data;
+        const JournaldOptions *o = config->options;
         LogAddress *address = g_new0(LogAddress, 1);
-        *address = (LogAddress){.transport = LOG_TRANSPORT_UNIXGRAM, .host = g_strdup(SOCKET_PATH)};
+        *address = (LogAddress){.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(SOCKET_PATH)};
         log_connection_init(&self->connection, config->sink, address, 1);
-        self->priorities[STREAM_STDOUT] = (char)('0' + log_options_number(o, "priority-stdout"));
-        self->priorities[STREAM_STDERR] = (char)('0' + log_options_number(o, "priority-stderr"));
-        self->parse_prefix = log_options_number(o, "parse-prefix") != 0;
+        log_severity_init(&self->severity, &o->severity);
         self->tell_partial = !config->log->no_partial_message;
-        if (make_fields(self, config, error) && find_journal(self, config, error))
-                return self;
-        journald_close(self);
-        return NULL;
+        return make_fields(self, config, error) && find_journal(self, config, error);
 }
 
 /* ---- encoding ---- */
 
-static char *
-put(char *at, const char *bytes, size_t len)
-{
-        memcpy(at, bytes, len);
-        return at + len;
-}
-
-/* "<3>" at the start of a line; of a line that goes on in other records only the first has one. */
-static bool
-has_prefix(const Journald *self, const LogRecord *r)
-{
-        return self->parse_prefix && r->len >= 3 && r->bytes[0] == '<' && r->bytes[2] == '>' &&
-               r->bytes[1] >= '0' && r->bytes[1] <= '7' &&
-               !(r->flags & (LOG_RECORD_CONTINUES | LOG_RECORD_MARKER));
-}
-
 static size_t
-journald_bound(void *data, size_t len)
+journald_max_encoded_len(void *data, size_t len)
 {
         const Journald *self = data;
         return sizeof message_key + sizeof(uint64_t) + len + 1 + self->before->len + 1 + self->behind->len +
@@ -279,39 +259,26 @@ journald_bound(void *data, size_t len)
 }
 
 static char *
-put_entry(const Journald *self, const LogRecord *r, char *at)
+journald_put(void *data, const LogRecord *record, char *at)
 {
-        bool partial = (r->flags & LOG_RECORD_PARTIAL) != 0, prefix = has_prefix(self, r);
-        const char *bytes = r->bytes + (prefix ? 3 : 0);
-        size_t len = r->len - (prefix ? 3 : 0);
-        uint64_t size = htole64(len + 1);
-        at = put(at, message_key, sizeof message_key - 1);
+        Journald *self = data;
+        LogRecord r = *record;
+        bool partial = (r.flags & LOG_RECORD_PARTIAL) != 0;
+        char priority = (char)('0' + log_severity_take(&self->severity, &r));
+        uint64_t size = htole64(r.len + 1);
+        at = mempcpy(at, message_key, sizeof message_key - 1);
         *at++ = partial ? '=' : '\n';
         if (!partial)
-                at = put(at, (const char *)&size, sizeof size);
-        at = put(at, bytes, len);
+                at = mempcpy(at, &size, sizeof size);
+        at = mempcpy(at, r.bytes, r.len);
         if (!partial)
                 *at++ = '\n';
-        at = put(at, self->before->str, self->before->len);
-        *at++ = prefix ? r->bytes[1] : self->priorities[r->stream];
-        at = put(at, self->behind->str, self->behind->len);
+        at = mempcpy(at, self->before->str, self->before->len);
+        *at++ = priority;
+        at = mempcpy(at, self->behind->str, self->behind->len);
         if (partial && self->tell_partial)
-                at = put(at, partial_field, sizeof partial_field - 1);
-        return put(at, self->labels->str, self->labels->len);
-}
-
-static size_t
-journald_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
-{
-        const Journald *self = data;
-        for (size_t i = 0; i < n; i++) {
-                char *at = log_block_room(block, journald_bound(data, records[i].len));
-                if (!at)
-                        return i;
-                char *end = put_entry(self, &records[i], at);
-                log_block_add(block, (size_t)(end - at), &records[i]);
-        }
-        return n;
+                at = mempcpy(at, partial_field, sizeof partial_field - 1);
+        return mempcpy(at, self->labels->str, self->labels->len);
 }
 
 /* ---- sending ---- */
@@ -330,7 +297,7 @@ make_memory_file(const char *bytes, size_t len)
         return fd_steal(&fd);
 }
 
-/* Returns 0 or -errno. The wait for room is the connection's as for any message. */
+/* Returns 0 or -errno. The connection waits for buffer space, as for any message. */
 static int
 send_descriptor(LogConnection *c, int fd)
 {
@@ -342,7 +309,7 @@ send_descriptor(LogConnection *c, int fd)
                                 .cmsg_type = SCM_RIGHTS}};
         struct msghdr message = {.msg_control = &control, .msg_controllen = sizeof control};
         memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-        if (sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        if (sendmsg(c->socket.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
                 return 0;
         int r = -errno;
         if (r == -EAGAIN)
@@ -367,7 +334,7 @@ send_large(Journald *self, LogQueue *q)
         return r;
 }
 
-/* A journal that was started anew is found at once. */
+/* A restarted journal is found immediately. */
 static int
 try_send(Journald *self, LogQueue *q)
 {
@@ -392,14 +359,15 @@ journald_send(void *data, LogQueue *q)
         return r == -ECONNREFUSED || r == -ECONNRESET ? try_send(self, q) : r;
 }
 
-/* The journal is local, and what podman logs shows after the exit file appears should be complete. */
+/* The journal is local, and the output of podman logs should be complete when the exit file appears. */
 static void
-journald_finish(void *data, LogQueue *q, bool sync)
+journald_finish(void *data, LogQueue *q, gint64 until)
 {
         Journald *self = data;
         while (!log_queue_is_empty(q) && self->connection.waiting) {
-                struct pollfd p = {.fd = self->connection.fd, .events = POLLOUT};
-                if (poll(&p, 1, FINISH_WAIT_MS) <= 0 || journald_send(self, q) < 0)
+                struct pollfd p = {.fd = self->connection.socket.fd, .events = POLLOUT};
+                gint64 left = (until - g_get_monotonic_time()) / 1000;
+                if (left <= 0 || poll(&p, 1, (int)MIN(left, G_MAXINT)) <= 0 || journald_send(self, q) < 0)
                         return;
         }
 }
@@ -410,18 +378,52 @@ journald_target(void *data)
         return "the journal";
 }
 
+static void
+journald_save(void *data, const LogQueue *queue, StateWriter *w)
+{
+        const Journald *self = data;
+        log_connection_save(&self->connection, w);
+        log_severity_save(&self->severity, w);
+        state_put_uint(w, "tell-partial", self->tell_partial);
+        state_put_string(w, "before", self->before);
+        state_put_string(w, "behind", self->behind);
+        state_put_string(w, "labels", self->labels);
+}
+
+static void
+journald_restore(void *data, const LogDriverConfig *config, const LogQueue *queue, StateReader *r)
+{
+        Journald *self = data;
+        log_connection_restore(&self->connection, config->sink, NULL, r);
+        log_severity_restore(&self->severity, r);
+        self->tell_partial = state_get_bool(r, "tell-partial");
+        self->before = state_get_string(r, "before");
+        self->behind = state_get_string(r, "behind");
+        self->labels = state_get_string(r, "labels");
+}
+
+static const LogTransport transport = {
+        .send = journald_send,
+        .finish = journald_finish,
+        .taken = log_connection_taken,
+        .target = journald_target,
+        .close = log_connection_close,
+};
+
 const LogDriver log_driver_journald = {
         .name = "journald",
         .help = "the systemd journal",
-        .options = options,
-        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
+        .options = {options, sizeof(JournaldOptions), {check_missing}},
+        .flags = LOG_DRIVER_ANNOTATIONS | LOG_DRIVER_OWN_SOCKET | LOG_DRIVER_LOCAL_SERVER |
+                 LOG_DRIVER_METADATA | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_SPLIT_FULL,
         .max_record = 8192,
-        .instead = journald_instead,
+        .size = sizeof(Journald),
+        .format = {journald_put, journald_max_encoded_len},
+        .transport = &transport,
+        .fallback_path = journald_fallback_path,
+        .check = journald_check,
         .open = journald_open,
-        .encode = journald_encode,
-        .bound = journald_bound,
-        .send = journald_send,
-        .finish = journald_finish,
-        .target = journald_target,
-        .close = journald_close,
+        .done = journald_done,
+        .save = journald_save,
+        .restore = journald_restore,
 };

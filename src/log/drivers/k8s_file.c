@@ -1,10 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
 /* The format of the Kubernetes container runtime interface, as podman logs and kubelets read it:
  * "TIME STREAM TAG CONTENT\n", TIME local with nine digits and numeric offset, TAG F or P (partial). */
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "log/driver.h"
-#include "log/log_file.h"
+#include "log/api/driver.h"
+#include "log/file/log_file.h"
 
 #include <string.h>
 
@@ -18,7 +21,11 @@ typedef struct {
         char prefix[PREFIX_LEN];
 } K8sFile;
 
-/* What is said without --log-opt is for the file of -l. */
+typedef struct {
+        LogFileOptions file;
+} K8sOptions;
+
+/* Options other than --log-opt apply to the file of -l. */
 static LogFileLimits
 command_line_limits(const LogDriverConfig *config)
 {
@@ -35,33 +42,33 @@ command_line_limits(const LogDriverConfig *config)
 static gboolean
 k8s_check(const LogDriverConfig *config, GError **error)
 {
+        const K8sOptions *o = config->options;
         LogFileLimits limits = command_line_limits(config);
         if (!config->arg || !*config->arg)
                 return error_set(error, CONMON_ERROR_USAGE, "k8s-file requires a filename");
-        return log_file_read_limits(config, &limits, error);
+        return log_file_read_limits(config, &o->file, &limits, error);
 }
 
-static void *
-k8s_open(const LogDriverConfig *config, GError **error)
+static gboolean
+k8s_open(void *data, const LogDriverConfig *config, GError **error)
 {
+        K8sFile *self = data;
+        const K8sOptions *o = config->options;
         LogFileLimits limits = command_line_limits(config);
-        if (!log_file_read_limits(config, &limits, error))
-                return NULL;
-        K8sFile *self = g_new0(K8sFile, 1);
+        if (!log_file_read_limits(config, &o->file, &limits, error))
+                return FALSE;
         int r = log_file_open(&self->file, config->arg, &limits, config->sink);
-        if (r == 0)
-                return self;
-        error_set(error, CONMON_ERROR_FAILED, "Failed to open log file %s", g_strerror(-r));
-        g_free(self);
-        return NULL;
+        return r == 0 || error_set(error, CONMON_ERROR_FAILED, "Failed to open log file %s", g_strerror(-r));
 }
 
 static void
-k8s_close(void *data)
+k8s_adopt(void *data, const LogDriverConfig *config)
 {
         K8sFile *self = data;
-        log_file_close(&self->file);
-        g_free(self);
+        const K8sOptions *o = config->options;
+        LogFileLimits limits = command_line_limits(config);
+        if (log_file_read_limits(config, &o->file, &limits, NULL))
+                log_file_set_limits(&self->file, &limits);
 }
 
 static void
@@ -97,56 +104,36 @@ k8s_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
 }
 
 static size_t
-k8s_bound(void *data, size_t len)
+k8s_max_encoded_len(void *data, size_t len)
 {
         return PREFIX_LEN + len + 1;
 }
 
 static void
-k8s_start(void *data)
+k8s_save(void *data, const LogQueue *queue, StateWriter *w)
 {
-        log_file_start(&((K8sFile *)data)->file);
-}
-
-static int
-k8s_send(void *data, LogQueue *queue)
-{
-        return log_file_send(&((K8sFile *)data)->file, queue);
-}
-
-static int
-k8s_reopen(void *data, LogQueue *queue)
-{
-        return log_file_reopen(&((K8sFile *)data)->file, queue);
+        log_file_save(&((const K8sFile *)data)->file, w);
 }
 
 static void
-k8s_finish(void *data, LogQueue *queue, bool sync)
+k8s_restore(void *data, const LogDriverConfig *config, const LogQueue *queue, StateReader *r)
 {
-        log_file_finish(&((K8sFile *)data)->file, queue, sync);
+        log_file_restore(&((K8sFile *)data)->file, config->sink, r);
 }
 
-static const char *
-k8s_target(void *data)
-{
-        return ((K8sFile *)data)->file.path;
-}
-
-static const LogOption options[] = {LOG_FILE_OPTIONS, {NULL}};
+static const LogOption options[] = {LOG_FILE_OPTIONS(K8sOptions, file), {""}};
 
 const LogDriver log_driver_k8s_file = {
         .name = "k8s-file",
         .arg = "PATH",
         .help = "a file in the format of the Kubernetes container runtime interface",
-        .options = options,
+        .options = {options, sizeof(K8sOptions)},
+        .size = sizeof(K8sFile),
+        .format = {.encode = k8s_encode, .max_encoded_len = k8s_max_encoded_len},
+        .transport = &log_file_transport,
         .check = k8s_check,
         .open = k8s_open,
-        .start = k8s_start,
-        .encode = k8s_encode,
-        .bound = k8s_bound,
-        .send = k8s_send,
-        .reopen = k8s_reopen,
-        .finish = k8s_finish,
-        .target = k8s_target,
-        .close = k8s_close,
+        .adopt = k8s_adopt,
+        .save = k8s_save,
+        .restore = k8s_restore,
 };

@@ -1,4 +1,7 @@
-#include "log/driver.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/api/driver.h"
 
 static const char *const aliases[] = {"off", "null", NULL};
 

@@ -1,28 +1,42 @@
-/* Syslog: the form of the local socket that Docker uses everywhere by default, BSD syslog (RFC
- * 3164), and RFC 5424. Messages end with a newline (RFC 6587, 3.4.2), but RFC 5424 over TCP has
- * its length in front (3.4.1). */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+/* Syslog: the format of the local socket, which Docker uses everywhere by default, BSD syslog (RFC 3164),
+ * and RFC 5424. Messages end with a newline (RFC 6587, 3.4.2), but RFC 5424 over TCP is preceded by its
+ * length (3.4.1), and so is everything over TLS (RFC 5425, 4.3). */
 
 #include "base/clock.h"
+#include "base/diag.h"
 #include "base/error.h"
-#include "log/connection.h"
-#include "log/metadata.h"
+#include "base/gstring.h"
+#include "base/sockpath.h"
+#include "log/net/transport.h"
+#include "log/api/metadata.h"
+#include "log/api/severity.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define DEFAULT_PORT 514
+#define TLS_PORT     6514
+#define TLS_SCHEME   "tcp+tls://"
 
 /* RFC 5424, 6. */
 #define APP_NAME_MAX 48
 #define MSGID_MAX    32
 #define SD_NAME_MAX  32
 
-/* Elements of our own need a number of an enterprise; this one is for documents and examples (RFC 5612). */
+/* Private elements need an enterprise number; this one is for documentation (RFC 5612). */
 #define ENTERPRISE "32473"
 
-/* rsyslog cuts messages at 8 KiB if it isn't told otherwise. */
-#define RECORD_MAX 8000
+/* rsyslog truncates messages at 8 KiB by default. */
+#define MESSAGE_MAX 8000
+
+/* The maximum size of the tag of the old formats, or the attributes of the new one. Names and the rest
+ * take less than 600 bytes, which leaves the minimum that intake/ reserves for the line. */
+#define TAG_MAX      1024
+#define ELEMENTS_MAX 6000
 
 /* "12345678 " */
 #define COUNT_MAX 9
@@ -37,9 +51,10 @@ typedef enum {
         FORMAT_LOCAL, /* RFC 3164 without host name */
 } Format;
 
-/* All that comes before the message, the structured data of a partial left out. */
+/* The header, without the structured data of a partial line. */
 typedef struct {
         int64_t time_ns;
+        int severity;
         GString *text;
 } Head;
 
@@ -47,30 +62,33 @@ typedef struct {
         LogConnection connection;
         Format format;
         bool counted;
-        int priorities[N_STREAMS];
+        int facility;
+        LogSeverity severity;
         ClockFormatter clock;
         Head heads[N_STREAMS];
         char *host;
         char *tag;
         char *msgid;
         char *elements;   /* structured data of the attributes; may be empty */
-        char *whole_data; /* structured data of a record that is no partial, with a blank */
+        char *whole_data; /* structured data of a whole line, with a space */
         size_t whole_data_len;
         size_t head_max;
 } Syslog;
 
 static const char *const facilities[] = {
-        "kern",   "user",   "mail",   "daemon", "auth",   "syslog", "lpr",    "news",
-        "uucp",   "cron",   "authpriv", "ftp",  "12",     "13",     "14",     "15",
-        "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+        "kern",   "user",   "mail",     "daemon", "auth",   "syslog", "lpr",    "news",
+        "uucp",   "cron",   "authpriv", "ftp",    "12",     "13",     "14",     "15",
+        "local0", "local1", "local2",   "local3", "local4", "local5", "local6", "local7",
 };
 
-/* Nothing at all is the local socket. */
+/* No address is the local socket. */
 static gboolean
 parse_address(const char *text, LogAddress *ret, GError **error)
 {
-        unsigned all = (1u << N_LOG_TRANSPORTS) - 1;
-        return !*text || log_address_parse("syslog", "syslog-address", text, all, DEFAULT_PORT, ret, error);
+        const unsigned allowed = 1u << LOG_SCHEME_UNIX | 1u << LOG_SCHEME_UNIXGRAM | 1u << LOG_SCHEME_UDP |
+                                 1u << LOG_SCHEME_TCP | 1u << LOG_SCHEME_TCP_TLS;
+        uint16_t port = g_str_has_prefix(text, TLS_SCHEME) ? TLS_PORT : DEFAULT_PORT;
+        return !*text || log_address_parse("syslog", "syslog-address", text, allowed, port, ret, error);
 }
 
 static gboolean
@@ -107,20 +125,38 @@ check_facility(const char *driver, const char *name, GError **error)
         return parse_facility(name, &number, error);
 }
 
+typedef struct {
+        const char *address;
+        const char *facility;
+        int format; /* Format */
+        LogSeverityOptions severity;
+        LogTlsOptions tls;
+        int64_t peer_timeout;
+        LogMetadataOptions metadata;
+} SyslogOptions;
+
+#define AT(member) offsetof(SyslogOptions, member)
+
 static const LogOption options[] = {
-        {"syslog-address", LOG_OPTION_STRING, NULL,
-         "udp://HOST[:PORT], tcp://HOST[:PORT], unix://PATH or unixgram://PATH; not set: the local socket",
-         .check = check_address},
-        {"syslog-facility", LOG_OPTION_STRING, "daemon", "facility: a name, or a number from 0 to 23",
-         .check = check_facility},
-        {"syslog-format", LOG_OPTION_ENUM, NULL, "format of messages; not set: RFC 3164 without host name",
-         .choices = "rfc3164|rfc5424|rfc5424micro"},
-        {NULL},
+        {"syslog-address", {VALUE_TEXT}, AT(address), "",
+         "udp://HOST[:PORT], tcp://HOST[:PORT], tcp+tls://HOST[:PORT], unix://PATH or unixgram://PATH; not "
+         "set: the local socket",
+         .check = LOG_CHECK_FIRST, .annotations = LOG_ANNOTATIONS_ADDRESS},
+        {"syslog-facility", {VALUE_TEXT}, AT(facility), "daemon",
+         "facility: a name, or a number from 0 to 23", .check = LOG_CHECK_SECOND,
+         .annotations = LOG_ANNOTATIONS_ALLOWED},
+        {"syslog-format", {VALUE_CHOICE, "rfc3164|rfc5424|rfc5424micro|"}, AT(format), "",
+         "message format; empty: RFC 3164 without host name", .annotations = LOG_ANNOTATIONS_ALLOWED},
+        LOG_SEVERITY_OPTIONS(SyslogOptions, severity, "false"),
+        LOG_TLS_OPTIONS("syslog", SyslogOptions, tls),
+        LOG_CONNECTION_OPTIONS(SyslogOptions, peer_timeout),
+        LOG_METADATA_OPTIONS(SyslogOptions, metadata),
+        {""},
 };
 
 /* ---- opening ---- */
 
-/* The places where a local syslog daemon listens, datagram sockets first. */
+/* The paths where a local syslog daemon listens, datagram sockets first. */
 static LogAddress *
 local_addresses(size_t *ret_n)
 {
@@ -128,28 +164,44 @@ local_addresses(size_t *ret_n)
         LogAddress *list = g_new0(LogAddress, 2 * G_N_ELEMENTS(paths));
         size_t n = 0;
         for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
-                list[n++] = (LogAddress){.transport = LOG_TRANSPORT_UNIXGRAM, .host = g_strdup(paths[i])};
+                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(paths[i])};
         for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
-                list[n++] = (LogAddress){.transport = LOG_TRANSPORT_UNIX, .host = g_strdup(paths[i])};
+                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIX, .host = g_strdup(paths[i])};
         *ret_n = n;
         return list;
+}
+
+static bool
+is_new_style(const Syslog *self)
+{
+        return self->format == FORMAT_RFC5424 || self->format == FORMAT_RFC5424MICRO;
 }
 
 static gboolean
 read_address(Syslog *self, const LogDriverConfig *config, GError **error)
 {
-        const char *text = log_options_string(config->options, "syslog-address");
+        const SyslogOptions *o = config->options;
         LogAddress address = {0};
         size_t n = 1;
-        if (!parse_address(text ? text : "", &address, error))
+        if (!parse_address(o->address ? o->address : "", &address, error))
                 return FALSE;
         LogAddress *list = address.host ? g_new(LogAddress, 1) : local_addresses(&n);
         if (address.host)
                 *list = address;
-        self->counted = list->transport == LOG_TRANSPORT_TCP &&
-                        (self->format == FORMAT_RFC5424 || self->format == FORMAT_RFC5424MICRO);
+        self->counted = list->scheme == LOG_SCHEME_TCP_TLS ||
+                        (list->scheme == LOG_SCHEME_TCP && is_new_style(self));
         log_connection_init(&self->connection, config->sink, list, n);
-        return TRUE;
+        /* The list of local paths has both types, datagrams first. */
+        self->connection.either_type = n == 1;
+        self->connection.peer_timeout = o->peer_timeout;
+        return log_connection_set_tls(&self->connection, "syslog", &o->tls, error);
+}
+
+static gboolean
+syslog_check(const LogDriverConfig *config, GError **error)
+{
+        const SyslogOptions *o = config->options;
+        return log_tls_check("syslog", o->address, TLS_SCHEME, &o->tls, error);
 }
 
 /* A copy in which every byte that could end the field early is '_'; "-" if nothing is left. */
@@ -166,12 +218,18 @@ make_safe(const char *text, size_t max, const char *forbidden)
         return g_strdup("-");
 }
 
-/* RFC 5424, 6.3: " \ and ] have a backslash in front. */
+/* RFC 5424, 6.3.3. */
+static char *
+clean_name(const char *key)
+{
+        return make_safe(key, SD_NAME_MAX, "=]\"");
+}
+
+/* RFC 5424, 6.3: " \ and ] are escaped by a backslash. */
 static void
 append_parameter(GString *out, const char *name, const char *value)
 {
-        g_autofree char *safe = make_safe(name, SD_NAME_MAX, "=]\"");
-        g_string_append_printf(out, " %s=\"", safe);
+        g_string_append_printf(out, " %s=\"", name);
         for (; *value; value++) {
                 if (strchr("\"\\]", *value))
                         g_string_append_c(out, '\\');
@@ -180,29 +238,38 @@ append_parameter(GString *out, const char *name, const char *value)
         g_string_append_c(out, '"');
 }
 
+/* Attributes that do not fit are omitted completely: a truncated value may have another meaning. */
 static char *
-make_elements(const LogMetadata *m)
+make_elements(LogMetadata *m)
 {
+        static const char *const none[] = {NULL};
+        g_autoptr(GString) left_out = g_string_new(NULL);
+        log_metadata_name_attributes(
+                m, &(LogNameRule){.own = none, .max_len = SD_NAME_MAX, .clean = clean_name});
         GString *out = g_string_new(NULL);
         if (m->n_attributes > 0)
                 g_string_append(out, "[attributes@" ENTERPRISE);
-        for (size_t i = 0; i < m->n_attributes; i++)
+        for (size_t i = 0; i < m->n_attributes; i++) {
+                size_t before = out->len;
                 append_parameter(out, m->attributes[i].key, m->attributes[i].value);
+                if (out->len < ELEMENTS_MAX)
+                        continue;
+                g_string_truncate(out, before);
+                g_string_append_printf(left_out, "%s%s", left_out->len ? ", " : "", m->attributes[i].key);
+        }
         if (m->n_attributes > 0)
                 g_string_append_c(out, ']');
+        if (left_out->len > 0)
+                diag_warn("Log driver syslog: these attributes are left out, because messages have no room "
+                          "for them: %s; all together may have %d bytes",
+                          left_out->str, ELEMENTS_MAX);
         return g_string_free(out, FALSE);
 }
 
+/* The values derived from the names. */
 static void
-make_names(Syslog *self, const LogMetadata *m)
+measure_names(Syslog *self)
 {
-        bool new_style = self->format == FORMAT_RFC5424 || self->format == FORMAT_RFC5424MICRO;
-        char host[256] = "";
-        (void)gethostname(host, sizeof host - 1);
-        self->host = make_safe(host, sizeof host - 1, "");
-        self->tag = make_safe(m->tag, new_style ? APP_NAME_MAX : SIZE_MAX, new_style ? "" : "[]:");
-        self->msgid = make_safe(m->tag, MSGID_MAX, "");
-        self->elements = make_elements(m);
         self->whole_data = g_strconcat(*self->elements ? self->elements : "-", " ", NULL);
         self->whole_data_len = strlen(self->whole_data);
         /* Priority, version, time, pid, blanks and brackets are less than 80 bytes. */
@@ -213,42 +280,65 @@ make_names(Syslog *self, const LogMetadata *m)
 }
 
 static void
-syslog_close(void *data)
+make_names(Syslog *self, LogMetadata *m)
+{
+        char host[256] = "";
+        (void)gethostname(host, sizeof host - 1);
+        self->host = make_safe(host, sizeof host - 1, "");
+        self->tag =
+                is_new_style(self) ? make_safe(m->tag, APP_NAME_MAX, "") : make_safe(m->tag, TAG_MAX, "[]:");
+        self->msgid = make_safe(m->tag, MSGID_MAX, "");
+        self->elements = is_new_style(self) ? make_elements(m) : g_strdup("");
+        measure_names(self);
+}
+static void
+syslog_done(void *data)
 {
         Syslog *self = data;
-        if (self->connection.addresses)
-                log_connection_done(&self->connection);
         for (StreamId i = 0; i < N_STREAMS; i++)
-                if (self->heads[i].text)
-                        g_string_free(self->heads[i].text, TRUE);
+                gstring_free(self->heads[i].text);
         g_free(self->host);
         g_free(self->tag);
         g_free(self->msgid);
         g_free(self->elements);
         g_free(self->whole_data);
-        g_free(self);
 }
 
-static void *
-syslog_open(const LogDriverConfig *config, GError **error)
+/* Looks for the local socket while an error can still be reported to the caller. */
+static void
+report_missing(const Syslog *self, LogSink *sink)
 {
-        const LogOptions *o = config->options;
-        Syslog *self = g_new0(Syslog, 1);
-        int facility = 0;
-        self->format = log_options_has(o, "syslog-format") ? (Format)log_options_number(o, "syslog-format")
-                                                           : FORMAT_LOCAL;
-        g_autoptr(LogMetadata) metadata = NULL;
-        if (parse_facility(log_options_string(o, "syslog-facility"), &facility, error) &&
-            read_address(self, config, error))
-                metadata = log_metadata_new(config, "{{.ID}}", error);
-        if (!metadata) {
-                syslog_close(self);
-                return NULL;
+        const LogConnection *c = &self->connection;
+        int r = 0, first = 0;
+        for (size_t i = 0; i < c->n_addresses; i++) {
+                const LogAddress *a = &c->addresses[i];
+                if (!log_scheme_is_local(a->scheme))
+                        return;
+                r = sockpath_probe(a->host);
+                if (r == 0)
+                        return;
+                first = i == 0 ? r : first;
         }
-        self->priorities[STREAM_STDOUT] = facility * 8 + 6;
-        self->priorities[STREAM_STDERR] = facility * 8 + 3;
+        diag_warn("There is no syslog server at %s: %s; what the container writes is lost unless one appears",
+                  c->addresses[0].host, g_strerror(-first));
+        log_sink_failure_reported(sink);
+}
+
+static gboolean
+syslog_open(void *data, const LogDriverConfig *config, GError **error)
+{
+        Syslog *self = data;
+        const SyslogOptions *o = config->options;
+        self->format = (Format)o->format;
+        if (!parse_facility(o->facility, &self->facility, error) || !read_address(self, config, error))
+                return FALSE;
+        g_autoptr(LogMetadata) metadata = log_metadata_new(config, &o->metadata, "{{.ID}}", error);
+        if (!metadata)
+                return FALSE;
+        log_severity_init(&self->severity, &o->severity);
         make_names(self, metadata);
-        return self;
+        report_missing(self, config->sink);
+        return TRUE;
 }
 
 /* ---- encoding ---- */
@@ -281,108 +371,124 @@ make_old_head(const Syslog *self, int priority, const char *local, GString *out)
 }
 
 static const GString *
-get_head(Syslog *self, const LogRecord *r)
+get_head(Syslog *self, const LogRecord *r, int severity)
 {
         Head *head = &self->heads[r->stream];
-        if (head->text->len > 0 && head->time_ns == r->time_ns)
+        if (head->text->len > 0 && head->time_ns == r->time_ns && head->severity == severity)
                 return head->text;
         char local[CLOCK_LOCAL_LEN + 1] = "";
         clock_format_local(&self->clock, r->time_ns, local);
         head->time_ns = r->time_ns;
-        if (self->format == FORMAT_RFC5424 || self->format == FORMAT_RFC5424MICRO)
-                make_new_head(self, self->priorities[r->stream], local, head->text);
+        head->severity = severity;
+        int priority = self->facility * 8 + severity;
+        if (is_new_style(self))
+                make_new_head(self, priority, local, head->text);
         else
-                make_old_head(self, self->priorities[r->stream], local, head->text);
+                make_old_head(self, priority, local, head->text);
         return head->text;
 }
 
-/* The structured data of one record with a blank behind it; nothing for the old formats. */
+/* The structured data of one record with a space after it; nothing for the old formats. */
 static size_t
 put_data(const Syslog *self, const LogRecord *r, char *at, size_t room)
 {
-        if (self->format != FORMAT_RFC5424 && self->format != FORMAT_RFC5424MICRO)
+        if (!is_new_style(self))
                 return 0;
         if (r->ordinal == 0) {
                 memcpy(at, self->whole_data, self->whole_data_len);
                 return self->whole_data_len;
         }
-        return (size_t)snprintf(at, room,
-                                "%s[partial@" ENTERPRISE " id=\"%016" G_GINT64_MODIFIER
-                                "x\" ordinal=\"%u\" last=\"%s\"] ",
-                                self->elements, r->partial_id, r->ordinal,
-                                r->flags & LOG_RECORD_PARTIAL ? "false" : "true");
+        return (size_t)snprintf(
+                at, room,
+                "%s[partial@" ENTERPRISE " id=\"%016" G_GINT64_MODIFIER "x\" ordinal=\"%u\" last=\"%s\"] ",
+                self->elements, r->partial_id, r->ordinal, log_record_is_last(r) ? "true" : "false");
 }
 
 static size_t
-syslog_bound(void *data, size_t len)
+syslog_max_encoded_len(void *data, size_t len)
 {
         const Syslog *self = data;
         return COUNT_MAX + self->head_max + PARTIAL_MAX + len + 1;
 }
 
-/* The length in front, when it is known. */
-static size_t
+/* Inserts the length in front of the message, which is known only now. */
+static char *
 put_count(char *at, size_t len)
 {
         char count[COUNT_MAX + 1];
         size_t n = (size_t)snprintf(count, sizeof count, "%zu ", len);
         memmove(at + n, at, len);
         memcpy(at, count, n);
-        return n + len;
+        return at + n + len;
 }
 
-static size_t
-put_message(Syslog *self, const LogRecord *r, char *at)
+static char *
+syslog_put(void *data, const LogRecord *record, char *at)
 {
-        const GString *head = get_head(self, r);
+        Syslog *self = data;
+        LogRecord r = *record;
+        int severity = log_severity_take(&self->severity, &r);
+        const GString *head = get_head(self, &r, severity);
         char *end = at;
-        memcpy(end, head->str, head->len);
-        end += head->len;
-        end += put_data(self, r, end, self->head_max + PARTIAL_MAX);
-        memcpy(end, r->bytes, r->len);
-        end += r->len;
+        end = mempcpy(end, head->str, head->len);
+        end += put_data(self, &r, end, self->head_max + PARTIAL_MAX);
+        end = mempcpy(end, r.bytes, r.len);
         if (self->counted)
                 return put_count(at, (size_t)(end - at));
         *end++ = '\n';
-        return (size_t)(end - at);
+        return end;
 }
 
-static size_t
-syslog_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+/* ---- live upgrade ---- */
+
+static void
+syslog_save(void *data, const LogQueue *queue, StateWriter *w)
 {
-        for (size_t i = 0; i < n; i++) {
-                char *at = log_block_room(block, syslog_bound(data, records[i].len));
-                if (!at)
-                        return i;
-                log_block_add(block, put_message(data, &records[i], at), &records[i]);
-        }
-        return n;
+        const Syslog *self = data;
+        log_connection_save(&self->connection, w);
+        state_put_uint(w, "format", self->format);
+        state_put_uint(w, "counted", self->counted);
+        state_put_int(w, "facility", self->facility);
+        log_severity_save(&self->severity, w);
+        state_put_text(w, "host", self->host);
+        state_put_text(w, "tag", self->tag);
+        state_put_text(w, "message-id", self->msgid);
+        state_put_text(w, "elements", self->elements);
 }
 
-/* ---- the rest is the connection's ---- */
-
-static int
-syslog_send(void *data, LogQueue *q)
+static void
+syslog_restore(void *data, const LogDriverConfig *config, const LogQueue *queue, StateReader *r)
 {
-        return log_connection_deliver(&((Syslog *)data)->connection, q);
-}
-
-static const char *
-syslog_target(void *data)
-{
-        return ((Syslog *)data)->connection.target;
+        Syslog *self = data;
+        log_connection_restore(&self->connection, config->sink,
+                               &((const SyslogOptions *)config->options)->tls, r);
+        self->format = (Format)state_get_uint(r, "format", FORMAT_LOCAL);
+        self->counted = state_get_bool(r, "counted");
+        self->facility = (int)state_get_int(r, "facility", 0, 23);
+        log_severity_restore(&self->severity, r);
+        self->host = state_get_text(r, "host");
+        self->tag = state_get_text(r, "tag");
+        self->msgid = state_get_text(r, "message-id");
+        self->elements = state_get_text(r, "elements");
+        if (self->host && self->tag && self->msgid && self->elements)
+                measure_names(self);
+        else
+                state_fail(r, "The names for syslog are not complete");
 }
 
 const LogDriver log_driver_syslog = {
         .name = "syslog",
         .help = "a syslog server, local or remote",
-        .options = options,
-        .flags = LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE | LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_UTF8,
-        .max_record = RECORD_MAX,
+        .options = {options, sizeof(SyslogOptions), {check_address, check_facility}},
+        .flags = LOG_DRIVER_ANNOTATIONS | LOG_DRIVER_OWN_SOCKET | LOG_DRIVER_METADATA | LOG_DRIVER_REMOTE |
+                 LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_UTF8 | LOG_DRIVER_MAX_MESSAGE,
+        .max_record = MESSAGE_MAX,
+        .size = sizeof(Syslog),
+        .format = {syslog_put, syslog_max_encoded_len},
+        .transport = &log_connection_transport,
+        .check = syslog_check,
         .open = syslog_open,
-        .encode = syslog_encode,
-        .bound = syslog_bound,
-        .send = syslog_send,
-        .target = syslog_target,
-        .close = syslog_close,
+        .done = syslog_done,
+        .save = syslog_save,
+        .restore = syslog_restore,
 };

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The conmon 3 authors
+# shellcheck shell=sh
+
+# Sourced by contrib/check: the stage --ports, which builds for other architectures and distributions.
+
+# Builds for this machine with options and compilers that other machines and distributions use.
+ports_variants() {
+        build build-unsigned -Dwerror=true --unity=on -Djson=json-c \
+                -Dc_args='-funsigned-char -fexceptions -D_FORTIFY_SOURCE=3' ||
+                die "the build with an unsigned char failed"
+        step "Testing with an unsigned char"
+        run_tests build-unsigned unsigned -t 2 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
+        CC=clang build build-clang -Dwerror=true -Doptimization=1 || die "the build with clang failed"
+        step "Testing with clang"
+        run_tests build-clang clang -t 2 --num-processes $(($(nproc) + 1)) --suite unit
+}
+
+# Debian has no GLib for musl: each file is compiled with musl's headers, without linking. Generated headers
+# are taken from the ordinary build.
+ports_musl() {
+        step "Compiling with musl's headers"
+        [ -e build-unsigned/build.ninja ] || build build-unsigned || die "the build failed"
+        musl_kernel=$scratch/musl
+        mkdir "$musl_kernel"
+        ln -s /usr/include/linux /usr/include/asm-generic "$(cc -print-multiarch | sed 's,.*,/usr/include/&/asm,')" \
+                /usr/include/yajl /usr/include/json-c /usr/include/gnutls /usr/include/zlib.h /usr/include/zconf.h "$musl_kernel"
+        # Debian's musl is older than 1.2.5, which introduced statx(2).
+        echo 'struct statx { unsigned stx_mask; struct { long long tv_sec; unsigned tv_nsec; } stx_btime; };
+                int statx(int, const char *, int, unsigned, struct statx *);
+                #define STATX_BTIME 0x800U' | sed 's/^ *//' >"$musl_kernel/statx.h"
+        glib=$(pkg-config --cflags-only-I glib-2.0)
+        musl_failed=0
+        for file in $(find src -name '*.c' ! -path src/base/heap.c ! -path src/base/generate-filters.c); do
+                # shellcheck disable=SC2086
+                musl-gcc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -Wno-unused-parameter \
+                        -Wno-missing-field-initializers -D_GNU_SOURCE -DG_LOG_DOMAIN='"conmon"' \
+                        -DGLIB_VERSION_MIN_REQUIRED=GLIB_VERSION_2_66 -DGLIB_VERSION_MAX_ALLOWED=GLIB_VERSION_2_66 \
+                        -Isrc -I. -Ibuild-unsigned -Ibuild-unsigned/src -Ibuild-unsigned/src/base $glib -I"$musl_kernel" \
+                        -I"$musl_kernel/json-c" -include "$musl_kernel/statx.h" "$file" ||
+                        musl_failed=$((musl_failed + 1))
+        done
+        [ $musl_failed = 0 ] && echo "1 0 0" >>"$counts" || echo "0 1 0" >>"$counts"
+}
+
+# For a Debian architecture: the compiler's prefix, the library directory, and Meson's and QEMU's names.
+foreign() {
+        case $1 in
+        i386) foreign='i686-linux-gnu i386-linux-gnu x86 little i386' ;;
+        arm64) foreign='aarch64-linux-gnu aarch64-linux-gnu aarch64 little aarch64' ;;
+        armhf) foreign='arm-linux-gnueabihf arm-linux-gnueabihf arm little arm' ;;
+        s390x) foreign='s390x-linux-gnu s390x-linux-gnu s390x big s390x' ;;
+        ppc64el) foreign='powerpc64le-linux-gnu powerpc64le-linux-gnu ppc64 little ppc64le' ;;
+        riscv64) foreign='riscv64-linux-gnu riscv64-linux-gnu riscv64 little riscv64' ;;
+        *) die "unknown architecture $1 in CONMON_CHECK_PORTS" ;;
+        esac
+        # shellcheck disable=SC2086
+        set -- "$1" $foreign
+        prefix=$2 multiarch=$3 family=$4 endian=$5 emulator=qemu-$6 root=$scratch/root-$1
+}
+
+# Libraries and headers for each architecture, unpacked without running maintainer scripts.
+foreign_roots() {
+        for processor in $1; do
+                foreign "$processor"
+                case $processor in riscv64) release=trixie ;; *) release=bookworm ;; esac
+                mmdebstrap --variant=extract --architectures="$processor" \
+                        --include=libc6-dev,libglib2.0-dev,libyajl-dev,libjson-c-dev,zlib1g-dev \
+                        "$release" "$root" "deb $(debian_mirror) $release main" >"$root.log" 2>&1 || true
+                : >"$root.done"
+        done
+}
+
+# Runs a program in QEMU, without the cases of unit tests that it can't run, which tests/expected-skips lists
+# with reasons. For arm64 with pages of 64 KiB, which some kernels use.
+foreign_wrapper() {
+        case $processor in arm64) pages='-p 65536' ;; *) pages='' ;; esac
+        echo '#!/bin/sh'
+        echo 'case $1 in */tests/unit/test-*)'
+        sed -n 's/^unit-[^ ]*: \([^ ]*\) # by request .*/        set -- "$@" -s \1/p' tests/expected-skips
+        echo 'esac'
+        echo "exec $emulator $pages -L $root \"\$@\""
+}
+
+# A Meson cross file. Programs for i386 run without QEMU, with the interpreter and the libraries of the root
+# directory, if the kernel allows it.
+foreign_machine() {
+        flags="'--sysroot=$root'" wrapper="exe_wrapper = '$root.run'"
+        case $processor in i386|armhf) flags="$flags, '-D_TIME_BITS=64', '-D_FILE_OFFSET_BITS=64'" ;; esac
+        if [ "$processor" = i386 ] && "$root/lib/ld-linux.so.2" --version >/dev/null 2>&1; then
+                libraries=$root/lib/$multiarch:$root/usr/lib/$multiarch
+                flags="$flags, '-Wl,--dynamic-linker=$root/lib/ld-linux.so.2,--disable-new-dtags,-rpath,$libraries'"
+                wrapper=''
+        fi
+        cat <<EOF
+[binaries]
+c = ['$prefix-gcc', $flags]
+ar = '$prefix-ar'
+strip = '$prefix-strip'
+pkgconfig = '$(command -v pkg-config)'
+$wrapper
+[properties]
+needs_exe_wrapper = $([ -n "$wrapper" ] && echo true || echo false)
+sys_root = '$root'
+pkg_config_libdir = ['$root/usr/lib/$multiarch/pkgconfig', '$root/usr/share/pkgconfig']
+[host_machine]
+system = 'linux'
+cpu_family = '$family'
+cpu = '$family'
+endian = '$endian'
+EOF
+}
+
+# Builds for one architecture, and runs unit, fuzz and some integration tests.
+ports_foreign() {
+        processor=$1
+        foreign "$processor"
+        while [ ! -e "$root.done" ]; do sleep 0.2; done
+        [ -e "$root/usr/include/glib-2.0" ] || { cat "$root.log"; echo "0 1 0" >>"$counts"; return 0; }
+        foreign_wrapper >"$root.run"
+        chmod 755 "$root.run"
+        foreign_machine >"$scratch/$processor.ini"
+        build "build-$processor" --cross-file "$scratch/$processor.ini" -Dwerror=true -Doptimization=1 -Ddebug=false || {
+                echo "0 1 0" >>"$counts"
+                return 0
+        }
+        step "Testing on $processor"
+        run_tests "build-$processor" "$processor" -t 3 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
+        # Tests of written bytes and messages, only without QEMU, which does not emulate executed programs.
+        grep -q '^exe_wrapper' "$scratch/$processor.ini" ||
+                run_tests "build-$processor" "$processor-integration" -t 3 --num-processes $(($(nproc) + 1)) \
+                        integration-k8s_file integration-log_files integration-sync integration-upgrade
+}
+
+# Debian's oldest supported release and testing, with their compilers, unpacked without running maintainer
+# scripts.
+releases='bullseye testing'
+release_roots() {
+        for release in $releases; do
+                case $release in testing) meson=meson ;; *) meson='' ;; esac
+                mmdebstrap --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
+                        --include="base-files,dash,coreutils,grep,gzip,procps,sed,gcc,libc6-dev,ninja-build,pkg-config,python3,$meson" \
+                        --include=libglib2.0-dev,libyajl-dev,libjson-c-dev,zlib1g-dev,libseccomp-dev,libgnutls28-dev \
+                        "$release" "$scratch/root-$release" "deb $(debian_mirror) $release main" \
+                        >"$scratch/root-$release.log" 2>&1 || true
+                printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$scratch/root-$release/etc/hosts" || true
+                echo 'hosts: files dns' >"$scratch/root-$release/etc/nsswitch.conf" || true
+                : >"$scratch/root-$release.done"
+        done
+}
+
+# Uses this machine's Meson if the release's is older than 0.61.
+ports_release() {
+        root=$scratch/root-$1
+        while [ ! -e "$root.done" ]; do sleep 0.2; done
+        [ -e "$root/usr/bin/ninja" ] || { cat "$root.log"; echo "0 1 0" >>"$counts"; return 0; }
+        [ -e "$root/usr/bin/meson" ] || {
+                mkdir -p "$root/usr/lib/python3/dist-packages"
+                cp "$(command -v meson)" "$root/usr/bin"
+                cp -r "$($(sed -n '1s/^#! *//p' "$(command -v meson)") -c 'import mesonbuild; print(*mesonbuild.__path__)')" "$root/usr/lib/python3/dist-packages"
+        }
+        as_user="unshare --mount sh contrib/lib/in-root $root env CC=gcc"
+        step "Building with Debian $1"
+        rm -rf "build-$1"
+        # shellcheck disable=SC2086
+        quietly $as_user meson setup "build-$1" -Dwerror=true -Doptimization=1 -Ddebug=false &&
+                quietly $as_user meson compile -C "build-$1" &&
+                run_tests "build-$1" "$1" -t 3 --num-processes $(($(nproc) + 1)) --suite unit ||
+                echo "0 1 0" >>"$counts"
+        as_user=''
+}
+
+stage_ports() {
+        need_packages check analyze ports || die "the ports need these packages"
+        processors=${CONMON_CHECK_PORTS:-i386 arm64 s390x}
+        for processor in $processors; do
+                foreign "$processor"
+                command -v "$prefix-gcc" >/dev/null || install_packages "gcc-$prefix" || die "no compiler for $processor"
+        done
+        { foreign_roots "$processors"; release_roots; } &
+        ports_variants
+        ports_musl
+        for processor in $processors; do ports_foreign "$processor"; done
+        again='' # it would run on this machine
+        if [ "$(id -u)" = 0 ]; then
+                for release in $releases; do ports_release "$release"; done
+        else
+                echo "Builds with other Debian releases need root: skipped."
+        fi
+        wait
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "base/errands.h"
+
+#include "base/heap.h"
+
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+/* The minimum time for a step, also when the budget is almost used up. */
+#define WAIT_MIN_USEC (10 * 1000)
+
+typedef struct {
+        void (*func)(void *data);
+        void *data;
+        bool in_memory; /* its file is: it can't stall */
+        bool done;
+        bool abandoned; /* it took too long: only errands_free waits for it */
+} Step;
+
+struct Errands {
+        gint64 budget;
+        GPtrArray *threads;
+        GPtrArray *in_memory; /* names of directories */
+
+        /* These are shared with the threads. */
+        GMutex lock;
+        GCond changed;
+        GArray *steps; /* of Step */
+        guint begun;
+};
+
+Errands *
+errands_new(void)
+{
+        Errands *e = g_new0(Errands, 1);
+        e->threads = g_ptr_array_new();
+        e->in_memory = g_ptr_array_new_with_free_func(g_free);
+        e->steps = g_array_new(FALSE, FALSE, sizeof(Step));
+        g_mutex_init(&e->lock);
+        g_cond_init(&e->changed);
+        return e;
+}
+
+static void
+join_threads(Errands *e)
+{
+        for (guint i = 0; i < e->threads->len; i++)
+                (void)g_thread_join(e->threads->pdata[i]);
+        g_ptr_array_set_size(e->threads, 0);
+}
+
+void
+errands_grant(Errands *e, gint64 usec)
+{
+        e->budget = usec;
+        if (errands_pending(e) > 0)
+                return;
+        join_threads(e);
+        g_array_set_size(e->steps, 0);
+        e->begun = 0;
+}
+
+void
+errands_learn(Errands *e, const char *dir)
+{
+        struct statfs fs;
+        if (!dir || statfs(dir, &fs) < 0)
+                return;
+        /* The type of f_type differs between processors; the numbers have 32 bits. */
+        uint32_t type = (uint32_t)fs.f_type;
+        if (type == TMPFS_MAGIC || type == RAMFS_MAGIC)
+                g_ptr_array_add(e->in_memory, g_strdup(dir));
+}
+
+static bool
+is_in_memory(const Errands *e, const char *path)
+{
+        for (guint i = 0; i < e->in_memory->len; i++) {
+                const char *dir = e->in_memory->pdata[i];
+                size_t len = strlen(dir);
+                if (strncmp(path, dir, len) == 0 && path[len] == '/' && !strchr(path + len + 1, '/'))
+                        return true;
+        }
+        return false;
+}
+
+void
+errands_add(Errands *e, void (*func)(void *data), void *data, const char *path)
+{
+        Step step = {.func = func, .data = data, .in_memory = !path || is_in_memory(e, path)};
+        g_mutex_lock(&e->lock);
+        g_array_append_val(e->steps, step);
+        g_mutex_unlock(&e->lock);
+}
+
+static bool
+next_is_in_memory(const Errands *e)
+{
+        return e->begun < e->steps->len && g_array_index(e->steps, Step, e->begun).in_memory;
+}
+
+/* Runs the steps that were not started, or only the first ones that are in memory. Called with the lock,
+ * which is released while a step runs. */
+static void
+run_steps(Errands *e, bool all)
+{
+        while (all ? e->begun < e->steps->len : next_is_in_memory(e)) {
+                guint i = e->begun++;
+                Step step = g_array_index(e->steps, Step, i);
+                g_mutex_unlock(&e->lock);
+                step.func(step.data);
+                g_mutex_lock(&e->lock);
+                g_array_index(e->steps, Step, i).done = true;
+                g_cond_signal(&e->changed);
+        }
+}
+
+static void *
+run_thread(void *data)
+{
+        Errands *e = data;
+        g_mutex_lock(&e->lock);
+        run_steps(e, true);
+        g_mutex_unlock(&e->lock);
+        return NULL;
+}
+
+/* Without a thread the caller runs the steps itself, and may block. */
+static void
+start_thread(Errands *e)
+{
+        /* The threads allocate a few bytes; heaps of their own would cost more. */
+        heap_share();
+        GThread *thread = g_thread_try_new("files", run_thread, e, NULL);
+        if (thread)
+                g_ptr_array_add(e->threads, thread);
+        else
+                run_steps(e, true);
+}
+
+/* How many steps the caller still has to wait for. */
+static guint
+count_awaited(const Errands *e)
+{
+        guint n = 0;
+        for (guint i = 0; i < e->steps->len; i++) {
+                const Step *step = &g_array_index(e->steps, Step, i);
+                n += !step->done && !step->abandoned;
+        }
+        return n;
+}
+
+/* Returns when all steps are done, or when a step has taken too long. */
+static void
+wait_for_steps(Errands *e)
+{
+        for (guint n = count_awaited(e), before = n + 1; n > 0 && n < before; n = count_awaited(e)) {
+                before = n;
+                gint64 start = g_get_monotonic_time();
+                gint64 until = start + MAX(e->budget / 2, WAIT_MIN_USEC);
+                while (count_awaited(e) == before && g_cond_wait_until(&e->changed, &e->lock, until))
+                        ;
+                errands_spend(e, g_get_monotonic_time() - start);
+        }
+}
+
+static void
+abandon_begun(Errands *e)
+{
+        for (guint i = 0; i < e->begun; i++)
+                g_array_index(e->steps, Step, i).abandoned = true;
+}
+
+void
+errands_run(Errands *e)
+{
+        g_mutex_lock(&e->lock);
+        while (count_awaited(e) > 0) {
+                run_steps(e, false);
+                if (e->begun < e->steps->len)
+                        start_thread(e);
+                wait_for_steps(e);
+                abandon_begun(e);
+        }
+        g_mutex_unlock(&e->lock);
+}
+
+gint64
+errands_budget(const Errands *e)
+{
+        return e->budget;
+}
+
+void
+errands_spend(Errands *e, gint64 usec)
+{
+        e->budget = MAX(0, e->budget - usec);
+}
+
+guint
+errands_pending(Errands *e)
+{
+        guint n = 0;
+        g_mutex_lock(&e->lock);
+        for (guint i = 0; i < e->steps->len; i++)
+                n += !g_array_index(e->steps, Step, i).done;
+        g_mutex_unlock(&e->lock);
+        return n;
+}
+
+void
+errands_free(Errands *e)
+{
+        if (!e)
+                return;
+        join_threads(e);
+        g_ptr_array_unref(e->threads);
+        g_ptr_array_unref(e->in_memory);
+        g_array_unref(e->steps);
+        g_mutex_clear(&e->lock);
+        g_cond_clear(&e->changed);
+        g_free(e);
+}

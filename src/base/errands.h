@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#pragma once
+
+/* Operations on files that may stall (a frozen file system, a file server that does not answer), for a caller
+ * that must not block. Steps run in other threads, in order, while the caller waits. If a step takes too
+ * long, the next ones start without it, and the caller continues. It still finishes when the disk allows.
+ *
+ * The threads exist only while there are unfinished steps. Steps on file systems in memory, as most
+ * directories of callers are, are run by the caller itself: a thread would be most of their cost. */
+
+#include <glib.h>
+
+typedef struct Errands Errands;
+
+/* There is no budget until errands_grant. */
+Errands *errands_new(void);
+
+/* Sets the budget: the total time for which all further calls of errands_run may block the caller. */
+void errands_grant(Errands *e, gint64 usec);
+
+/* Checks whether the directory is on a file system in memory (tmpfs(5)), while that can't stall yet; NULL
+ * is allowed. The name is copied. */
+void errands_learn(Errands *e, const char *dir);
+
+/* Adds a step that accesses the file `path`, and nothing else that could stall; NULL: no file at all. `func`
+ * is called with `data`, in another thread unless the directory of `path` is known to be in memory. Therefore
+ * `data` belongs to this step: the caller neither uses nor frees it. */
+void errands_add(Errands *e, void (*func)(void *data), void *data, const char *path);
+
+/* Runs the steps that were added. Returns when all are done, or have used up their share of the budget. Each
+ * step that stalls gets half of the remaining budget, so that the next one always has some. */
+void errands_run(Errands *e);
+
+/* The remaining budget, for other waits that are part of it; and to report how long these took. */
+gint64 errands_budget(const Errands *e);
+void errands_spend(Errands *e, gint64 usec);
+
+/* The number of unfinished steps. */
+guint errands_pending(Errands *e);
+
+/* Waits for the steps that stalled, without a time limit, and frees. NULL is allowed. */
+void errands_free(Errands *e);

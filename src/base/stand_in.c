@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "base/stand_in.h"
+
+#include "base/heap.h"
+
+#include <stdatomic.h>
+
+#define TICK_USEC (G_USEC_PER_SEC / 10)
+
+/* After this many checks of the same call, it is considered stuck. */
+#define STUCK_TICKS 2
+
+/* After this many checks without a call, the thread ends. */
+#define QUIET_TICKS 10
+
+/* `call` is a number that each call raises by CALL, with these flags. */
+enum {
+        LENT = 1,      /* the main thread is in the call */
+        TAKEN = 2,     /* and the stand-in runs the loop */
+        UNWATCHED = 4, /* no thread is watching */
+        CALL = 8,
+};
+
+struct StandIn {
+        StandInFunc serve;
+        void *data;
+        bool allowed;
+        unsigned number; /* `call` without flags */
+        guint depth;     /* how many times the main thread had acquired the context */
+        atomic_uint call;
+        atomic_bool over;
+
+        GMutex lock;
+        GCond changed;
+        /* The rest is protected by the lock. */
+        bool exists;  /* the thread */
+        bool serving; /* also read by the thread that runs the loop */
+        bool served;
+        bool stop;
+};
+
+StandIn *
+stand_in_new(StandInFunc serve, void *data)
+{
+        StandIn *s = g_new0(StandIn, 1);
+        s->serve = serve;
+        s->data = data;
+        atomic_init(&s->call, UNWATCHED);
+        g_mutex_init(&s->lock);
+        g_cond_init(&s->changed);
+        return s;
+}
+
+static void
+stop_thread(StandIn *s)
+{
+        g_mutex_lock(&s->lock);
+        s->stop = true;
+        if (s->exists)
+                g_cond_broadcast(&s->changed);
+        g_mutex_unlock(&s->lock);
+}
+
+void
+stand_in_allow(StandIn *s, bool allowed)
+{
+        s->allowed = allowed;
+        if (!allowed && !s->serving)
+                stop_thread(s);
+}
+
+/* GLib records which thread owns the context. The main thread can't release it, because it is blocked. */
+static void
+take_context(StandIn *s)
+{
+        for (s->depth = 0; !g_main_context_acquire(NULL); s->depth++)
+                g_main_context_release(NULL);
+}
+
+/* Called with the lock, which is released meanwhile. */
+static void
+serve(StandIn *s)
+{
+        s->serving = s->served = true;
+        g_mutex_unlock(&s->lock);
+        take_context(s);
+        s->serve(s->data);
+        g_mutex_lock(&s->lock);
+        while (!atomic_load(&s->over))
+                g_cond_wait(&s->changed, &s->lock);
+        g_main_context_release(NULL);
+        s->serving = false;
+        g_cond_broadcast(&s->changed);
+}
+
+/* A child with a parent-death signal gets it when the thread that started it ends. So a thread that has been
+ * a stand-in does not end. */
+static bool
+leave(StandIn *s)
+{
+        while (s->served && !s->stop && atomic_load(&s->call) & UNWATCHED)
+                g_cond_wait(&s->changed, &s->lock);
+        return !s->served;
+}
+
+static void
+wait_for_tick(StandIn *s)
+{
+        gint64 until = g_get_monotonic_time() + TICK_USEC;
+        while (!s->stop && g_cond_wait_until(&s->changed, &s->lock, until))
+                ;
+}
+
+static void
+watch(StandIn *s)
+{
+        unsigned seen = atomic_load(&s->call);
+        for (int same = 0; !s->stop; same++) {
+                wait_for_tick(s);
+                unsigned call = atomic_load(&s->call);
+                if (call != seen) {
+                        seen = call;
+                        same = 0;
+                } else if (call & LENT) {
+                        if (same >= STUCK_TICKS &&
+                            atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
+                                serve(s);
+                } else if (same >= QUIET_TICKS &&
+                           atomic_compare_exchange_strong(&s->call, &call, call | UNWATCHED)) {
+                        if (leave(s))
+                                return;
+                }
+        }
+}
+
+static void *
+run_thread(void *data)
+{
+        StandIn *s = data;
+        g_mutex_lock(&s->lock);
+        watch(s);
+        s->exists = false;
+        g_cond_broadcast(&s->changed);
+        g_mutex_unlock(&s->lock);
+        return NULL;
+}
+
+static void
+wait_for_end(StandIn *s)
+{
+        while (s->exists)
+                g_cond_wait(&s->changed, &s->lock);
+}
+
+/* No thread, for example for lack of memory: the call is not watched. */
+static void
+start_thread(StandIn *s)
+{
+        wait_for_end(s);
+        heap_share();
+        GThread *thread = g_thread_try_new("stand-in", run_thread, s, NULL);
+        s->exists = thread != NULL;
+        if (thread)
+                g_thread_unref(thread);
+}
+
+bool
+stand_in_lend(StandIn *s)
+{
+        if (!s || !s->allowed || s->serving)
+                return false;
+        unsigned watched = s->number;
+        if (atomic_compare_exchange_strong(&s->call, &watched, s->number | LENT))
+                return true;
+        g_mutex_lock(&s->lock);
+        if (!s->exists || !s->served)
+                start_thread(s);
+        atomic_store(&s->call, s->number | LENT | (s->exists ? 0 : UNWATCHED));
+        g_cond_broadcast(&s->changed);
+        g_mutex_unlock(&s->lock);
+        return true;
+}
+
+static void
+wait_for_loop(StandIn *s)
+{
+        atomic_store(&s->over, true);
+        g_main_context_wakeup(NULL);
+        g_mutex_lock(&s->lock);
+        g_cond_broadcast(&s->changed);
+        while (s->serving)
+                g_cond_wait(&s->changed, &s->lock);
+        atomic_store(&s->over, false);
+        atomic_store(&s->call, s->number);
+        g_mutex_unlock(&s->lock);
+        for (; s->depth > 0; s->depth--)
+                (void)g_main_context_acquire(NULL);
+}
+
+void
+stand_in_take_back(StandIn *s, bool lent)
+{
+        if (!lent)
+                return;
+        unsigned call = s->number | LENT;
+        s->number += CALL;
+        if (atomic_compare_exchange_strong(&s->call, &call, s->number))
+                return;
+        if (call & TAKEN)
+                wait_for_loop(s);
+        else
+                atomic_store(&s->call, s->number | UNWATCHED);
+}
+
+void
+stand_in_rest(StandIn *s)
+{
+        stop_thread(s);
+        g_mutex_lock(&s->lock);
+        wait_for_end(s);
+        s->stop = !s->allowed;
+        s->served = false;
+        atomic_store(&s->call, s->number | UNWATCHED);
+        g_mutex_unlock(&s->lock);
+}
+
+bool
+stand_in_serves(const StandIn *s)
+{
+        return s && s->serving;
+}
+
+bool
+stand_in_is_over(const StandIn *s)
+{
+        return atomic_load(&s->over);
+}
+
+void
+stand_in_free(StandIn *s)
+{
+        if (!s)
+                return;
+        stop_thread(s);
+        g_mutex_lock(&s->lock);
+        wait_for_end(s);
+        g_mutex_unlock(&s->lock);
+        g_mutex_clear(&s->lock);
+        g_cond_clear(&s->changed);
+        g_free(s);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#pragma once
+
+/* Keeps the main loop running while its thread is blocked in a call on a file.
+ *
+ * A write to a file whose disk is frozen, or whose server is down, blocks. No signal interrupts it, and files
+ * have no non-blocking mode. So the main thread makes such calls between stand_in_lend and
+ * stand_in_take_back. Meanwhile a second thread checks every 100 ms whether it is still in the same call. If
+ * so, that thread runs the loop until the call returns, like a nested loop inside that call.
+ *
+ * There are two threads then, but only one of them runs, except for the call itself: no lock is needed. The
+ * functions on the stack above the call must allow a nested loop at that point.
+ *
+ * Without a stall, a call costs two atomic instructions. The thread is started by the first call and ends a
+ * second after the last one. */
+
+#include <glib.h>
+#include <stdbool.h>
+
+typedef struct StandIn StandIn;
+
+/* Runs the loop, in the second thread, until stand_in_is_over. */
+typedef void (*StandInFunc)(void *data);
+
+StandIn *stand_in_new(StandInFunc serve, void *data);
+
+/* Allows the stand-in, or forbids it for good; it is not allowed initially. Without it calls just block. The
+ * thread gets the privileges that the main thread has when it is started. */
+void stand_in_allow(StandIn *s, bool allowed);
+
+/* To be called before and after one call that may block; between them only data of that call may be used. The
+ * second function gets the result of the first, which is false in the stand-in itself and if s is NULL: then
+ * the call just blocks. May change errno. */
+bool stand_in_lend(StandIn *s);
+void stand_in_take_back(StandIn *s, bool lent);
+
+/* Ends the thread, until the next call. Not to be called in the stand-in. */
+void stand_in_rest(StandIn *s);
+
+/* True while the loop is run by the stand-in. */
+bool stand_in_serves(const StandIn *s);
+
+/* For the stand-in: true when the call has returned, and the main thread waits to continue. */
+bool stand_in_is_over(const StandIn *s);
+
+/* Waits for the end of the thread, and frees. NULL is allowed. */
+void stand_in_free(StandIn *s);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "conmonctl/request.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STATUS_LINE "3 0 0\n"
+#define STATUS_MAX  (4 << 20)
+
+/* How often files that should appear are looked at. */
+#define POLL_USEC 2000
+
+/* What was there before the request, and whether there is still something to wait for. */
+typedef struct {
+        MonitorInfo *monitor;
+        struct stat before;
+        bool waiting;
+} Request;
+
+static int
+open_own(const MonitorInfo *m, const char *directory, const char *name, int flags, mode_t type)
+{
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+        return monitor_info_open(m, path, flags, type);
+}
+
+static void
+stat_status(const MonitorInfo *m, struct stat *st)
+{
+        g_autofree char *path = g_build_filename(m->directory, "log-status.json", NULL);
+        if (lstat(path, st) < 0)
+                *st = (struct stat){0};
+}
+
+/* Every status is a new file with the name of the one before. */
+static bool
+has_changed(const Request *r)
+{
+        struct stat now;
+        stat_status(r->monitor, &now);
+        return now.st_ino != 0 &&
+               (now.st_ino != r->before.st_ino || now.st_mtim.tv_sec != r->before.st_mtim.tv_sec ||
+                now.st_mtim.tv_nsec != r->before.st_mtim.tv_nsec);
+}
+
+static int
+read_status(MonitorInfo *m, const char *directory)
+{
+        size_t len;
+        g_autofree char *text = NULL;
+        autofd int fd = open_own(m, directory, "log-status.json", O_RDONLY, S_IFREG);
+        if (fd < 0)
+                return fd;
+        int r = fd_read_text(fd, STATUS_MAX, &text, &len);
+        if (r < 0)
+                return r;
+        m->status = monitor_status_parse(text, len, NULL);
+        return m->status ? 0 : -EBADMSG;
+}
+
+/* 0 or -errno. Lines of less than PIPE_BUF bytes are not mixed with those of others. */
+static int
+send_lines(const MonitorInfo *m, const char *line)
+{
+        g_autofree char *text = g_strconcat(line ? line : "", line ? "\n" : "", STATUS_LINE, NULL);
+        if (!m->directory)
+                return -ENOENT;
+        autofd int fd = open_own(m, m->directory, "ctl", O_WRONLY, S_IFIFO);
+        if (fd < 0)
+                return fd;
+        ssize_t n = write(fd, text, strlen(text));
+        return n < 0 ? -errno : (size_t)n < strlen(text) ? -EAGAIN : 0;
+}
+
+static void
+look(Request *r)
+{
+        if (!r->waiting || !has_changed(r))
+                return;
+        r->waiting = false;
+        r->monitor->error = read_status(r->monitor, r->monitor->directory);
+}
+
+/* Nobody reads the FIFO: if the container has ended, the monitor has written its last status. */
+static void
+read_last_status(MonitorInfo *m)
+{
+        const char *const places[] = {m->persist_directory, m->directory};
+        g_autofree char *own = g_strdup_printf("%d", (int)m->pid);
+        for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+                if (!places[i] || read_status(m, places[i]) < 0)
+                        continue;
+                if (m->status->ended &&
+                    g_strcmp0(monitor_status_member(m->status->others, "monitor.pid"), own) == 0) {
+                        m->error = 0;
+                        return;
+                }
+                g_clear_pointer(&m->status, monitor_status_free);
+        }
+}
+
+void
+request_status(GPtrArray *monitors, const char *line, gint64 timeout_usec)
+{
+        g_autofree Request *requests = g_new0(Request, monitors->len + 1);
+        for (guint i = 0; i < monitors->len; i++) {
+                Request *r = &requests[i];
+                r->monitor = g_ptr_array_index(monitors, i);
+                if (r->monitor->directory)
+                        stat_status(r->monitor, &r->before);
+                r->monitor->error = send_lines(r->monitor, line);
+                r->waiting = r->monitor->error == 0;
+                if (r->waiting)
+                        r->monitor->error = -ETIMEDOUT;
+                else if (r->monitor->error == -ENXIO)
+                        read_last_status(r->monitor);
+        }
+        gint64 deadline = g_get_monotonic_time() + timeout_usec;
+        for (bool waiting = true; waiting;) {
+                waiting = false;
+                for (guint i = 0; i < monitors->len; i++) {
+                        look(&requests[i]);
+                        waiting = waiting || requests[i].waiting;
+                }
+                if (g_get_monotonic_time() >= deadline)
+                        break;
+                if (waiting)
+                        g_usleep(POLL_USEC);
+        }
+}
+
+const char *
+request_describe(int error)
+{
+        switch (-error) {
+        case ENOENT:
+                return "it has no ctl FIFO: it serves an exec session, or its directory is gone";
+        case ENXIO:
+                return "nobody reads its ctl FIFO: the monitor is about to end";
+        case ETIMEDOUT:
+                return "it does not answer: the monitor is stopped or busy, or is of a version that has no "
+                       "status";
+        case EPERM:
+                return "its ctl FIFO or log-status.json belongs to another user";
+        case EBADMSG:
+                return "its log-status.json can't be read as JSON";
+        default:
+                return g_strerror(-error);
+        }
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "core/exec_exits.h"
+
+static bool
+accepts(const char *words, size_t len, void *data)
+{
+        const Monitor *m = data;
+        return exit_queue_accepts(m->exits.queue, words, len);
+}
+
+static void
+take(const char *words, size_t len, gint64 due_usec, void *data)
+{
+        Monitor *m = data;
+        exit_queue_add(m->exits.queue, words, len, due_usec);
+}
+
+void
+exec_exits_listen(Monitor *m)
+{
+        const Options *o = m->options;
+        /* without an exit command, it has set no_new_privs and can't run other commands with full rights */
+        if (m->exits.socket || o->exec || !o->bundle || !o->exit_command)
+                return;
+        m->exits.socket = exit_socket_new(o->bundle, o->cid, &(ExitSocketEvents){accepts, take, m});
+        if (!m->exits.queue)
+                m->exits.queue = exit_queue_new(&m->caller.mask, &m->caller.score);
+}
+
+bool
+exec_exits_hand_over(const Monitor *m, const ExitCommand *command)
+{
+        const Options *o = m->options;
+        if (!o->exec || !o->bundle || o->exit_delay == 0)
+                return false;
+        g_autoptr(GByteArray) words = exit_words_new(command);
+        return exit_socket_hand_over(o->bundle, o->cid, (const char *)words->data, words->len,
+                                     command->due_usec);
+}
+
+void
+exec_exits_save(const Monitor *m, StateWriter *w)
+{
+        if (!m->exits.queue)
+                return;
+        state_begin(w, "exec-exits");
+        exit_queue_save(m->exits.queue, w);
+        if (m->exits.socket)
+                exit_socket_save(m->exits.socket, w);
+        state_end(w);
+}
+
+void
+exec_exits_restore(Monitor *m, StateReader *r)
+{
+        if (!state_enter_next(r, "exec-exits"))
+                return;
+        m->exits.queue = exit_queue_new(&m->caller.mask, &m->caller.score);
+        exit_queue_restore(m->exits.queue, r);
+        if (state_enter_next(r, "socket")) {
+                m->exits.socket = exit_socket_restore(r, &(ExitSocketEvents){accepts, take, m});
+                state_leave(r);
+        }
+        state_leave(r);
+}

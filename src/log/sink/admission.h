@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#pragma once
+
+/* What enters the queue of a sink. Private to log/sink/. */
+
+#include "log/sink/state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* True if the destination did not accept everything that was sent. */
+bool sink_is_backlogged(const LogSink *s);
+
+/* True if the container waits for a full queue now. */
+bool sink_waits(const LogSink *s);
+
+/* Updates the admission from the length of the queue and the condition. */
+void sink_review_admission(LogSink *s);
+
+/* Queues, drops or holds records of one stream; see LogOutlet. */
+void sink_admit(const LogRecord *records, size_t n, size_t payload, void *sink);
+void sink_refuse(const LogRecord *r, bool limited, void *sink);
+
+/* Reports what was dropped for causes that are over. */
+void sink_announce(LogSink *s);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/sink/change.h"
+
+#include "log/sink/state.h"
+
+bool
+log_sink_is_same(const LogSink *s, const LogDriver *driver, const LogOptions *options, const char *arg,
+                 bool from_log_path)
+{
+        return s->driver == driver && s->from_log_path == from_log_path && g_strcmp0(s->arg, arg) == 0 &&
+               !log_options_differ(s->options, options, LOG_OPTIONS_OF_DRIVER, true);
+}
+
+bool
+log_sink_has_options(const LogSink *s, const LogOptions *options)
+{
+        for (size_t i = 0; i < N_LOG_OPTIONS_OF; i++)
+                if (log_options_differ(s->options, options, i, false))
+                        return false;
+        return true;
+}
+
+gboolean
+log_sink_prepare(LogSink *s, LogOptions *options, const LogConfig *log, LogSinkChange *ret, GError **error)
+{
+        LogSinkChange c = {.sink = s, .options = options};
+        gboolean done = log_sink_check(s->driver, options, s->arg, log, s->from_log_path, error);
+        c.replaces_intake = log_options_differ(s->options, options, LOG_OPTIONS_OF_INTAKE, false);
+        if (done && c.replaces_intake)
+                done = sink_make_intake(s, options, &c.intake, error);
+        if (done)
+                *ret = c;
+        else
+                log_sink_change_done(&c);
+        return done;
+}
+
+/* Records that the old one has held back are written first. */
+static void
+replace_intake(LogSink *s, LogIntake *intake)
+{
+        if (s->intake)
+                log_intake_flush(s->intake, &s->in);
+        log_intake_free(s->intake);
+        s->intake = intake;
+        sink_leave_room(s);
+}
+
+void
+log_sink_apply(LogSinkChange *c, const LogConfig *log)
+{
+        LogSink *s = c->sink;
+        LogDriverConfig config = {
+                .sink = s,
+                .arg = s->arg,
+                .options = log_options_values(c->options, LOG_OPTIONS_OF_DRIVER),
+                .log = log,
+                .from_log_path = s->from_log_path,
+        };
+        if (c->replaces_intake) {
+                replace_intake(s, g_steal_pointer(&c->intake));
+                log_options_free(s->intake_options);
+                s->intake_options = log_options_ref(c->options);
+        }
+        log_options_free(s->options);
+        s->options = g_steal_pointer(&c->options);
+        sink_read_options(s);
+        if (s->driver->adopt)
+                s->driver->adopt(s->self, &config);
+        log_sink_flush(s);
+}
+
+void
+log_sink_change_done(LogSinkChange *c)
+{
+        g_clear_pointer(&c->intake, log_intake_free);
+        g_clear_pointer(&c->options, log_options_free);
+}
+
+/* ---- counters of sinks that follow each other ---- */
+
+void
+log_sink_succeed(LogSink *s, LogSink *old)
+{
+        LogCount waiting = log_queue_waiting(&old->queue);
+        s->in = (LogCount){old->in.records - waiting.records, old->in.bytes - waiting.bytes};
+        s->queue.done = old->queue.done;
+        s->losses = old->losses;
+        s->n_markers = old->n_markers;
+        s->n_errors = old->n_errors;
+        g_free(s->last_error);
+        s->last_error = g_strdup(old->last_error);
+        old->in = waiting;
+        old->queue.done = (LogCount){0};
+        old->losses = (LogLosses){0};
+        old->n_markers = old->n_errors = 0;
+}
+
+static void
+add_count(LogCount *to, LogCount count)
+{
+        to->records += count.records;
+        to->bytes += count.bytes;
+}
+
+void
+log_sink_add_counts(LogSink *s, const LogSink *old)
+{
+        add_count(&s->in, old->in);
+        add_count(&s->queue.done, old->queue.done);
+        for (LogDropCause i = 0; i < N_LOG_DROPS; i++)
+                log_losses_add(&s->losses, i, old->losses.total[i]);
+        s->n_markers += old->n_markers;
+        s->n_errors += old->n_errors;
+}

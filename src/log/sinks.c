@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "log/sinks.h"
+
+#include "base/diag.h"
+#include "base/error.h"
+#include "log/drivers/registry.h"
+#include "log/plan.h"
+#include "log/sink/change.h"
+#include "log/spec.h"
+#include "log/state.h"
+
+#include <string.h>
+
+/* A reload of the configuration. */
+struct Reload {
+        GPtrArray *old;  /* the previous sinks; NULL for those that are kept */
+        GArray *changes; /* of LogSinkChange, one for each sink that is kept */
+};
+
+/* A sink that is no longer requested. */
+typedef struct {
+        LogSink *sink;
+        LogSink *successor; /* the one with its name, which gets its counters; NULL: there is none */
+} ClosingSink;
+
+static bool
+is_k8s_file(const LogSpec *spec)
+{
+        return spec->from_log_path && strcmp(spec->driver->name, "k8s-file") == 0;
+}
+
+/* Replaces a driver whose destination is missing by a file. */
+static const LogDriver *
+replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
+{
+        const void *own = log_options_values(*options, LOG_OPTIONS_OF_DRIVER);
+        const char *path = driver->fallback_path ? driver->fallback_path(own) : NULL;
+        if (!path)
+                return driver;
+        const LogDriver *file = log_driver_find("k8s-file", strlen("k8s-file"));
+        LogOptions *given = *options;
+        g_free(*arg);
+        *arg = g_strdup(path);
+        *options = log_sink_options(file);
+        log_options_inherit(*options, given);
+        log_options_free(given);
+        return file;
+}
+
+/* Of passthrough, which is a sink or not, also remembers which. */
+static bool
+is_name_only(Log *log, const LogDriver *driver, const LogOptions *options)
+{
+        if (!driver->has_sink)
+                return false;
+        log->tee = driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
+        log->passthrough = !log->tee;
+        return log->passthrough;
+}
+
+/* The logs of -l are always used, whatever a configuration adds. */
+static gboolean
+check_output(const LogSpec *spec, const LogOptions *options, GError **error)
+{
+        if (!spec->origin || !spec->driver->has_sink ||
+            spec->driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER)))
+                return TRUE;
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "%s: %s would take the output away from all other logs; it needs opt.tee = yes",
+                         spec->origin, spec->driver->name);
+}
+
+static bool
+stays(const Log *log, const LogSink *sink)
+{
+        for (guint i = 0; log->reload && i < log->reload->changes->len; i++)
+                if (g_array_index(log->reload->changes, LogSinkChange, i).sink == sink)
+                        return true;
+        return false;
+}
+
+/* Names of sinks that are kept, and of preceding ones, are in use. */
+static bool
+is_name_in_use(const Log *log, guint number)
+{
+        const char *name = log_sink_name(log->sinks->pdata[number]);
+        for (guint i = 0; i < log->sinks->len; i++)
+                if (i != number && (i < number || stays(log, log->sinks->pdata[i])) &&
+                    strcmp(log_sink_name(log->sinks->pdata[i]), name) == 0)
+                        return true;
+        return false;
+}
+
+/* A section [sink NAME] sets the name. Of several other sinks of one driver, all but the first get a
+ * number. */
+static void
+name_sinks(const Log *log)
+{
+        for (guint i = 0; i < log->sinks->len; i++) {
+                LogSink *sink = log->sinks->pdata[i];
+                g_autofree char *name = g_strdup(log_sink_name(sink));
+                for (int n = 2; !stays(log, sink) && is_name_in_use(log, i); n++) {
+                        g_autofree char *numbered = g_strdup_printf("%s#%d", name, n);
+                        log_sink_set_name(sink, numbered);
+                }
+        }
+}
+
+/* The name from the section, or that of the driver. */
+static bool
+has_name_of(const LogSink *sink, const LogSpec *spec, const LogDriver *driver)
+{
+        const char *section = spec->request ? spec->request->sink : NULL, *name = log_sink_name(sink);
+        return section ? strcmp(name, section) == 0 : g_str_has_prefix(name, driver->name);
+}
+
+/* The existing sink, if possible with the same options. NULL: there is none. */
+static LogSink *
+find_old(struct Reload *r, const LogSpec *spec, const LogDriver *driver, const LogOptions *options,
+         const char *arg)
+{
+        for (int exactly = 1; exactly >= 0; exactly--) {
+                for (guint i = 0; i < r->old->len; i++) {
+                        LogSink *s = r->old->pdata[i];
+                        if (!s || !has_name_of(s, spec, driver) ||
+                            !log_sink_is_same(s, driver, options, arg, spec->from_log_path) ||
+                            (exactly && !log_sink_has_options(s, options)))
+                                continue;
+                        r->old->pdata[i] = NULL;
+                        return s;
+                }
+        }
+        return NULL;
+}
+
+/* Keeps an existing sink. *ret_sink is NULL if there is none. */
+static gboolean
+keep_sink(Log *log, const LogSpec *spec, const LogDriver *driver, LogOptions **options, const char *arg,
+          const LogConfig *config, LogSink **ret_sink, GError **error)
+{
+        LogSinkChange change;
+        *ret_sink = log->reload ? find_old(log->reload, spec, driver, *options, arg) : NULL;
+        if (!*ret_sink && log->reload && driver->has_sink)
+                return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be added while the container runs",
+                                 spec->origin, driver->name);
+        if (!*ret_sink)
+                return TRUE;
+        if (!log_sink_prepare(*ret_sink, g_steal_pointer(options), config, &change, error))
+                return log_spec_fail(spec, error);
+        g_array_append_val(log->reload->changes, change);
+        return TRUE;
+}
+
+static gboolean
+plan_sink(const Log *log, const LogSpec *spec, const LogDriver *driver, LogOptions *options, char *arg,
+          const LogConfig *config, GError **error)
+{
+        g_autoptr(GPtrArray) settings = log_spec_settings(spec, options, config);
+        LogPlanned planned = {driver, arg, options, spec->from_log_path, spec->origin, settings};
+        if (!log_sink_check(driver, options, arg, config, spec->from_log_path, error))
+                return log_spec_fail(spec, error);
+        log_plan_add(log->plan, &planned);
+        return TRUE;
+}
+
+static gboolean
+add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
+{
+        g_autoptr(LogOptions) options = log_spec_options(spec, config, error);
+        if (!options || !check_output(spec, options, error))
+                return FALSE;
+        if (is_name_only(log, spec->driver, options))
+                return TRUE;
+        g_autofree char *arg = g_strdup(spec->arg);
+        const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
+        if (log->plan)
+                return plan_sink(log, spec, driver, options, arg, config, error);
+        LogSink *sink;
+        if (!keep_sink(log, spec, driver, &options, arg, config, &sink, error))
+                return FALSE;
+        if (!sink) {
+                log_options_report_unused(options);
+                sink = log_sink_new(driver, g_steal_pointer(&options), arg, config, spec->from_log_path,
+                                    error);
+                if (!sink)
+                        return log_spec_fail(spec, error);
+                if (spec->request && spec->request->sink)
+                        log_sink_set_name(sink, spec->request->sink);
+        }
+        g_ptr_array_add(log->sinks, sink);
+        return TRUE;
+}
+
+/* True for a driver of the configuration with a single destination, the journal, if -l already uses it:
+ * its readers would see every record twice. */
+static bool
+is_there_already(const GPtrArray *specs, const LogSpec *spec)
+{
+        for (guint i = 0; spec->origin && !spec->driver->arg && i < specs->len; i++) {
+                const LogSpec *other = g_ptr_array_index(specs, i);
+                if (other->from_log_path && other->driver == spec->driver)
+                        return true;
+        }
+        return false;
+}
+
+static gboolean
+add_sinks(Log *log, const GPtrArray *specs, bool k8s_file, const LogConfig *config, GError **error)
+{
+        for (guint i = 0; i < specs->len; i++) {
+                const LogSpec *spec = g_ptr_array_index(specs, i);
+                if (spec->driver->flags & LOG_DRIVER_NO_SINK || is_k8s_file(spec) != k8s_file ||
+                    is_there_already(specs, spec))
+                        continue;
+                if (!add_sink(log, spec, config, error))
+                        return FALSE;
+        }
+        return TRUE;
+}
+
+/* A tag or labels that no sink uses are refused, but only with a file, as callers expect. */
+static gboolean
+check_metadata(const GPtrArray *specs, const LogConfig *config, GError **error)
+{
+        bool file = false;
+        for (guint i = 0; i < specs->len; i++) {
+                const LogSpec *spec = g_ptr_array_index(specs, i);
+                if (spec->driver->flags & LOG_DRIVER_METADATA)
+                        return TRUE;
+                file |= is_k8s_file(spec);
+        }
+        if (file && config->tag)
+                return error_set(error, CONMON_ERROR_USAGE, "k8s-file doesn't support --log-tag");
+        if (file && config->labels && *config->labels)
+                return error_set(error, CONMON_ERROR_USAGE, "k8s-file doesn't support --log-label");
+        return TRUE;
+}
+
+static bool
+has_driver(const GPtrArray *specs, const char *name)
+{
+        for (guint i = 0; i < specs->len; i++)
+                if (strcmp(((const LogSpec *)g_ptr_array_index(specs, i))->driver->name, name) == 0)
+                        return true;
+        return false;
+}
+
+/* The order of the checks is that which callers of -l know. */
+gboolean
+log_sinks_open(Log *log, const LogConfig *config, GError **error)
+{
+        g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
+        if (!specs)
+                return FALSE;
+        if (!add_sinks(log, specs, true, config, error) || !check_metadata(specs, config, error) ||
+            !log_specs_check_options(specs, config, error) || !add_sinks(log, specs, false, config, error))
+                return FALSE;
+        name_sinks(log);
+        if (log->reload)
+                return TRUE;
+        if (config->no_partial_message && !has_driver(specs, "journald"))
+                diag_warn("--no-container-partial-message has no effect without journald log driver");
+        if (log->passthrough && config->requests && config->requests->list->len > 0)
+                diag_warn("No other log driver gets anything with -l passthrough; --log-opt "
+                          "passthrough.tee=yes is for that");
+        return TRUE;
+}
+
+/* ---- reload ---- */
+
+static void
+undo(Log *log, struct Reload *r, GPtrArray *before)
+{
+        for (guint i = 0; i < log->sinks->len; i++)
+                if (!stays(log, log->sinks->pdata[i]))
+                        log_sink_free(log->sinks->pdata[i]);
+        for (guint i = 0; i < r->changes->len; i++)
+                log_sink_change_done(&g_array_index(r->changes, LogSinkChange, i));
+        g_ptr_array_unref(log->sinks);
+        log->sinks = before;
+}
+
+static LogSink *
+find_by_name(const Log *log, const char *name)
+{
+        for (guint i = 0; i < log->sinks->len; i++)
+                if (strcmp(log_sink_name(log->sinks->pdata[i]), name) == 0)
+                        return log->sinks->pdata[i];
+        return NULL;
+}
+
+/* It gets no more records; its queue is drained as at the end of the container. */
+static void
+close_sink(Log *log, LogSink *sink)
+{
+        ClosingSink *closing = g_new(ClosingSink, 1);
+        *closing = (ClosingSink){sink, find_by_name(log, log_sink_name(sink))};
+        g_autofree char *name = g_strdup_printf("%s (closing)", log_sink_name(sink));
+        log_sink_finish(sink, g_get_monotonic_time());
+        if (closing->successor)
+                log_sink_succeed(closing->successor, sink);
+        log_sink_set_name(sink, name);
+        g_ptr_array_add(log->closing, closing);
+        log_sink_drain(sink);
+}
+
+static void
+commit(Log *log, struct Reload *r, const LogConfig *config, LogSinkChangedFunc changed, void *data)
+{
+        g_ptr_array_set_free_func(log->sinks, (GDestroyNotify)log_sink_free);
+        for (guint i = 0; i < r->old->len; i++)
+                if (r->old->pdata[i])
+                        close_sink(log, r->old->pdata[i]);
+        for (guint i = 0; i < log->sinks->len; i++)
+                if (!stays(log, log->sinks->pdata[i]))
+                        log_sink_start(log->sinks->pdata[i], changed, data);
+        for (guint i = 0; i < r->changes->len; i++)
+                log_sink_apply(&g_array_index(r->changes, LogSinkChange, i), config);
+}
+
+gboolean
+log_sinks_reload(Log *log, const LogConfig *config, LogSinkChangedFunc changed, void *data, GError **error)
+{
+        GPtrArray *before = log->sinks;
+        struct Reload r = {
+                .old = g_ptr_array_copy(before, NULL, NULL),
+                .changes = g_array_new(FALSE, FALSE, sizeof(LogSinkChange)),
+        };
+        g_ptr_array_set_free_func(r.old, NULL);
+        log->sinks = g_ptr_array_new();
+        log->reload = &r;
+        gboolean opened = log_sinks_open(log, config, error);
+        if (opened) {
+                commit(log, &r, config, changed, data);
+                g_ptr_array_set_free_func(before, NULL);
+                g_ptr_array_unref(before);
+        } else {
+                undo(log, &r, before);
+        }
+        log->reload = NULL;
+        g_ptr_array_unref(r.old);
+        g_array_unref(r.changes);
+        return opened;
+}
+
+/* ---- sinks that are closing ---- */
+
+bool
+log_sinks_are_closing(const Log *log)
+{
+        for (guint i = 0; i < log->closing->len; i++)
+                if (log_sink_is_draining(((const ClosingSink *)log->closing->pdata[i])->sink))
+                        return true;
+        return false;
+}
+
+static void
+closing_free(void *data)
+{
+        ClosingSink *c = data;
+        log_sink_abandon(c->sink);
+        log_sink_free(c->sink);
+        g_free(c);
+}
+
+void
+log_sinks_reap(Log *log)
+{
+        for (guint i = log->closing->len; i-- > 0;) {
+                const ClosingSink *c = log->closing->pdata[i];
+                if (log_sink_is_draining(c->sink) || log_sink_is_sending(c->sink))
+                        continue;
+                log_sink_abandon(c->sink);
+                if (c->successor && g_ptr_array_find(log->sinks, c->successor, NULL))
+                        log_sink_add_counts(c->successor, c->sink);
+                g_ptr_array_remove_index(log->closing, i);
+        }
+}
+
+bool
+log_sinks_can_reap(const Log *log)
+{
+        for (guint i = 0; i < log->closing->len; i++)
+                if (!log_sink_is_draining(((const ClosingSink *)log->closing->pdata[i])->sink))
+                        return true;
+        return false;
+}
+
+void
+log_sinks_add_closing(const Log *log, GString *json)
+{
+        for (guint i = 0; i < log->closing->len; i++) {
+                if (i > 0 || log->sinks->len > 0)
+                        g_string_append_c(json, ',');
+                log_sink_status(((const ClosingSink *)log->closing->pdata[i])->sink, json);
+        }
+}
+
+void
+log_sinks_init(Log *log)
+{
+        log->sinks = g_ptr_array_new_with_free_func((GDestroyNotify)log_sink_free);
+        log->closing = g_ptr_array_new_with_free_func(closing_free);
+}
+
+void
+log_sinks_done(Log *log)
+{
+        g_ptr_array_unref(log->closing);
+        g_ptr_array_unref(log->sinks);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "tls/proxy.h"
+
+#include "tls/dial.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Bytes on their way in one direction. */
+typedef struct {
+        char *at;
+        size_t len;
+        bool ended; /* nothing comes after these */
+        char bytes[TLS_HELPER_BUFFER];
+} Flow;
+
+typedef struct {
+        Session *session;
+        Flow up;            /* from the monitor to the server: a copy of what */
+        size_t n_peeked;    /* the first so many bytes in the monitor's socket are */
+        Flow down;          /* from the server to the monitor */
+        bool in_record;     /* the library has a record of `up` that has not left whole */
+        bool closed;        /* close_notify was sent */
+        bool broken;        /* the connection to the server */
+        bool deaf;          /* the monitor reads no more */
+        long long deadline; /* once the monitor has gone; 0: it is there */
+} Proxy;
+
+static bool
+is_temporary(ssize_t r)
+{
+        return r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
+}
+
+/* Each step returns true if it has moved something on, so that another one may make sense. */
+
+static bool
+read_monitor(Proxy *p)
+{
+        if (p->up.len > 0 || p->up.ended)
+                return false;
+        ssize_t n = recv(TLS_HELPER_FD, p->up.bytes, sizeof p->up.bytes, MSG_DONTWAIT | MSG_PEEK);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return false;
+        p->up.at = p->up.bytes;
+        p->up.len = p->n_peeked = n > 0 ? (size_t)n : 0;
+        p->up.ended = n <= 0;
+        return true;
+}
+
+/* What was peeked at is in the other socket: the monitor, which looks at both, sees it as soon as the server
+ * has it. */
+static void
+take_off(Proxy *p)
+{
+        while (p->n_peeked > 0) {
+                ssize_t n = recv(TLS_HELPER_FD, p->up.bytes, p->n_peeked, MSG_DONTWAIT);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                p->n_peeked -= n > 0 ? (size_t)n : p->n_peeked;
+        }
+}
+
+/* The library wants to be asked again with the same bytes, or with none: they are encrypted already. */
+static bool
+write_server(Proxy *p)
+{
+        gnutls_session_t tls = p->session->tls;
+        if (p->up.len == 0)
+                return false;
+        ssize_t n = p->in_record ? gnutls_record_send(tls, NULL, 0)
+                                 : gnutls_record_send(tls, p->up.at, p->up.len);
+        p->in_record = is_temporary(n);
+        p->broken = n < 0 && !p->in_record;
+        if (n <= 0)
+                return false;
+        p->up.at += n;
+        p->up.len -= (size_t)n;
+        if (p->up.len == 0)
+                take_off(p);
+        return true;
+}
+
+static bool
+end_server(Proxy *p)
+{
+        if (!p->up.ended || p->up.len > 0 || p->closed)
+                return false;
+        int r = gnutls_bye(p->session->tls, GNUTLS_SHUT_WR);
+        if (is_temporary(r))
+                return false;
+        p->closed = true;
+        p->broken = r < 0;
+        (void)shutdown(p->session->fd, SHUT_WR);
+        return true;
+}
+
+/* A server of TLS 1.2 may ask for another handshake: that it can't have one is no end. */
+static void
+refuse_handshake(Proxy *p)
+{
+        (void)gnutls_alert_send(p->session->tls, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
+}
+
+static bool
+read_server(Proxy *p)
+{
+        if (p->down.len > 0 || p->down.ended)
+                return false;
+        ssize_t n = gnutls_record_recv(p->session->tls, p->down.bytes, sizeof p->down.bytes);
+        if (is_temporary(n))
+                return false;
+        if (n == GNUTLS_E_REHANDSHAKE)
+                refuse_handshake(p);
+        if (n < 0 && !gnutls_error_is_fatal((int)n))
+                return true;
+        p->down.at = p->down.bytes;
+        p->down.len = n > 0 ? (size_t)n : 0;
+        p->down.ended = n <= 0;
+        p->broken = n < 0;
+        if (p->down.ended)
+                (void)shutdown(TLS_HELPER_FD, SHUT_WR);
+        return true;
+}
+
+static bool
+write_monitor(Proxy *p)
+{
+        if (p->down.len == 0)
+                return false;
+        ssize_t n = p->deaf ? (ssize_t)p->down.len
+                            : send(TLS_HELPER_FD, p->down.at, p->down.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return false;
+        p->deaf = p->deaf || n < 0;
+        p->down.at += n < 0 ? 0 : n;
+        p->down.len -= n < 0 ? 0 : (size_t)n;
+        return true;
+}
+
+static bool
+step(Proxy *p)
+{
+        bool moved = read_monitor(p);
+        moved |= write_server(p);
+        moved |= end_server(p);
+        moved |= !p->broken && read_server(p);
+        moved |= write_monitor(p);
+        return moved;
+}
+
+static void
+note_monitor(Proxy *p, short revents)
+{
+        if (p->deadline || !(revents & (POLLHUP | POLLERR)))
+                return;
+        p->deaf = true;
+        p->deadline = dial_now_ms() + TLS_HELPER_END_MS;
+}
+
+/* A descriptor without events would still report its end, again and again. */
+static struct pollfd
+interest(int fd, short events)
+{
+        return (struct pollfd){.fd = events ? fd : -1, .events = events};
+}
+
+/* The monitor's end is of interest always, but once it is known. */
+static void
+wait_for_events(Proxy *p)
+{
+        bool reading = p->up.len == 0 && !p->up.ended;
+        bool leaving = p->up.len > 0 || (p->up.ended && !p->closed);
+        bool listening = p->down.len == 0 && !p->down.ended;
+        struct pollfd fds[] = {
+                {.fd = p->deadline ? -1 : TLS_HELPER_FD,
+                 .events = (short)((reading ? POLLIN : 0) | (p->down.len > 0 ? POLLOUT : 0))},
+                interest(p->session->fd, (short)((leaving ? POLLOUT : 0) | (listening ? POLLIN : 0))),
+        };
+        long long left = p->deadline ? p->deadline - dial_now_ms() : -1;
+        if (p->deadline && left < 0)
+                left = 0;
+        if (poll(fds, 2, (int)left) > 0)
+                note_monitor(p, fds[0].revents);
+}
+
+static bool
+is_over(const Proxy *p)
+{
+        return p->broken || (p->closed && p->down.ended && p->down.len == 0) ||
+               (p->deadline && dial_now_ms() >= p->deadline);
+}
+
+void
+proxy_run(Session *s)
+{
+        Proxy *p = calloc(1, sizeof *p);
+        if (!p)
+                return;
+        p->session = s;
+        p->down.at = p->down.bytes;
+        p->down.len = s->n_first;
+        memcpy(p->down.bytes, s->first, s->n_first);
+        while (!is_over(p))
+                if (!step(p))
+                        wait_for_events(p);
+        /* What the server said last, before the connection broke. */
+        (void)write_monitor(p);
+        free(p);
+}

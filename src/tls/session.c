@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "tls/session.h"
+
+#include "tls/answer.h"
+#include "tls/dial.h"
+#include "tls/verify.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What the system's policy or the library's default allows, without what is older than TLS 1.2. */
+#define PRIORITY "-VERS-TLS1.1:-VERS-TLS1.0:-VERS-SSL3.0:-VERS-DTLS-ALL"
+
+/* A record of TLS 1.3 with an alert in it: alerts have two bytes, then come the kind of the record and the
+ * tag of the cipher. */
+#define RECORD_HEADER 5
+#define ALERT_RECORD  (2 + 1 + 16)
+
+/* ---- files ---- */
+
+static void
+check_file(const char *what, const char *path)
+{
+        if (access(path, R_OK) < 0)
+                answer_failure(EINVAL, "the %s can't be read from '%.400s': %s", what, path, strerror(errno));
+}
+
+static void
+load_authorities(Session *s)
+{
+        const char *path = s->request->ca;
+        if (path)
+                check_file("certificates of authorities", path);
+        int n = path ? gnutls_certificate_set_x509_trust_file(s->credentials, path, GNUTLS_X509_FMT_PEM)
+                     : gnutls_certificate_set_x509_system_trust(s->credentials);
+        if (n < 0)
+                answer_failure(EINVAL, "the authorities in %.400s can't be used: %s",
+                               path ? path : "the system's trust store", gnutls_strerror(n));
+        if (n == 0)
+                answer_failure(EINVAL, "there are no authorities in %.400s",
+                               path ? path : "the system's trust store");
+}
+
+static void
+load_identity(Session *s)
+{
+        const TlsRequest *q = s->request;
+        check_file("client's certificate", q->cert);
+        check_file("client's key", q->key);
+        int r = gnutls_certificate_set_x509_key_file2(s->credentials, q->cert, q->key, GNUTLS_X509_FMT_PEM,
+                                                      NULL, 0);
+        if (r == GNUTLS_E_DECRYPTION_FAILED)
+                answer_failure(
+                        EINVAL,
+                        "the client's key '%.400s' is protected by a password; conmon can't ask for one",
+                        q->key);
+        if (r == GNUTLS_E_CERTIFICATE_KEY_MISMATCH)
+                answer_failure(EINVAL, "the key '%.400s' does not belong to the certificate '%.400s'", q->key,
+                               q->cert);
+        if (r < 0)
+                answer_failure(EINVAL, "the client's certificate '%.300s' and key '%.300s' can't be used: %s",
+                               q->cert, q->key, gnutls_strerror(r));
+}
+
+void
+session_init(Session *s, const TlsRequest *request)
+{
+        *s = (Session){.request = request, .fd = -1};
+        int r = gnutls_certificate_allocate_credentials(&s->credentials);
+        if (r < 0)
+                answer_failure(ENOMEM, "GnuTLS can't be used: %s", gnutls_strerror(r));
+        if (request_verifies(request))
+                load_authorities(s);
+        if (request->cert)
+                load_identity(s);
+}
+
+/* ---- handshake ---- */
+
+static void
+set_up(Session *s, int fd)
+{
+        const char *host = s->request->host;
+        s->fd = fd;
+        int r = gnutls_init(&s->tls,
+                            GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_FORCE_CLIENT_CERT);
+        if (r >= 0)
+                r = gnutls_set_default_priority_append(s->tls, PRIORITY, NULL, 0);
+        if (r >= 0)
+                r = gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, s->credentials);
+        if (r >= 0 && !verify_is_address(host))
+                r = gnutls_server_name_set(s->tls, GNUTLS_NAME_DNS, host, strlen(host));
+        if (r < 0)
+                answer_failure(EINVAL, "a TLS session for '%.400s' can't be made: %s", host,
+                               gnutls_strerror(r));
+        gnutls_session_set_ptr(s->tls, s);
+        gnutls_transport_set_int(s->tls, fd);
+        if (request_verifies(s->request))
+                gnutls_session_set_verify_function(s->tls, verify_server);
+}
+
+_Noreturn static void
+fail_by_alert(Session *s)
+{
+        gnutls_alert_description_t alert = gnutls_alert_get(s->tls);
+        const char *name = gnutls_alert_get_name(alert);
+        const char *why = "";
+        if (alert == GNUTLS_A_CERTIFICATE_REQUIRED)
+                why = "; it wants a certificate of the client";
+        else if (alert == GNUTLS_A_PROTOCOL_VERSION)
+                why = "; it does not speak TLS 1.2 or later";
+        else if (gnutls_certificate_client_get_request_status(s->tls))
+                why = s->request->cert
+                              ? "; it had asked for a certificate, and does not accept that of the client"
+                              : "; it had asked for a certificate, and the client has none";
+        answer_failure(EPROTO, "the server refused the handshake: %s (alert %d)%s",
+                       name ? name : "unknown alert", (int)alert, why);
+}
+
+_Noreturn static void
+fail(Session *s, int r)
+{
+        if (s->refusal.reason[0])
+                answer_send_failure(&s->refusal);
+        if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
+                fail_by_alert(s);
+        if (r == GNUTLS_E_UNSUPPORTED_VERSION_PACKET)
+                answer_failure(EPROTO, "the server does not speak TLS 1.2 or later");
+        if (r == GNUTLS_E_UNEXPECTED_PACKET_LENGTH || r == GNUTLS_E_UNEXPECTED_PACKET)
+                answer_failure(EPROTO, "what answers at port %s does not speak TLS", s->request->port);
+        if (r == GNUTLS_E_PREMATURE_TERMINATION || r == GNUTLS_E_PULL_ERROR || r == GNUTLS_E_PUSH_ERROR)
+                answer_failure(ECONNRESET, "the server ended the connection during the handshake");
+        answer_failure(EPROTO, "the TLS handshake failed: %s", gnutls_strerror(r));
+}
+
+static bool
+is_temporary(int r)
+{
+        return r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
+}
+
+/* The result of a handshake in which the server asked for a certificate comes after it in TLS 1.3. A record
+ * of another length is data or a session ticket: it stays where it is. */
+static void
+wait_for_refusal(Session *s)
+{
+        unsigned char header[RECORD_HEADER];
+        if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
+            !gnutls_certificate_client_get_request_status(s->tls))
+                return;
+        if (dial_wait(s->fd, POLLIN, dial_now_ms() + TLS_HELPER_ALERT_MS) < 0)
+                return;
+        ssize_t n = recv(s->fd, header, sizeof header, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno == ECONNRESET))
+                fail(s, GNUTLS_E_PREMATURE_TERMINATION);
+        if (n < RECORD_HEADER || header[3] != 0 || header[4] != ALERT_RECORD)
+                return;
+        ssize_t r = gnutls_record_recv(s->tls, s->first, sizeof s->first);
+        if (r < 0 && gnutls_error_is_fatal((int)r))
+                fail(s, (int)r);
+        s->n_first = r > 0 ? (size_t)r : 0;
+}
+
+void
+session_shake_hands(Session *s, int fd)
+{
+        set_up(s, fd);
+        long long deadline = dial_now_ms() + TLS_HELPER_HANDSHAKE_MS;
+        int r;
+        while ((r = gnutls_handshake(s->tls)) < 0) {
+                if (!is_temporary(r) && gnutls_error_is_fatal(r)) {
+                        (void)gnutls_alert_send_appropriate(s->tls, r);
+                        fail(s, r);
+                }
+                short events = gnutls_record_get_direction(s->tls) ? POLLOUT : POLLIN;
+                if (is_temporary(r) && dial_wait(fd, events, deadline) < 0)
+                        answer_failure(ETIMEDOUT,
+                                       "the server did not complete the TLS handshake within %d seconds",
+                                       TLS_HELPER_HANDSHAKE_MS / 1000);
+        }
+        wait_for_refusal(s);
+}
+
+void
+session_forget_credentials(Session *s)
+{
+        gnutls_credentials_clear(s->tls);
+        gnutls_certificate_free_credentials(s->credentials);
+        s->credentials = NULL;
+}
+
+const char *
+session_version(const Session *s)
+{
+        return gnutls_protocol_get_name(gnutls_protocol_get_version(s->tls));
+}
+
+const char *
+session_cipher(const Session *s)
+{
+        return gnutls_cipher_get_name(gnutls_cipher_get(s->tls));
+}

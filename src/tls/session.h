@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#pragma once
+
+/* A TLS session with the server, by GnuTLS. Every function ends the program, with an answer, if it fails. */
+
+#include "tls/request.h"
+
+#include <gnutls/gnutls.h>
+
+typedef struct Session {
+        gnutls_session_t tls;
+        gnutls_certificate_credentials_t credentials;
+        const TlsRequest *request;
+        int fd;
+        unsigned char first[2]; /* the server's first bytes, where they could have been an alert */
+        size_t n_first;
+        TlsAnswer refusal; /* why the certificate was not accepted; without a reason: it was */
+} Session;
+
+/* Reads the files that the request names, or the system's trust store. */
+void session_init(Session *s, const TlsRequest *request);
+
+/* Over this socket, which does not block. The server's certificate is verified. */
+void session_shake_hands(Session *s, int fd);
+
+/* Frees what only a handshake needs. */
+void session_forget_credentials(Session *s);
+
+/* "TLS1.3", "AES-256-GCM". */
+const char *session_version(const Session *s);
+const char *session_cipher(const Session *s);

@@ -1,8 +1,0 @@
-// A GELF server over UDP that prints what it receives, one JSON object a message. Argument: the port.
-const server = require('graygelf/server')();
-const port = Number(process.argv[2]);
-server.on('message', (message) => process.stdout.write(JSON.stringify(message) + '\n'));
-server.on('error', (error) => process.stdout.write(JSON.stringify({error: String(error)}) + '\n'));
-server.listen(port, '127.0.0.1');
-server._udp.on('listening', () => process.stdout.write(`listening ${port}\n`));
-process.on('SIGTERM', () => process.exit(0));

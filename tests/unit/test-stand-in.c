@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright The conmon 3 authors */
+
+#include "base/stand_in.h"
+
+#include "base/watch.h"
+
+#define STALL_USEC (G_USEC_PER_SEC)
+
+typedef struct {
+        StandIn *stand_in;
+        GThread *thread; /* the last stand-in */
+        int served;
+        Timer timer;
+        int ticks;
+} Fixture;
+
+static void
+serve(void *data)
+{
+        Fixture *f = data;
+        f->served++;
+        f->thread = g_thread_self();
+        g_assert_true(stand_in_serves(f->stand_in));
+        g_assert_false(stand_in_lend(f->stand_in));
+        while (!stand_in_is_over(f->stand_in))
+                g_main_context_iteration(NULL, TRUE);
+}
+
+static void
+on_tick(void *data)
+{
+        Fixture *f = data;
+        f->ticks++;
+        timer_start(&f->timer, G_USEC_PER_SEC / 20);
+}
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+        f->stand_in = stand_in_new(serve, f);
+        timer_init(&f->timer, on_tick, f);
+        g_assert_true(g_main_context_acquire(NULL));
+}
+
+static void
+tear_down(Fixture *f, gconstpointer data)
+{
+        timer_stop(&f->timer);
+        g_main_context_release(NULL);
+        stand_in_free(f->stand_in);
+}
+
+static void
+call(Fixture *f, gint64 usec)
+{
+        bool lent = stand_in_lend(f->stand_in);
+        if (usec > 0)
+                g_usleep((gulong)usec);
+        stand_in_take_back(f->stand_in, lent);
+}
+
+/* The loop continues in another thread, and returns to this one. Twice, with the same thread. */
+static void
+test_stalls(Fixture *f, gconstpointer data)
+{
+        stand_in_allow(f->stand_in, true);
+        timer_start(&f->timer, 0);
+        for (int i = 1; i <= 2; i++) {
+                int before = f->ticks;
+                call(f, STALL_USEC);
+                g_assert_cmpint(f->served, ==, i);
+                g_assert_cmpint(f->ticks, >, before);
+                g_assert_true(f->thread != g_thread_self());
+                g_assert_true(g_main_context_is_owner(NULL));
+                g_assert_false(stand_in_serves(f->stand_in));
+        }
+}
+
+static void
+test_many_calls(Fixture *f, gconstpointer data)
+{
+        stand_in_allow(f->stand_in, true);
+        for (gint64 end = g_get_monotonic_time() + STALL_USEC; g_get_monotonic_time() < end;)
+                call(f, 0);
+        g_assert_cmpint(f->served, ==, 0);
+}
+
+static void
+test_not_allowed(Fixture *f, gconstpointer data)
+{
+        g_assert_false(stand_in_lend(NULL));
+        call(f, STALL_USEC);
+        stand_in_allow(f->stand_in, true);
+        call(f, 0);
+        stand_in_allow(f->stand_in, false);
+        call(f, STALL_USEC);
+        g_assert_cmpint(f->served, ==, 0);
+}
+
+int
+main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add("/stand-in/stalls", Fixture, NULL, set_up, test_stalls, tear_down);
+        g_test_add("/stand-in/many-calls", Fixture, NULL, set_up, test_many_calls, tear_down);
+        g_test_add("/stand-in/not-allowed", Fixture, NULL, set_up, test_not_allowed, tear_down);
+        return g_test_run();
+}
