@@ -109,7 +109,7 @@ test_peer_vanishes(Fixture *f, gconstpointer data)
         expect(next, "two");
         net_wait_delivered(f->log, f->dir, 8);
         g_autofree char *status = net_status(f->log, f->dir);
-        g_assert_nonnull(strstr(status, "\"last\":\"the server has answered nothing for 1 seconds\""));
+        g_assert_nonnull(strstr(status, "\"last\":\"the server has not responded for 1 seconds\""));
         (void)close(fd);
         (void)close(next);
 }

@@ -257,7 +257,9 @@ test_no_answer(Fixture *f, gconstpointer data)
         int fd = net_accept(f->fd);
         g_assert_cmpuint(expect_records(fd), ==, 2);
         http_expect_in_status(
-                f, "\"errors\":{\"count\":3,\"last\":\"it closed the connection within its answer\"}");
+                f,
+                "\"errors\":{\"count\":3,\"last\":\"it closed the connection "
+                "in the middle of its answer\"}");
         http_say(fd, HTTP_OK);
         http_wait_for_count(f, "out", 2);
         (void)close(fd);
@@ -348,7 +350,7 @@ test_refused_options(void)
                 {{"otlp-endpoint=http://h/a b"}, "allowed: http://HOST[:PORT][/PATH]"},
                 {{"otlp-endpoint=http://h/#a"}, "allowed: http://HOST[:PORT][/PATH]"},
                 {{"otlp-endpoint=http://h/", "otlp-tls-ca-cert=/x"},
-                 "it is used only for addresses that begin with"},
+                 "TLS is used only for addresses that begin with"},
                 {{"otlp-endpoint=http://me:secret@h/"},
                  "option otlp-endpoint can't contain a user and a password"},
                 {{"otlp-user=me"},

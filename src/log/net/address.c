@@ -143,7 +143,7 @@ log_scheme_restore(StateReader *r)
         for (LogScheme s = 0; s < N_LOG_SCHEMES; s++)
                 if (g_strcmp0(name, scheme_names[s]) == 0)
                         return s;
-        state_fail(r, "There is no connection of the type '%s'", name ? name : "");
+        state_fail(r, "There is no address scheme '%s'", name ? name : "");
         return LOG_SCHEME_UNIX;
 }
 

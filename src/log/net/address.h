@@ -16,15 +16,15 @@ typedef enum {
         LOG_SCHEME_UNIXGRAM,
         LOG_SCHEME_UDP,
         LOG_SCHEME_TCP,
-        LOG_SCHEME_TLS,     /* "tls", */
-        LOG_SCHEME_TCP_TLS, /* and "tcp+tls", Docker's name for syslog: the same */
+        LOG_SCHEME_TLS,
+        LOG_SCHEME_TCP_TLS, /* the same as LOG_SCHEME_TLS: what Docker's syslog driver calls it */
         N_LOG_SCHEMES,
 } LogScheme;
 
 bool log_scheme_is_local(LogScheme scheme);
 bool log_scheme_is_encrypted(LogScheme scheme);
 
-/* True for a connection of messages, false for one of bytes. */
+/* True for datagrams, false for a byte stream. */
 bool log_scheme_is_datagram(LogScheme scheme);
 
 typedef struct LogAddress {
@@ -33,14 +33,14 @@ typedef struct LogAddress {
         uint16_t port;
 } LogAddress;
 
-/* Reads "tcp://HOST[:PORT]", "udp://HOST[:PORT]", "tls://HOST[:PORT]", "unix://PATH", "unixgram://PATH" as
- * the value of an option. `allowed` has a bit for each scheme that is possible; a default_port of 0 means
- * that the port must be given. `ret` may be NULL, if the value is only to be checked. */
+/* Parses the value of an option: "tcp://HOST[:PORT]", "udp://HOST[:PORT]", "tls://HOST[:PORT]", "unix://PATH"
+ * or "unixgram://PATH". `allowed` has the bit 1 << scheme of each scheme that is allowed. If default_port is
+ * 0, the port must be given. `ret` may be NULL, to check the value only. */
 gboolean log_address_parse(const char *driver, const char *option, const char *text, unsigned allowed,
                            uint16_t default_port, LogAddress *ret, GError **error);
 void log_address_clear(LogAddress *a);
 
-/* The address as it is written in an option, for messages. To be freed. */
+/* Returns the address as an option gives it, for messages. Free with g_free. */
 char *log_address_describe(const LogAddress *a);
 
 /* Live upgrade. */

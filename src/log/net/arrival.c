@@ -9,18 +9,18 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* How often is looked whether what was written has arrived: first, first when so many bytes have not that the
- * container may be waiting for it, and while nothing does. An acknowledgement may be delayed by 40 ms. */
+/* The interval between queries: at first; at first if URGENT bytes are in flight, because the container may
+ * be waiting for them; at most. An acknowledgement may be delayed by 40 ms. */
 #define WAIT_FIRST_USEC  (10 * 1000)
 #define WAIT_URGENT_USEC 1000
 #define URGENT           (256 * 1024)
 #define WAIT_MAX_USEC    (250 * 1000)
 
-/* How long an ICMP message may take that says that a datagram was refused, at least. */
+/* How long to wait for the refusal (ICMP) of a datagram if no other is sent. */
 #define REFUSAL_USEC (100 * 1000)
 
-/* What the kernel's TLS may hold beside the TCP connection's queue: a record that it could not send whole. It
- * goes on with it at once when that queue has room. */
+/* Besides the send queue of the TCP socket, kernel TLS may hold a record that it could not send completely.
+ * It continues as soon as the queue has space. */
 #define TLS_RECORD_MAX  16384
 #define TLS_RECORD_USEC (20 * 1000)
 
@@ -51,7 +51,7 @@ log_arrival_end(LogArrival *a)
         a->n_unconfirmed = 0;
 }
 
-/* Something was written, or has arrived. */
+/* Something was written, or has arrived: more is expected soon. */
 static void
 expect_more(LogArrival *a)
 {
@@ -66,8 +66,9 @@ log_arrival_wrote(LogArrival *a, size_t len)
         a->wrote_usec = g_get_monotonic_time();
 }
 
-/* How much of what was written may not have arrived. Of a local socket it is too much: the kernel counts the
- * memory. A proxy takes bytes off its socket when they are in the other one: that is looked at second. */
+/* Returns an upper bound for what has not arrived. For a local socket it is too high: the kernel counts
+ * memory. A proxy removes bytes from its local socket only when they are in its TCP socket, so that one is
+ * queried second. */
 static uint64_t
 count_unacknowledged(LogArrival *a, const LogSocket *s)
 {
@@ -75,7 +76,7 @@ count_unacknowledged(LogArrival *a, const LogSocket *s)
         socklen_t len = sizeof error;
         if (ioctl(s->fd, SIOCOUTQ, &held) < 0 || (s->tcp_fd >= 0 && ioctl(s->tcp_fd, SIOCOUTQ, &far) < 0))
                 return UINT64_MAX;
-        /* A receiver that closes its socket empties it, after it has told so. */
+        /* Closing the receiving socket empties the count; before that, it sets an error on this one. */
         if (log_socket_is_read_locally(s) && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
             error != 0)
                 a->discarded = true;
@@ -100,7 +101,8 @@ log_arrival_look(LogArrival *a, const LogSocket *s)
         }
 }
 
-/* The timer is not stopped when all has arrived: while there is output, it would be started again at once. */
+/* The timer is not stopped when everything has arrived: while there is output, it would be started again at
+ * once. */
 void
 log_arrival_watch(LogArrival *a, const LogSocket *s)
 {
@@ -116,7 +118,7 @@ log_arrival_look_again(LogArrival *a, const LogSocket *s)
         log_arrival_watch(a, s);
 }
 
-/* Retransmissions are of what was sent, probes of a window that was closed. */
+/* True if the peer has not answered retransmissions of data, or probes of a window that it has closed. */
 static bool
 is_unanswered(const LogSocket *s)
 {

@@ -3,12 +3,12 @@
 
 #pragma once
 
-/* How much of what was written to a socket has arrived: over TCP and TLS, what the peer's kernel has
- * acknowledged; over a local stream, what the receiver has read. The kernel says how many bytes are still on
- * their way (SIOCOUTQ) when it is asked: after each write, and by a timer while there is something to wait
- * for. Datagrams of UDP have arrived when nobody has refused them for a while.
+/* Tracks how much of what was written to a socket has arrived: over TCP and TLS, what the peer's kernel has
+ * acknowledged; over a local stream, what the receiver has read. The kernel is asked how many bytes are still
+ * in flight (SIOCOUTQ) after each write, and by a timer until everything has arrived. UDP datagrams count as
+ * arrived if they are not refused within a short time.
  *
- * It also finds out that a peer has vanished without a word: it leaves unanswered what it was sent. */
+ * It also detects a peer that has vanished without closing the connection. */
 
 #include "base/watch.h"
 #include "log/api/queue.h"
@@ -20,57 +20,57 @@
 
 typedef struct LogSocket {
         int fd;     /* -1: none */
-        int tcp_fd; /* the socket of a proxy's TCP connection, only to be looked at; -1: none */
+        int tcp_fd; /* the TCP socket of a TLS proxy, only for queries; -1: none */
         LogScheme scheme;
 } LogSocket;
 
-/* True if the receiver of what is written is a process of this host: the peer, or a proxy. */
+/* True if a process on this host reads what is written: the peer, or a TLS proxy. */
 bool log_socket_is_read_locally(const LogSocket *s);
 
 typedef struct LogArrival {
-        /* Bytes, since the start: written; up to this one of them, arrived at the peer, or lost with an
-         * earlier connection; up to this one, done in the queue. */
+        /* Bytes since the start: written; of these, arrived, or lost with an earlier connection; of these,
+         * done in the queue. */
         uint64_t n_written, n_acked, n_done;
         size_t n_unconfirmed; /* messages sent over UDP that may still be refused */
-        bool sends_queue;     /* what is written are bytes of the queue, and nothing else */
-        bool discarded;       /* a local peer has closed its socket without reading everything */
+        bool sends_queue;     /* only bytes of the queue are written */
+        bool discarded;       /* a local reader closed its socket before it had read everything */
         Timer timer;
-        int64_t wait;      /* until its next look, microseconds */
-        gint64 wrote_usec; /* when something was written */
-        gint64 heard_usec; /* when nothing was unanswered */
+        int64_t wait;      /* until the next query, microseconds */
+        gint64 wrote_usec; /* when something was last written */
+        gint64 heard_usec; /* when the peer was last known to respond */
 } LogArrival;
 
-/* `func` is called when it is time to look again. */
+/* `func` is called when it is time for the next query. */
 void log_arrival_init(LogArrival *a, TimerFunc func, void *data);
 
-/* A new connection: what was written over an earlier one is not its business. */
+/* To be called for a new connection: what was written over an earlier one no longer counts. */
 void log_arrival_begin(LogArrival *a);
 
-/* So many bytes were written. */
+/* To be called when `len` bytes were written. */
 void log_arrival_wrote(LogArrival *a, size_t len);
 
-/* So many datagrams were sent (log_queue_sent). */
+/* To be called when UDP datagrams were sent. */
 void log_arrival_sent_datagrams(LogArrival *a, size_t n_messages);
 
-/* Looks how much has arrived. */
+/* Queries how much has arrived. */
 void log_arrival_look(LogArrival *a, const LogSocket *s);
 
-/* The same, and starts the timer if something is still on its way. */
+/* The same, and starts the timer if something is still in flight. */
 void log_arrival_watch(LogArrival *a, const LogSocket *s);
 
-/* For the timer: looks, and waits longer until the next look if nothing has arrived. */
+/* For the timer's function: queries, and doubles the interval if nothing has arrived. */
 void log_arrival_look_again(LogArrival *a, const LogSocket *s);
 
-/* True if something is on its way, and the peer has answered nothing for so many microseconds. */
+/* True if something is in flight and the peer has not responded for `timeout` microseconds. */
 bool log_arrival_has_peer_vanished(LogArrival *a, const LogSocket *s, int64_t timeout);
 
-/* The queue forgets what has arrived, */
+/* Removes what has arrived from the queue. */
 void log_arrival_finish(LogArrival *a, LogQueue *q);
 
-/* and datagrams that nobody has refused. */
+/* Removes the UDP datagrams that were sent: none of them was refused. */
 void log_arrival_finish_datagrams(LogArrival *a, LogQueue *q);
 
-/* The connection is closed. */
+/* To be called when the connection is closed. */
 void log_arrival_end(LogArrival *a);
 
 /* Live upgrade. */

@@ -15,17 +15,17 @@
 
 #define PEER_TIMEOUT_USEC (45 * G_USEC_PER_SEC)
 
-/* How often the name of a host is looked up to which there is no connection that could break. */
+/* How often the name of a host is resolved again while datagrams are sent to it. */
 #define LOOKUP_USEC (60 * G_USEC_PER_SEC)
 
-/* Attempts to reach a host that does not answer: 1 + 2 + 4 + 8 seconds. */
+/* Retransmissions to a host that does not answer: it has 1 + 2 + 4 + 8 seconds. */
 #define SYN_COUNT 3
 
-/* How long an address may take to answer if there is another one, and a name server if an earlier answer is
- * known: the longest delays that RFC 8305 and RFC 8767 suggest. */
+/* How long an address has to answer if there is another one, and a name server if an earlier answer is known:
+ * the longest delays that RFC 8305 and RFC 8767 suggest. */
 #define NEXT_USEC (2 * G_USEC_PER_SEC)
 
-/* Unanswered ones, after which an idle peer has gone: a third of its time has passed when they begin. */
+/* Unanswered probes after which an idle peer is gone. They begin after a third of peer_timeout. */
 #define KEEPALIVE_PROBES 3
 
 static bool
@@ -34,7 +34,7 @@ is_datagram(const LogConnection *c)
         return log_scheme_is_datagram(c->socket.scheme);
 }
 
-/* ---- making and breaking ---- */
+/* ---- connecting and closing ---- */
 
 static void on_resolved(const LogResolved *resolved, void *data);
 static void on_arrival_timer(void *data);
@@ -86,8 +86,7 @@ close_socket(LogConnection *c)
 
 static void on_event(GIOCondition revents, void *data);
 
-/* A connection of bytes is always listened to, so that its end is known before something is written in
- * vain. */
+/* A stream is always watched for input, so that its end is noticed before data is written in vain. */
 static void
 set_events(LogConnection *c)
 {
@@ -109,9 +108,9 @@ begin(LogConnection *c)
         log_arrival_begin(&c->arrival);
 }
 
-/* On an idle connection the kernel finds out whether the peer is there. While something is sent, it is
- * log_arrival_has_peer_vanished: TCP_USER_TIMEOUT would also end connections whose peer answers, but takes
- * nothing for so long. */
+/* While the connection is idle, the kernel detects a peer that is gone; while data is in flight,
+ * log_arrival_has_peer_vanished does. TCP_USER_TIMEOUT would also end connections to a peer that responds but
+ * accepts no data for so long. */
 static void
 set_options(const LogConnection *c, int fd)
 {
@@ -167,7 +166,7 @@ connect_local(LogConnection *c)
         return r;
 }
 
-/* Tries the addresses of the host that are left. Returns 0, LOG_SEND_WAIT or -errno. */
+/* Tries the remaining addresses of the host. Returns 0, LOG_SEND_WAIT or -errno. */
 static int
 connect_next(LogConnection *c)
 {
@@ -213,7 +212,7 @@ connect_address(LogConnection *c)
         return r < 0 ? r : LOG_SEND_WAIT;
 }
 
-/* Tries the addresses in their order. */
+/* Tries the addresses in order. */
 static int
 make(LogConnection *c)
 {
@@ -228,7 +227,7 @@ make(LogConnection *c)
         return first;
 }
 
-/* After a step that nobody waited for: its result is told when the sink asks. */
+/* Keeps the result of an asynchronous step until the sink asks for it. */
 static void
 note_result(LogConnection *c, int r)
 {
@@ -240,7 +239,7 @@ note_result(LogConnection *c, int r)
         log_sink_ready(c->sink);
 }
 
-/* An address has failed, or the next one is tried instead of waiting for the name server. */
+/* An address has failed, or it or the name server has not answered in time. */
 static void
 go_on(LogConnection *c, int error)
 {
@@ -261,11 +260,12 @@ describe_lookup(const char *host, int error)
                 return g_strdup_printf("the host name '%s' was not found", host);
         if (error == -EAGAIN)
                 return g_strdup_printf("the name server gave no answer for '%s'", host);
-        return g_strdup_printf("the host name '%s' was not looked up: %s", host,
-                               error == -ECHILD ? "the process for it has ended" : g_strerror(-error));
+        return g_strdup_printf("the host name '%s' could not be resolved: %s", host,
+                               error == -ECHILD ? "the resolver process failed" : g_strerror(-error));
 }
 
-/* The name was looked up again while its address was in use. If nobody knows it any more, it stays so. */
+/* The name was resolved again while one of its addresses is in use. If no address was found, that one stays
+ * in use. */
 static void
 compare_addresses(LogConnection *c, const LogResolved *resolved)
 {
@@ -310,7 +310,7 @@ on_tls(const LogTlsResult *result, void *data)
 
 /* ---- what has arrived ---- */
 
-/* On a socket that is not connected nothing is on its way, and what was sent over an earlier one is lost. */
+/* Before the socket is connected nothing is in flight, and what was sent over an earlier one is lost. */
 static void
 look(LogConnection *c)
 {
@@ -333,7 +333,7 @@ on_arrival_timer(void *data)
         uint64_t before = a->n_acked;
         log_arrival_look_again(a, &c->socket);
         if (log_arrival_has_peer_vanished(a, &c->socket, c->peer_timeout)) {
-                c->reason = g_strdup_printf("the server has answered nothing for %" G_GINT64_FORMAT
+                c->reason = g_strdup_printf("the server has not responded for %" G_GINT64_FORMAT
                                             " seconds",
                                             c->peer_timeout / G_USEC_PER_SEC);
                 c->failure = -ETIMEDOUT;
@@ -367,8 +367,8 @@ log_connection_take_failure(LogConnection *c, LogQueue *q)
         return failure;
 }
 
-/* There is no connection that could break when the host's address changes: the name is looked up from time to
- * time, while datagrams go on to the old one. */
+/* Over UDP nothing breaks when the address of the host changes, so the name is resolved again from time to
+ * time, while datagrams are sent to the old address. */
 static int
 keep_up_to_date(LogConnection *c, LogQueue *q)
 {
@@ -450,7 +450,7 @@ log_connection_end(LogConnection *c)
         log_sink_ready(c->sink);
 }
 
-/* Nobody is interested in what the peer says; its end means that the connection is broken. */
+/* What the peer sends is not used; its end means that the connection is broken. */
 static void
 discard_input(LogConnection *c)
 {
@@ -610,7 +610,7 @@ restore_tls(LogConnection *c, const LogTlsOptions *options, StateReader *r)
         if (!state_enter_next(r, "tls"))
                 return;
         if (!options)
-                state_fail(r, "This log driver has no TLS");
+                state_fail(r, "This log driver does not support TLS");
         c->tls = g_new0(LogTls, 1);
         *c->tls = (LogTls){.func = on_tls, .data = c};
         if (options)
@@ -649,7 +649,7 @@ log_connection_restore(LogConnection *c, LogSink *sink, const LogTlsOptions *tls
         restore_tls(c, tls, r);
         state_leave(r);
         if ((c->connected || c->waiting) && c->at == c->n_addresses)
-                state_fail(r, "A connection is to none of its addresses");
+                state_fail(r, "A connection uses none of its addresses");
         bool encrypted = log_scheme_is_encrypted(c->socket.scheme);
         for (size_t i = 0; i < n; i++)
                 encrypted |= log_scheme_is_encrypted(c->addresses[i].scheme);

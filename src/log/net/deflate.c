@@ -20,7 +20,7 @@ DLOPEN_NOTE(zlib_note, "gelf", "Compression of log messages", "suggested", ZLIB)
 #define WINDOW_BITS  12
 #define MEMORY_LEVEL 5
 
-/* Added to the window bits to get the header of gzip. */
+/* Added to the window bits for gzip's header. */
 #define GZIP 16
 
 struct DeflateState {
@@ -32,7 +32,7 @@ struct DeflateState {
         z_stream stream;
 };
 
-/* The library gets whole pages, because in the heap its memory would leave holes. Each block begins with its
+/* The library gets whole pages, because its memory would fragment the heap. Each block begins with its
  * length, for munmap. */
 static void *
 take_memory(void *unused, unsigned n, unsigned size)

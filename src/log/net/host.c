@@ -85,14 +85,14 @@ log_host_restore(LogHost *h, StateReader *r)
         size_t len = 0, size = sizeof *h->known.addresses;
         const char *bytes = state_get_bytes(r, "resolved", &len);
         if (len % size != 0 || len / size > LOG_RESOLVER_MAX) {
-                state_fail(r, "A host can't have these addresses");
+                state_fail(r, "The addresses of a host are invalid");
                 return;
         }
         memcpy(h->known.addresses, bytes, len);
         h->known.n = (uint32_t)(len / size);
         for (uint32_t i = 0; i < h->known.n; i++)
                 if (h->known.addresses[i].ss_family != AF_INET && h->known.addresses[i].ss_family != AF_INET6)
-                        state_fail(r, "A host has an address that is none of IP");
+                        state_fail(r, "An address of a host is neither IPv4 nor IPv6");
         h->next = h->known.n;
         h->resolved_usec = g_get_monotonic_time();
 }

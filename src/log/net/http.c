@@ -358,7 +358,7 @@ is_due(LogHttp *h, const LogQueue *q)
         return false;
 }
 
-/* The queue is empty: the request is abandoned, and a loss of the connection is no failure. */
+/* The queue is empty: the request is abandoned, and a loss of the connection is not a failure. */
 static void
 become_idle(LogHttp *h, LogQueue *q)
 {
@@ -370,8 +370,8 @@ become_idle(LogHttp *h, LogQueue *q)
         h->due = h->ending;
 }
 
-/* True if the loss of the connection is no failure. A server may close an idle connection at the moment when
- * the next request is sent; then that request is sent again at once. */
+/* True if the loss of the connection is not a failure. A server may close an idle connection at the moment
+ * when the next request is sent; then that request is sent again at once. */
 static bool
 is_closed_idle(const LogHttp *h)
 {
@@ -459,11 +459,11 @@ on_input(LogConnection *c, void *data)
                 h->answered = true;
                 h->persists = false;
         } else if (n <= 0 && expected && http_answer_has_begun(&h->answer)) {
-                note_problem(h, -ECONNRESET, "it closed the connection within its answer");
+                note_problem(h, -ECONNRESET, "it closed the connection in the middle of its answer");
         }
         if (n > 0 && expected)
                 take_input(h, bytes, (size_t)n);
-        /* After unexpected input the next answer can't be told from it: a new connection is used. */
+        /* After unexpected input it is not known where the next answer begins: a new connection is used. */
         if (n <= 0 || !expected)
                 log_connection_end(c);
         else if (h->answered || h->failure < 0)

@@ -33,7 +33,7 @@ typedef struct LogHttpVerdict {
         LogHttpOutcome outcome;
         size_t n;       /* records in the batch */
         bool is_query;  /* the answer is to LogHttpProtocol.query */
-        char *message;  /* the server's, for people; NULL: none. The transport frees it */
+        char *message;  /* the server's explanation; NULL: none. The transport frees it */
         LogFate *fates; /* of LOG_HTTP_EACH: n of them, from g_new. The transport frees them */
         bool at_once;   /* records are sent again without a delay */
 } LogHttpVerdict;
@@ -97,8 +97,8 @@ typedef struct LogHttp {
         unsigned attempt;               /* failures in a row */
         uint64_t n_requests, n_refused; /* requests; those that were refused, at least in part */
         int last_status;                /* of the last answer; 0: there was none yet */
-        char *last_message;             /* the server's, of the last answer that was no success; NULL: none */
-        gint64 reported_usec;           /* when a refusal was last reported */
+        char *last_message;   /* the server's, of the last answer that was not a success; NULL: none */
+        gint64 reported_usec; /* when a refusal was last reported */
 } LogHttp;
 
 /* The parameters of log_http_open. Borrowed. */

@@ -88,8 +88,8 @@ read_field(const char *driver, const char *what, char *line, GString *out, GErro
                                  driver, what);
         if (is_own(name))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver %s: %s can't set the field %s, which follows from the request",
-                                 driver, what, name);
+                                 "Log driver %s: %s can't set the field %s, which conmon sets itself", driver,
+                                 what, name);
         g_string_append_printf(out, "%s: %s\r\n", name, value);
         return TRUE;
 }

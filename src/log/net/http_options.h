@@ -8,7 +8,7 @@
 #include "log/api/secret.h"
 #include "log/net/tls.h"
 
-/* The options of these drivers. A driver whose options of TLS have Docker's names fills `tls` with a table of
+/* The options of these drivers. A driver whose TLS options have Docker's names fills `tls` with a table of
  * its own. */
 typedef struct LogHttpOptions {
         const char *url;
@@ -27,7 +27,7 @@ typedef struct LogHttpOptions {
 #define LOG_HTTP_OPTIONS(name, type, member)                                                                 \
         SECRET_OPTIONS(name "-token", type, member.token, "the token of the Authorization header"),          \
                 SECRET_OPTIONS(name "-headers", type, member.headers,                                        \
-                               "more header fields of requests, one NAME: VALUE per line"),                  \
+                               "additional header fields of requests, one NAME: VALUE per line"),            \
                 {name "-timeout", {VALUE_DURATION, .min = 1000}, offsetof(type, member.timeout), "10s",      \
                  "time limit for an answer of the server", .given = offsetof(type, member.timeout_given),    \
                  .annotations = LOG_ANNOTATIONS_ALLOWED},                                                    \

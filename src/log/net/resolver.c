@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Longer than any sensible resolv.conf waits. */
+/* Longer than the timeouts of any sensible resolv.conf. */
 #define CHILD_SECONDS 60
 
 static void
@@ -100,7 +100,7 @@ on_answer(const char *answer, size_t len, void *data)
         LogResolved resolved = {.error = -ECHILD};
         if (len == sizeof resolved)
                 memcpy(&resolved, answer, len);
-        if (resolved.n > LOG_RESOLVER_MAX) /* the process is not to be trusted: it has parsed an answer */
+        if (resolved.n > LOG_RESOLVER_MAX) /* untrusted: the process has parsed a server's answer */
                 resolved = (LogResolved){.error = -EPROTO};
         r->func(&resolved, r->data);
 }

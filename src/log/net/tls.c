@@ -17,17 +17,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* conmon-tls has limits of its own, for each step; this one is for a host with many addresses, or a program
- * that does not keep them. */
+/* conmon-tls has a limit for each step; this one is for a host with many addresses, or a program that does
+ * not respect its limits. */
 #define ANSWER_SECONDS 120
 
-/* Names another program, for one that is not where it was built for. */
+/* The environment variable with the path of conmon-tls, if it is not installed where the build expects it. */
 #define PROGRAM_VARIABLE "CONMON_TLS"
 
-/* Records of TLS that the kernel decrypted (RFC 8446, 5.1 and 4; linux/tls.h where libc is older). */
+/* Records of kernel TLS (RFC 8446, 4 and 5.1; linux/tls.h, for older versions of libc). */
 enum {
         LEVEL_TLS = 282,
-        SET_RECORD_TYPE = 1, /* the kind of control message of a record to be sent, */
+        SET_RECORD_TYPE = 1, /* type of the control message with the type of a record to be sent, */
         GET_RECORD_TYPE = 2, /* and of one that was received */
         RECORD_ALERT = 21,
         RECORD_HANDSHAKE = 22,
@@ -53,12 +53,12 @@ log_tls_check(const char *driver, const char *address, const char *scheme, const
         bool encrypted = address && g_str_has_prefix(address, scheme);
         if (!encrypted && (o->ca_cert || o->cert || o->key || o->skip_verify))
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver %s: there are options for TLS, but it is used only for "
-                                 "addresses that begin with %s",
+                                 "Log driver %s: TLS options are given, but TLS is used only for addresses "
+                                 "that begin with %s",
                                  driver, scheme);
         if (!o->cert != !o->key)
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "Log driver %s: a certificate for TLS and its key are needed together; "
+                                 "Log driver %s: a client certificate and its key must be given together; "
                                  "there is only the %s",
                                  driver, o->cert ? "certificate" : "key");
         if (encrypted && !*program())
@@ -76,11 +76,12 @@ log_tls_open(const char *driver, const LogTlsOptions *o, GError **error)
                                        "Log driver %s: the program for TLS can't be executed: %s", driver,
                                        program());
         if (o->skip_verify)
-                diag_warn("Log driver %s: TLS without verification: records go to whoever answers", driver);
+                diag_warn("Log driver %s: TLS without verification: the identity of the server is unknown",
+                          driver);
         return TRUE;
 }
 
-/* ---- asking ---- */
+/* ---- the request ---- */
 
 static GString *
 compose_request(const LogTls *t, const char *host, uint16_t port)
@@ -107,7 +108,7 @@ compose_request(const LogTls *t, const char *host, uint16_t port)
         return text;
 }
 
-/* In a copy of the monitor, which does not wait until the disk has the program, as it would with vfork(2). */
+/* Runs in a forked child, so that the monitor does not wait for the disk, as it would with vfork(2). */
 static int
 execute(const void *arg)
 {
@@ -121,8 +122,8 @@ execute(const void *arg)
         return PROCESS_STATUS_NOT_STARTED;
 }
 
-/* It lives on as a proxy, to deliver what is on its way, when the monitor ends. As root it needs to read keys
- * of other users; it gives up even this when it has read them. */
+/* A proxy outlives the monitor, to deliver what is in flight. As root the program must be able to read other
+ * users' keys; it drops that capability when it has read its files. */
 static int
 start_program(int end)
 {
@@ -196,7 +197,7 @@ log_tls_stop(LogTls *t)
 
 /* ---- the answer ---- */
 
-/* Returns how many bytes came, or -errno; *ret_fd is -1 if there was no descriptor. */
+/* Returns the number of bytes, or -errno; *ret_fd is -1 if there was no descriptor. */
 static ssize_t
 receive(int sock, TlsAnswer *answer, int *ret_fd)
 {
@@ -214,7 +215,7 @@ fail(LogTls *t, int error, const char *reason)
 {
         finish(t);
         fd_close(&t->fd);
-        if (error == -ENOENT) /* there is no such host any more */
+        if (error == -ENOENT) /* the host no longer exists */
                 *t->addresses = '\0';
         t->func(&(LogTlsResult){.error = error, .reason = reason, .fd = -1, .tcp_fd = -1}, t->data);
 }
@@ -248,7 +249,7 @@ on_answer(GIOCondition revents, void *data)
                 fail(t, -ECHILD, "conmon-tls ended without an answer");
                 return;
         }
-        /* From another program: texts may have no end. */
+        /* Strings from another program may be unterminated. */
         answer.version[sizeof answer.version - 1] = answer.cipher[sizeof answer.cipher - 1] = '\0';
         answer.reason[sizeof answer.reason - 1] = '\0';
         if ((answer.mode == TLS_PROXY || answer.mode == TLS_KERNEL) && fd >= 0)
@@ -264,9 +265,9 @@ on_limit(void *data)
         fail(data, -ETIMEDOUT, "conmon-tls made no connection within 120 seconds");
 }
 
-/* ---- records of the kernel's ---- */
+/* ---- records of kernel TLS ---- */
 
-/* Returns the kind of the record that the message is from; 0: from none, at the end. */
+/* Returns the type of the received record; 0: none, at the end of the connection. */
 static unsigned char
 record_type(struct msghdr *message)
 {
@@ -275,7 +276,7 @@ record_type(struct msghdr *message)
         return known ? *CMSG_DATA(c) : 0;
 }
 
-/* Returns 0 if the record means the end of the connection, -EAGAIN if it is of no interest, or -errno. */
+/* Returns 0 if the record ends the connection, -EAGAIN if it can be ignored, or -errno. */
 static ssize_t
 take_control(LogTls *t, unsigned char type, const unsigned char *bytes, size_t n, bool whole)
 {
@@ -287,7 +288,7 @@ take_control(LogTls *t, unsigned char type, const unsigned char *bytes, size_t n
                 return n >= 2 && bytes[0] == ALERT_WARNING && bytes[1] != ALERT_CLOSE_NOTIFY ? -EAGAIN
                        : n >= 2 && bytes[1] == ALERT_CLOSE_NOTIFY                            ? 0
                                                                                              : -ECONNABORTED;
-        /* New keys would have to be made by a library. A new connection has new ones. */
+        /* Only a TLS library could derive new keys. A new connection gets new ones. */
         return type == RECORD_HANDSHAKE && n > 0 && bytes[0] == HANDSHAKE_KEY_UPDATE ? 0 : -EAGAIN;
 }
 
@@ -325,7 +326,7 @@ log_tls_read(LogTls *t, int fd, void *bytes, size_t size)
         return t->mode == TLS_KERNEL ? read_records(t, fd, bytes, size) : fd_read(fd, bytes, size);
 }
 
-/* A proxy does it by itself when its socket is closed. */
+/* A proxy does this itself when its socket is closed. */
 void
 log_tls_say_end(const LogTls *t, int fd)
 {

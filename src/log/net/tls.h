@@ -3,13 +3,13 @@
 
 #pragma once
 
-/* TLS for a connection. The monitor links no TLS library: conmon-tls (tls/protocol.h) looks the name up,
- * connects, shakes hands, and hands over a socket that the kernel encrypts, or stays as a proxy. The monitor
+/* TLS for a connection. The monitor links no TLS library: conmon-tls (tls/protocol.h) resolves the name,
+ * connects, does the handshake, and passes back a socket with kernel TLS, or stays as a proxy. The monitor
  * never waits for it.
  *
- * A driver has the options in its table (LOG_TLS_OPTIONS, or options of other names that fill the same
- * struct), checks them (log_tls_check), and gives them to its connection (log_connection_set_tls). All else
- * is the connection's. */
+ * A driver has the options in its table (LOG_TLS_OPTIONS, or options with other names that fill the same
+ * struct), checks them (log_tls_check), and passes them to its connection (log_connection_set_tls), which
+ * does the rest. */
 
 #include "base/state.h"
 #include "base/watch.h"
@@ -19,61 +19,60 @@
 #include <sys/types.h>
 
 typedef struct LogTlsOptions {
-        const char *ca_cert; /* file with authorities; NULL: the system's trust store */
+        const char *ca_cert; /* file with CA certificates; NULL: the system's trust store */
         const char *cert;    /* files with the client's certificate and key; both or none */
         const char *key;
-        bool skip_verify; /* the server may be anybody */
+        bool skip_verify; /* accept any server */
 } LogTlsOptions;
 
-/* The four options under Docker's names; `prefix` is the driver's name, `member` of the struct `type` a
+/* The four options, named as Docker's; `prefix` is the driver's name, `member` of the struct `type` is a
  * LogTlsOptions. No annotation may set them. */
 #define LOG_TLS_OPTIONS(prefix, type, member)                                                                \
         {prefix "-tls-ca-cert", {VALUE_FILE}, offsetof(type, member.ca_cert), "",                            \
-         "TLS: file with the authorities that may have issued the server's certificate; not set: the "       \
-         "system's"},                                                                                        \
+         "TLS: file with the certificate authorities for the server; default: those of the system"},         \
                 {prefix "-tls-cert", {VALUE_FILE}, offsetof(type, member.cert), "",                          \
-                 "TLS: file with a certificate for the server to see"},                                      \
+                 "TLS: file with the client's certificate"},                                                 \
                 {prefix "-tls-key", {VALUE_FILE}, offsetof(type, member.key), "",                            \
                  "TLS: file with the key of that certificate"},                                              \
         {                                                                                                    \
                 prefix "-tls-skip-verify", {VALUE_BOOL}, offsetof(type, member.skip_verify), "false",        \
-                        "TLS: whether any server is accepted, also a false one"                              \
+                        "TLS: whether to accept a server without verifying it"                               \
         }
 
-/* Whether the options go with the address and with each other, and whether this build has TLS. Addresses with
- * TLS begin with `scheme`, such as "tls://"; no address (NULL) is one without. For LogDriver.check. */
+/* Checks that the options fit the address and each other, and that this build supports TLS. Addresses that
+ * use TLS begin with `scheme`, such as "tls://"; NULL is an address without TLS. For LogDriver.check. */
 gboolean log_tls_check(const char *driver, const char *address, const char *scheme, const LogTlsOptions *o,
                        GError **error);
 
-/* Whether conmon-tls is there; warns if servers are not verified. For LogDriver.open, once. */
+/* Checks that conmon-tls can be executed; warns if servers are not verified. For LogDriver.open, once. */
 gboolean log_tls_open(const char *driver, const LogTlsOptions *o, GError **error);
 
-/* What came of an attempt. */
+/* The result of an attempt. */
 typedef struct LogTlsResult {
         int error;          /* 0 or -errno */
         const char *reason; /* of an error: a sentence without full stop; borrowed */
-        /* Without an error, and the receiver's: what is read and written, not blocking; and, if that is a
-         * socket to a proxy, the proxy's own TCP socket, else -1. */
+        /* Without an error; the callee closes them: the non-blocking socket to read and write, and, if that
+         * leads to a proxy, the proxy's TCP socket, else -1. */
         int fd, tcp_fd;
 } LogTlsResult;
 
 typedef void (*LogTlsFunc)(const LogTlsResult *result, void *data);
 
-/* All zero but for options, func and data is one that is at rest. */
+/* Zeroed except for options, func and data, it is idle. */
 typedef struct LogTls {
         LogTlsOptions options;
         LogTlsFunc func;
         void *data;
         bool busy;
-        int fd; /* to conmon-tls; meaningless at rest */
+        int fd; /* to conmon-tls; meaningless when idle */
         Watch watch;
         Timer limit;
 
-        /* Of the last connection that was made. */
+        /* Of the last connection that was established. */
         TlsMode mode; /* TLS_FAILED: there was none */
         char version[sizeof((TlsAnswer *)0)->version];
         char cipher[sizeof((TlsAnswer *)0)->cipher];
-        bool within_record; /* of the kernel's, and not of data */
+        bool within_record; /* in the middle of a record from kernel TLS that is not data */
 
         /* Of the host, for when the name server does not answer; "": none. */
         char addresses[sizeof((TlsAnswer *)0)->addresses];
@@ -86,14 +85,14 @@ int log_tls_start(LogTls *t, const char *host, uint16_t port);
 /* True from log_tls_start to the call of the function. */
 bool log_tls_is_busy(const LogTls *t);
 
-/* Gives up the attempt. Harmless at rest. */
+/* Abandons the attempt. Does nothing when idle. */
 void log_tls_stop(LogTls *t);
 
-/* Reads what the server sent over the connection that was made. Returns the number of bytes, 0 at the end, or
- * -errno; -EAGAIN: nothing is there. */
+/* Reads what the server sent over the established connection. Returns the number of bytes, 0 at the end, or
+ * -errno; -EAGAIN: there is nothing to read. */
 ssize_t log_tls_read(LogTls *t, int fd, void *bytes, size_t size);
 
-/* Tells the server that nothing more will come (close_notify). The caller closes the socket. */
+/* Sends close_notify. The caller closes the socket. */
 void log_tls_say_end(const LogTls *t, int fd);
 
 /* Adds `,"tls":"kernel","tls_version":"TLS1.3","tls_cipher":"AES-256-GCM"`; null without a connection. */

@@ -7,10 +7,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* So many datagrams go out with one system call. */
+/* How many datagrams one system call sends. */
 #define DATAGRAMS 64
 
-/* ---- bytes ---- */
+/* ---- streams ---- */
 
 static int
 write_queue(LogConnection *c, LogQueue *q)
@@ -36,6 +36,8 @@ send_bytes(LogConnection *c, LogQueue *q)
         log_arrival_finish(&c->arrival, q);
         return r == 0 && !log_queue_is_empty(q) ? LOG_SEND_WAIT : r;
 }
+
+/* ---- datagrams ---- */
 
 /* Returns how many messages were sent, or -errno. */
 static int
@@ -100,8 +102,8 @@ write_datagrams(LogConnection *c, LogQueue *q)
         return 0;
 }
 
-/* What was sent before is done when the next is to be sent, and nobody has refused it. Over loopback that is
- * known at once. */
+/* The datagrams sent before are done if they have not been refused when the next ones are to be sent. Over
+ * loopback a refusal is known at once. */
 static int
 send_udp(LogConnection *c, LogQueue *q)
 {

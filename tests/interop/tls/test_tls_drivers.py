@@ -257,7 +257,7 @@ def test_server_vanishes(t):
     vanish(peer.open[-1])
     t.touch('go')
     wait_for(lambda: b': two' in peer.received()[-1], 'the second line', 20)
-    equal(status_now(m)['errors']['last'], 'the server has answered nothing for 1 seconds', 'the error')
+    equal(status_now(m)['errors']['last'], 'the server has not responded for 1 seconds', 'the error')
     t.touch('end')
     equal(finish(m)['out']['records'], 2, 'delivered records')
 
