@@ -10,7 +10,7 @@ import subprocess
 from rules import TOP
 from harness import check, equal, main, skip
 
-FIRST = '85798e7'
+FIRST = '9cc8bf8'
 SUBJECT_MAX = 60
 
 
