@@ -46,7 +46,7 @@ answer_failure(int error, const char *format, ...)
 static void
 attach_fd(struct msghdr *message, int fd)
 {
-        struct cmsghdr *c = message->msg_control; /* which has room for one */
+        struct cmsghdr *c = message->msg_control; /* has space for one */
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof fd);

@@ -7,13 +7,13 @@
 
 #include "tls/lookup.h"
 
-/* Tries the addresses of the host in their order. Returns a socket that does not block; ends the program,
- * with an answer, if none can be connected to in time or the monitor has gone. */
+/* Tries the addresses of the host in order. Returns a non-blocking socket. Exits with an answer if no
+ * connection succeeds in time, and without one if the monitor has gone. */
 int dial(Lookup *l);
 
 /* Milliseconds of the monotonic clock. */
 long long dial_now_ms(void);
 
 /* Waits until the socket is ready for these events of poll(2), or has an error. Returns 0, or -ETIMEDOUT at
- * the deadline (dial_now_ms). Ends the program if the monitor has gone. */
+ * the deadline (dial_now_ms). Exits if the monitor has gone. */
 int dial_wait(int fd, short events, long long deadline);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Where libc is older than the kernel. */
+/* For versions of libc that lack them. */
 enum {
         LEVEL_TLS = 282, /* SOL_TLS */
         ULP = 31,        /* TCP_ULP */
@@ -21,7 +21,7 @@ enum {
 /* The sequence number of the next record. */
 #define SEQUENCE_SIZE 8
 
-/* What the kernel wants to know of one direction. */
+/* The parameters of one direction. */
 typedef union {
         struct tls_crypto_info info;
         struct tls12_crypto_info_aes_gcm_128 aes128;
@@ -34,8 +34,8 @@ typedef struct {
         socklen_t len;
 } Direction;
 
-/* Where the parts are in a structure of the kernel's. In TLS 1.2 with GCM the library knows only the part of
- * the nonce that is the same for all records (the salt), and the rest of it is the sequence number. */
+/* Fills in the members of a kernel structure. In TLS 1.2 with GCM the library has only the part of the nonce
+ * that is the same for all records (the salt); the rest is the sequence number. */
 static bool
 fill(unsigned char *salt, size_t salt_size, unsigned char *iv, size_t iv_size, unsigned char *key,
      size_t key_size, const gnutls_datum_t *session_iv, const gnutls_datum_t *session_key,
@@ -103,7 +103,8 @@ kernel_take_over(Session *s)
                 return r;
         if (get_keys(s, false, &sending) && get_keys(s, true, &receiving))
                 r = setsockopt(s->fd, IPPROTO_TCP, ULP, "tls", sizeof "tls") < 0 ? -errno : 0;
-        /* A socket with the module but without keys passes bytes as they are: a session can go on. */
+        /* A socket with the module but without keys passes bytes unchanged, so the session can continue after
+         * a failure. */
         if (r == 0)
                 r = set_keys(s, TLS_RX, &receiving);
         if (r == 0) {

@@ -3,12 +3,12 @@
 
 #pragma once
 
-/* Encryption by the kernel: its "tls" module (Documentation/networking/tls.rst of Linux). */
+/* Kernel TLS (Documentation/networking/tls.rst of Linux). */
 
 #include "tls/session.h"
 
-/* Gives the session's keys to the socket, which from then on takes and gives plain bytes. Returns 0, or
- * -errno if the kernel can't: the module or the cipher is missing (-ENOENT), or the session has none that it
- * knows
- * (-EOPNOTSUPP). The session goes on as before then. Ends the program if the socket is in between. */
+/* Passes the session's keys to the kernel; from then on, plain bytes are read from and written to the socket.
+ * Returns 0, or -errno if the kernel lacks the module or the cipher (-ENOENT), or the session is not one for
+ * the kernel (-EOPNOTSUPP); then the session continues unchanged. Exits with an answer if only one direction
+ * could be set up. */
 int kernel_take_over(Session *s);

@@ -19,14 +19,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* What comes through the pipe, in one piece. */
+/* The answer of the child, written to the pipe at once. */
 typedef struct {
         int error; /* of getaddrinfo(3) */
         unsigned n;
         struct sockaddr_storage addresses[LOOKUP_MAX];
 } Result;
 
-/* Adds what is found to the result. */
+/* Adds the addresses that are found to the result. */
 static void
 find(Result *ret, const char *host, const char *port, int flags)
 {
@@ -47,7 +47,7 @@ take(Lookup *l, const Result *result)
         memcpy(l->addresses, result->addresses, sizeof l->addresses);
 }
 
-/* ---- the other process ---- */
+/* ---- the child ---- */
 
 _Noreturn static void
 answer(int fd, const TlsRequest *r)
@@ -74,12 +74,12 @@ lookup_start(Lookup *l, const TlsRequest *request)
         if (l->n > 0)
                 return;
         if (pipe2(ends, O_CLOEXEC) < 0)
-                answer_failure(errno, "there is no pipe for looking up '%s': %s", request->host,
+                answer_failure(errno, "a pipe for resolving '%s' can't be created: %s", request->host,
                                strerror(errno));
-        (void)signal(SIGCHLD, SIG_IGN); /* nobody waits for it */
+        (void)signal(SIGCHLD, SIG_IGN); /* the child needs no waitpid(2) */
         pid_t pid = fork();
         if (pid < 0)
-                answer_failure(errno, "there is no process for looking up '%s': %s", request->host,
+                answer_failure(errno, "a process for resolving '%s' can't be started: %s", request->host,
                                strerror(errno));
         if (pid == 0)
                 answer(ends[1], request);
@@ -113,8 +113,8 @@ fail(const char *host, int error)
                 answer_failure(ENOENT, "the host name '%s' was not found", host);
         if (error == EAI_AGAIN)
                 answer_failure(EAGAIN, "the name server gave no answer for '%s'", host);
-        answer_failure(EIO, "the host name '%s' was not looked up: %s", host,
-                       error ? gai_strerror(error) : "the process for it has ended");
+        answer_failure(EIO, "the host name '%s' could not be resolved: %s", host,
+                       error ? gai_strerror(error) : "the resolver process failed");
 }
 
 static void
@@ -122,7 +122,7 @@ finish(Lookup *l)
 {
         Result result = {0};
         if (read(l->fd, &result, sizeof result) != sizeof result || result.n > LOOKUP_MAX)
-                result = (Result){0}; /* the process is not to be trusted: it has parsed an answer */
+                result = (Result){0}; /* untrusted: the process has parsed a server's answer */
         (void)close(l->fd);
         l->fd = -1;
         if (result.n == 0 && l->request->addresses && !is_unknown(result.error))
@@ -146,7 +146,7 @@ lookup_wait(Lookup *l)
         else
                 l->n = 0;
         if (l->n == 0)
-                answer_failure(ETIMEDOUT, "the name '%s' was not looked up within %d seconds",
+                answer_failure(ETIMEDOUT, "the host name '%s' was not resolved within %d seconds",
                                l->request->host, TLS_HELPER_LOOKUP_MS / 1000);
 }
 

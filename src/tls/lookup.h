@@ -3,8 +3,8 @@
 
 #pragma once
 
-/* The addresses of the server. A name is looked up by another process: getaddrinfo(3) has no time limit, and
- * this process can read its files meanwhile. */
+/* The addresses of the server. A child process resolves a name: getaddrinfo(3) has no time limit, and this
+ * process can read its files meanwhile. */
 
 #include "tls/request.h"
 
@@ -15,21 +15,21 @@
 
 typedef struct Lookup {
         const TlsRequest *request;
-        int fd; /* the answer comes from here; -1: there is nothing to wait for */
+        int fd; /* of the pipe from the child; -1: none is running */
         long long began_ms;
         unsigned n;
         struct sockaddr_storage addresses[LOOKUP_MAX];
 } Lookup;
 
-/* Starts to look up the host of the request, before the filter forbids new processes. */
+/* Starts to resolve the host of the request. To be called before the seccomp filter forbids new processes. */
 void lookup_start(Lookup *l, const TlsRequest *request);
 
-/* Waits for addresses; there is at least one after it. Those of the request are used if the name server gives
- * no answer. If it has not given one yet, it may be asked again: `fd` is not -1. Ends the program, with an
- * answer, if there are no addresses in time, or the monitor has gone. */
+/* Waits for addresses; afterwards there is at least one. If the name server does not answer, those of the
+ * request are used. If it has not answered yet, `fd` is not -1, and this may be called again. Exits with an
+ * answer if there are no addresses in time, and without one if the monitor has gone. */
 void lookup_wait(Lookup *l);
 
-/* The addresses as a request has them. */
+/* The addresses in the form of a request. */
 void lookup_describe(const Lookup *l, char *ret, size_t size);
 
 /* One of them, without the port. */

@@ -3,11 +3,11 @@
 
 /* conmon-tls: makes a TLS connection for the monitor. See tls/protocol.h.
  *
- * What the network sends is parsed without any right, in a process that can't be traced, start others or
- * change a file. The filter for the handshake is wide, because names are looked up by modules
- * (nsswitch.conf(5)) and trust stores read by others (PKCS #11), which load libraries and read files while a
- * certificate is verified. A proxy, which may live as long as the container, has a filter that allows nothing
- * but memory and its two sockets. */
+ * Input from the network is parsed without capabilities, in a process that can't be traced, start others or
+ * change files. The filter for the look-up and the handshake is wide: names may be resolved by modules
+ * (nsswitch.conf(5)) and trust stores read by others (PKCS #11), which load libraries and read files. A
+ * proxy, which may live as long as the container, has a filter that allows nothing but memory and its two
+ * sockets. */
 
 #include "base/rights.h"
 #include "base/sandbox.h"
@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* glibc's: gives back what the handshake took, above all the trust store. Other libraries do without. */
+/* glibc's: returns memory of the handshake, mostly of the trust store, to the kernel. */
 extern int malloc_trim(size_t pad) __attribute__((weak));
 
 static bool
@@ -69,7 +69,8 @@ main(int argc, char **argv)
         (void)signal(SIGPIPE, SIG_IGN);
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 
-        /* Files first, all else without rights: what comes from the network must find none. */
+        /* Files are read first; everything after that, with input from the network, runs without
+         * capabilities. */
         TlsRequest *request = request_read();
         Lookup lookup;
         lookup_start(&lookup, request);

@@ -3,63 +3,62 @@
 
 #pragma once
 
-/* What the monitor and conmon-tls say to each other. conmon-tls makes one TLS connection for the monitor,
- * which links no TLS library.
+/* The protocol between the monitor, which links no TLS library, and conmon-tls, which makes one TLS
+ * connection for it.
  *
- * The monitor starts the program without arguments. Descriptor TLS_HELPER_FD is its end of a socketpair
- * (AF_UNIX, SOCK_STREAM). The monitor may ask at once; it reads the answer when there is one.
+ * The monitor starts the program without arguments. Descriptor TLS_HELPER_FD is the program's end of a
+ * socketpair (AF_UNIX, SOCK_STREAM). The monitor may send the request at once.
  *
- * The request is a list of texts, "KEY=VALUE", each with a NUL at its end. An empty text ends it.
+ * The request is a list of strings "KEY=VALUE", each terminated by a NUL. An empty string ends the list.
  *
  *   protocol  TLS_HELPER_PROTOCOL; the first one
  *   host      a host name, or an IPv4 or IPv6 address without brackets; the server's certificate must have
  *             it as a subjectAltName
  *   port      a number
- *   ca        a file with the certificates of authorities (PEM); without it the system's trust store is used
- *   cert, key files with the client's certificate, which may be followed by those that issued it, and with
- *             its key (PEM); both or none
- *   verify    "no": the server's certificate is not looked at. Anything else is an error
- *   addresses from an earlier answer: those of the host, with spaces between them. They are used if the name
+ *   ca        a file with CA certificates (PEM); without it the system's trust store is used
+ *   cert, key files with the client's certificate, which may be followed by its issuers' certificates, and
+ *             with its key (PEM); both or none
+ *   verify    "no": the server's certificate is not verified. Any other value is an error
+ *   addresses those of the host, from an earlier answer, separated by spaces. They are used if the name
  *             server does not answer
  *
- * The answer is one TlsAnswer. It comes in one piece: recvmsg(2) gets all of it or nothing. What it means:
+ * The answer is one TlsAnswer. recvmsg(2) gets all of it or nothing. Its modes:
  *
- *   TLS_FAILED  `reason` says why; the program has ended.
- *   TLS_KERNEL  The answer comes with a descriptor (SCM_RIGHTS): a TCP socket whose records the kernel
- *               encrypts and decrypts. It is not blocking. The program has ended.
- *   TLS_PROXY   The kernel can't. From now on the socketpair is the connection: what the monitor writes goes
- *               to the server, and what it reads comes from there. When the server ends the connection, the
- *               monitor reads the end. When the monitor closes or shuts down its side, the server gets what
- *               is still on its way, and close_notify; the program then ends by itself, also if the monitor
- *               has gone.
- *               The answer comes with the TCP socket to the server, too, for the monitor to see what has been
- *               acknowledged (SIOCOUTQ, TCP_INFO) and to set options, but not to be read or written. No byte
- *               is missing between the two: the program takes it off the socketpair when it has written it
- *               to the TCP socket.
+ *   TLS_FAILED  `reason` says why; the program has exited.
+ *   TLS_KERNEL  The answer comes with a descriptor (SCM_RIGHTS): a non-blocking TCP socket with kernel TLS.
+ *               The program has exited.
+ *   TLS_PROXY   The kernel does not support it. From now on the socketpair is the connection: the program
+ *               passes bytes between it and the server. When the server closes the connection, the monitor
+ *               reads the end. When the monitor closes or shuts down its side, the program sends what is
+ *               still in flight and close_notify, and then exits, also if the monitor has exited.
+ *               The answer comes with the TCP socket to the server, too, so that the monitor can query what
+ *               was acknowledged (SIOCOUTQ, TCP_INFO) and set options; it must not read or write it. Every
+ *               byte is in at least one of the two sockets: the program removes it from the socketpair only
+ *               after it has written it to the TCP socket.
  *
- * An end of the socketpair before the answer means that the program was not started or has crashed. A monitor
- * that closes its side before the answer stops the program. */
+ * If the socketpair ends before the answer, the program was not started or has crashed. If the monitor closes
+ * its side before the answer, the program exits. */
 
 #include <stdint.h>
 
 #define TLS_HELPER_FD       3
 #define TLS_HELPER_PROTOCOL "1"
 
-/* Limits. Bytes are with the NUL, times are milliseconds.
+/* Limits. Sizes are bytes, including the NUL; times are milliseconds.
  *
- *   request                  16384  three paths of PATH_MAX, a name, and some room
- *   reason, addresses          952  long lists of names are cut
- *   looking up the name      10000
- *   the same, with addresses  2000  after that these are tried, while the name is still looked up
+ *   request                  16384  three paths of PATH_MAX, a name, and some space
+ *   reason, addresses          952  long lists of names are truncated
+ *   resolving the name       10000
+ *   the same, with addresses  2000  then these are tried while the look-up continues
  *   connecting                2000  to an address
  *   the same, the last one   10000
  *   TLS handshake            15000
- *   certificate turned down    500  how long an alert is waited for if the server asked for a certificate:
- *                                   in TLS 1.3 it comes when the handshake is over
- *   the end of a proxy       10000  how long data and close_notify may take when the monitor has gone
+ *   alert after it             500  in TLS 1.3 the server refuses the client's certificate only after the
+ *                                   handshake; this is how long the program waits if the server requested one
+ *   the end of a proxy       10000  for data and close_notify after the monitor has closed its side
  *   proxy's buffers          16384  for each direction: the largest record
  *
- * Whether the server is still there is for the monitor to find out, which has the TCP socket. */
+ * The monitor, which has the TCP socket, detects a server that has vanished. */
 #define TLS_HELPER_REQUEST_MAX   16384
 #define TLS_HELPER_TEXT_MAX      952
 #define TLS_HELPER_LOOKUP_MS     10000
@@ -77,12 +76,12 @@ typedef enum {
         TLS_PROXY,
 } TlsMode;
 
-/* All texts end with a NUL. */
+/* All strings are terminated by a NUL. */
 typedef struct TlsAnswer {
         uint32_t mode;
-        uint32_t error; /* of TLS_FAILED, an errno: ENOENT the name is not known, EKEYREJECTED the certificate
-                           is not accepted, EPROTO no handshake, EINVAL the request or its files, or that
-                           of looking up or connecting */
+        uint32_t error; /* of TLS_FAILED, an errno: ENOENT unknown host, EKEYREJECTED certificate not
+                           accepted, EPROTO handshake failed, EINVAL invalid request or file, or that of
+                           resolving or connecting */
         char version[16]; /* "TLS1.3" */
         char cipher[48];  /* "AES-256-GCM" */
         union {
@@ -91,4 +90,4 @@ typedef struct TlsAnswer {
         };
 } TlsAnswer;
 
-_Static_assert(sizeof(TlsAnswer) == 1024, "programs of different builds may talk to each other");
+_Static_assert(sizeof(TlsAnswer) == 1024, "programs of different builds may exchange it");

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Bytes on their way in one direction. */
+/* Bytes in flight in one direction. */
 typedef struct {
         char *at;
         size_t len;
@@ -21,14 +21,14 @@ typedef struct {
 
 typedef struct {
         Session *session;
-        Flow up;            /* from the monitor to the server: a copy of what */
-        size_t n_peeked;    /* the first so many bytes in the monitor's socket are */
+        Flow up;            /* from the monitor to the server: copied bytes, */
+        size_t n_peeked;    /* of which so many are still in the monitor's socket */
         Flow down;          /* from the server to the monitor */
-        bool in_record;     /* the library has a record of `up` that has not left whole */
+        bool in_record;     /* the library has sent a record of `up` only partially */
         bool closed;        /* close_notify was sent */
         bool broken;        /* the connection to the server */
-        bool deaf;          /* the monitor reads no more */
-        long long deadline; /* once the monitor has gone; 0: it is there */
+        bool deaf;          /* the monitor does not read any more */
+        long long deadline; /* set once the monitor has gone; else 0 */
 } Proxy;
 
 static bool
@@ -37,7 +37,7 @@ is_temporary(ssize_t r)
         return r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
 }
 
-/* Each step returns true if it has moved something on, so that another one may make sense. */
+/* Each step returns true if it has made progress, so that others may be possible now. */
 
 static bool
 read_monitor(Proxy *p)
@@ -53,8 +53,8 @@ read_monitor(Proxy *p)
         return true;
 }
 
-/* What was peeked at is in the other socket: the monitor, which looks at both, sees it as soon as the server
- * has it. */
+/* What was peeked at is in the TCP socket now. The monitor, which queries both sockets, thus counts it until
+ * the server has acknowledged it. */
 static void
 take_off(Proxy *p)
 {
@@ -66,7 +66,8 @@ take_off(Proxy *p)
         }
 }
 
-/* The library wants to be asked again with the same bytes, or with none: they are encrypted already. */
+/* After a partial send the library must be called with the same bytes, or with none: they are encrypted
+ * already. */
 static bool
 write_server(Proxy *p)
 {
@@ -100,7 +101,7 @@ end_server(Proxy *p)
         return true;
 }
 
-/* A server of TLS 1.2 may ask for another handshake: that it can't have one is no end. */
+/* A TLS 1.2 server may request renegotiation. Refusing it does not end the connection. */
 static void
 refuse_handshake(Proxy *p)
 {
@@ -163,14 +164,15 @@ note_monitor(Proxy *p, short revents)
         p->deadline = dial_now_ms() + TLS_HELPER_END_MS;
 }
 
-/* A descriptor without events would still report its end, again and again. */
+/* poll(2) reports hang-ups even without events: a descriptor without them is left out, or the loop would
+ * spin. */
 static struct pollfd
 interest(int fd, short events)
 {
         return (struct pollfd){.fd = events ? fd : -1, .events = events};
 }
 
-/* The monitor's end is of interest always, but once it is known. */
+/* A hang-up of the monitor is always watched for, until it is noticed. */
 static void
 wait_for_events(Proxy *p)
 {
@@ -209,7 +211,7 @@ proxy_run(Session *s)
         while (!is_over(p))
                 if (!step(p))
                         wait_for_events(p);
-        /* What the server said last, before the connection broke. */
+        /* What the server sent last, before the connection broke. */
         (void)write_monitor(p);
         free(p);
 }

@@ -3,10 +3,10 @@
 
 #pragma once
 
-/* Between the monitor and the server, for kernels without TLS. */
+/* A proxy between the monitor and the server, for kernels without TLS. */
 
 #include "tls/session.h"
 
-/* Passes bytes on, both ways, until both sides have ended or the connection breaks. A side that does not read
- * holds up the other one. Ends with close_notify. */
+/* Passes bytes in both directions until both sides have closed theirs or the connection breaks. If one side
+ * does not read, the other one has to wait. Sends close_notify at the end. */
 void proxy_run(Session *s);

@@ -38,7 +38,7 @@ read_text(TlsRequest *r)
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n <= 0)
-                        _exit(1); /* nobody is there */
+                        _exit(1); /* the monitor has gone */
                 len += (size_t)n;
         }
 }
@@ -54,7 +54,7 @@ set_field(TlsRequest *r, const char *text)
                 memcpy((char *)r + fields[i].offset, &value, sizeof value);
                 return;
         }
-        answer_failure(EINVAL, "conmon-tls does not know '%.64s' in a request", text);
+        answer_failure(EINVAL, "unknown field '%.64s' in the request", text);
 }
 
 static void
@@ -65,11 +65,12 @@ check(const TlsRequest *r)
                                "conmon and conmon-tls are not of the same version; restart the container "
                                "after an update of both");
         if (!r->host || !*r->host || !r->port || !*r->port)
-                answer_failure(EINVAL, "the request names no host or no port");
+                answer_failure(EINVAL, "the request lacks a host or a port");
         if (!r->cert != !r->key)
-                answer_failure(EINVAL,
-                               "a client's certificate and its key are needed together: there is only the %s",
-                               r->cert ? "certificate" : "key");
+                answer_failure(
+                        EINVAL,
+                        "a client certificate and its key must be given together: there is only the %s",
+                        r->cert ? "certificate" : "key");
         if (r->verify && strcmp(r->verify, "no") != 0)
                 answer_failure(EINVAL, "the request's 'verify' can't be '%.64s'", r->verify);
 }

@@ -3,13 +3,13 @@
 
 #pragma once
 
-/* What the monitor asks for; see tls/protocol.h. */
+/* The request of the monitor; see tls/protocol.h. */
 
 #include "tls/protocol.h"
 
 #include <stdbool.h>
 
-/* Texts are in `text`, or NULL. */
+/* The members point into `text`, or are NULL. */
 typedef struct TlsRequest {
         const char *protocol;
         const char *host;
@@ -22,11 +22,10 @@ typedef struct TlsRequest {
         char text[TLS_HELPER_REQUEST_MAX];
 } TlsRequest;
 
-/* Reads and checks it; it stays until the program ends. Ends the program, with an answer, if it makes no
- * sense. */
+/* Reads and checks it. It is never freed. Exits with an answer if it is invalid. */
 TlsRequest *request_read(void);
 
-/* False if the server's certificate is not to be looked at. */
+/* False if the server's certificate is not to be verified. */
 static inline bool
 request_verifies(const TlsRequest *r)
 {

@@ -14,11 +14,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What the system's policy or the library's default allows, without what is older than TLS 1.2. */
+/* What the system's policy or the library's default allows, except for versions older than TLS 1.2. */
 #define PRIORITY "-VERS-TLS1.1:-VERS-TLS1.0:-VERS-SSL3.0:-VERS-DTLS-ALL"
 
-/* A record of TLS 1.3 with an alert in it: alerts have two bytes, then come the kind of the record and the
- * tag of the cipher. */
+/* The length of a TLS 1.3 record with an alert: two bytes, the type of the record, and the tag of the
+ * cipher. */
 #define RECORD_HEADER 5
 #define ALERT_RECORD  (2 + 1 + 16)
 
@@ -36,14 +36,14 @@ load_authorities(Session *s)
 {
         const char *path = s->request->ca;
         if (path)
-                check_file("certificates of authorities", path);
+                check_file("CA certificates", path);
         int n = path ? gnutls_certificate_set_x509_trust_file(s->credentials, path, GNUTLS_X509_FMT_PEM)
                      : gnutls_certificate_set_x509_system_trust(s->credentials);
         if (n < 0)
-                answer_failure(EINVAL, "the authorities in %.400s can't be used: %s",
+                answer_failure(EINVAL, "the CA certificates in %.400s can't be used: %s",
                                path ? path : "the system's trust store", gnutls_strerror(n));
         if (n == 0)
-                answer_failure(EINVAL, "there are no authorities in %.400s",
+                answer_failure(EINVAL, "there are no CA certificates in %.400s",
                                path ? path : "the system's trust store");
 }
 
@@ -97,7 +97,7 @@ set_up(Session *s, int fd)
         if (r >= 0 && !verify_is_address(host))
                 r = gnutls_server_name_set(s->tls, GNUTLS_NAME_DNS, host, strlen(host));
         if (r < 0)
-                answer_failure(EINVAL, "a TLS session for '%.400s' can't be made: %s", host,
+                answer_failure(EINVAL, "a TLS session for '%.400s' can't be created: %s", host,
                                gnutls_strerror(r));
         gnutls_session_set_ptr(s->tls, s);
         gnutls_transport_set_int(s->tls, fd);
@@ -112,13 +112,13 @@ fail_by_alert(Session *s)
         const char *name = gnutls_alert_get_name(alert);
         const char *why = "";
         if (alert == GNUTLS_A_CERTIFICATE_REQUIRED)
-                why = "; it wants a certificate of the client";
+                why = "; it requires a client certificate";
         else if (alert == GNUTLS_A_PROTOCOL_VERSION)
                 why = "; it does not speak TLS 1.2 or later";
         else if (gnutls_certificate_client_get_request_status(s->tls))
                 why = s->request->cert
-                              ? "; it had asked for a certificate, and does not accept that of the client"
-                              : "; it had asked for a certificate, and the client has none";
+                              ? "; it requested a client certificate, and does not accept the one it got"
+                              : "; it requested a client certificate, but there is none";
         answer_failure(EPROTO, "the server refused the handshake: %s (alert %d)%s",
                        name ? name : "unknown alert", (int)alert, why);
 }
@@ -133,9 +133,9 @@ fail(Session *s, int r)
         if (r == GNUTLS_E_UNSUPPORTED_VERSION_PACKET)
                 answer_failure(EPROTO, "the server does not speak TLS 1.2 or later");
         if (r == GNUTLS_E_UNEXPECTED_PACKET_LENGTH || r == GNUTLS_E_UNEXPECTED_PACKET)
-                answer_failure(EPROTO, "what answers at port %s does not speak TLS", s->request->port);
+                answer_failure(EPROTO, "the server at port %s does not speak TLS", s->request->port);
         if (r == GNUTLS_E_PREMATURE_TERMINATION || r == GNUTLS_E_PULL_ERROR || r == GNUTLS_E_PUSH_ERROR)
-                answer_failure(ECONNRESET, "the server ended the connection during the handshake");
+                answer_failure(ECONNRESET, "the server closed the connection during the handshake");
         answer_failure(EPROTO, "the TLS handshake failed: %s", gnutls_strerror(r));
 }
 
@@ -145,8 +145,8 @@ is_temporary(int r)
         return r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
 }
 
-/* The result of a handshake in which the server asked for a certificate comes after it in TLS 1.3. A record
- * of another length is data or a session ticket: it stays where it is. */
+/* In TLS 1.3 a server that requested a certificate reports the result only after the handshake. A record of
+ * another length is data or a session ticket: it stays in the socket. */
 static void
 wait_for_refusal(Session *s)
 {

@@ -3,7 +3,7 @@
 
 #pragma once
 
-/* A TLS session with the server, by GnuTLS. Every function ends the program, with an answer, if it fails. */
+/* A TLS session with the server, using GnuTLS. Every function exits with an answer if it fails. */
 
 #include "tls/request.h"
 
@@ -14,15 +14,15 @@ typedef struct Session {
         gnutls_certificate_credentials_t credentials;
         const TlsRequest *request;
         int fd;
-        unsigned char first[2]; /* the server's first bytes, where they could have been an alert */
+        unsigned char first[2]; /* the server's first bytes, read because they could have been an alert */
         size_t n_first;
-        TlsAnswer refusal; /* why the certificate was not accepted; without a reason: it was */
+        TlsAnswer refusal; /* why the certificate was not accepted; an empty reason: it was */
 } Session;
 
 /* Reads the files that the request names, or the system's trust store. */
 void session_init(Session *s, const TlsRequest *request);
 
-/* Over this socket, which does not block. The server's certificate is verified. */
+/* Does the handshake over a non-blocking socket, and verifies the server's certificate. */
 void session_shake_hands(Session *s, int fd);
 
 /* Frees what only a handshake needs. */

@@ -20,7 +20,7 @@ typedef struct {
         unsigned n;
 } Chain;
 
-/* Certificates that say no purpose have every one. */
+/* A longer chain is not accepted. */
 #define MANY_CERTIFICATES 32
 
 bool
@@ -61,9 +61,9 @@ chain_init(Chain *c, gnutls_session_t tls)
         return 0;
 }
 
-/* ---- what is told about a certificate ---- */
+/* ---- describing a certificate ---- */
 
-/* Names come from the server: control characters are not for terminals. */
+/* Names come from the server: control characters must not reach a terminal. */
 static void
 make_printable(char *text)
 {
@@ -80,7 +80,7 @@ append(char *text, size_t size, const char *piece)
                 memcpy(text + len, piece, strlen(piece) + 1);
 }
 
-/* A subjectAltName as text, if it is a host's. */
+/* Reads a subjectAltName as text. Returns false if it is not a host name or an address. */
 static bool
 read_name(gnutls_x509_crt_t cert, unsigned i, char *ret, size_t size, bool *ret_end)
 {
@@ -137,12 +137,12 @@ describe_time(time_t time, char *ret, size_t size)
 {
         struct tm tm;
         if (!gmtime_r(&time, &tm) || strftime(ret, size, "%Y-%m-%d %H:%M UTC", &tm) == 0)
-                (void)snprintf(ret, size, "an unknown day");
+                (void)snprintf(ret, size, "an unknown date");
 }
 
 /* ---- reasons ---- */
 
-/* The first certificate that is not valid now: the server's own, or one of those that issued it. */
+/* Reports the first certificate that is not valid now: the server's own, or an issuer's. */
 static void
 refuse_time(Session *s, const Chain *c, bool expired)
 {
@@ -155,15 +155,16 @@ refuse_time(Session *s, const Chain *c, bool expired)
                 char day[32], subject[256];
                 describe_time(limit, day, sizeof day);
                 describe(c->certs[i], false, subject, sizeof subject);
-                answer_compose_failure(&s->refusal, EKEYREJECTED, "the server's certificate%s (%s) %s %s",
-                                       i == 0 ? "" : " was issued by one that is out of date", subject,
-                                       expired ? "expired on" : "is not valid before", day);
+                answer_compose_failure(&s->refusal, EKEYREJECTED, "%s (%s) %s %s",
+                                       i == 0 ? "the server's certificate"
+                                              : "the certificate of an issuer of the server's certificate",
+                                       subject, expired ? "expired on" : "is not valid before", day);
                 return;
         }
         answer_compose_failure(
                 &s->refusal, EKEYREJECTED,
-                "the authority that issued the server's certificate has itself a certificate that "
-                "is out of date");
+                "the certificate of the authority that issued the server's certificate has expired or "
+                "is not valid yet");
 }
 
 static void
@@ -190,7 +191,7 @@ refuse_issuer(Session *s, const Chain *c)
         describe(c->certs[c->n - 1], true, issuer, sizeof issuer);
         answer_compose_failure(
                 &s->refusal, EKEYREJECTED,
-                "the server's certificate comes from an unknown authority: '%s' is not in %.200s", issuer,
+                "the server's certificate was issued by an unknown authority: '%s' is not in %.200s", issuer,
                 s->request->ca ? s->request->ca : "the system's trust store");
 }
 
@@ -225,8 +226,8 @@ refuse(Session *s, const Chain *c, unsigned status)
                 refuse_otherwise(s, status);
 }
 
-/* The library also accepts the subject's common name, which has not been the place of host names since 2000.
- */
+/* The library also accepts a host name in the subject's common name, which is deprecated since 2000 (RFC
+ * 2818). */
 static bool
 names_a_host(gnutls_x509_crt_t cert)
 {

@@ -3,13 +3,13 @@
 
 #pragma once
 
-/* Whether the server is who it says. */
+/* Verification of the server's certificate. */
 
 #include "tls/session.h"
 
-/* For gnutls_session_set_verify_function; the session's pointer is the Session, whose `refusal` gets the
- * reason. Returns 0 or an error of GnuTLS. */
+/* For gnutls_session_set_verify_function; gnutls_session_get_ptr returns the Session, whose `refusal` gets
+ * the reason. Returns 0 or an error of GnuTLS. */
 int verify_server(gnutls_session_t tls);
 
-/* Of a host name or the text of an address. */
+/* Returns true if the host is a numeric address. */
 bool verify_is_address(const char *host);

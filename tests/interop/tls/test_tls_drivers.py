@@ -157,13 +157,13 @@ def test_wrong_name(t):
 
 def test_unknown_authority(t):
     other = Authority(t.dir, 'stranger')
-    refused(t, r"the server's certificate comes from an unknown authority: 'CN=stranger' is not in \S+", other.issue('server'),
+    refused(t, r"the server's certificate was issued by an unknown authority: 'CN=stranger' is not in \S+", other.issue('server'),
             verified('syslog', authority(t)))
 
 
 def test_client_without_certificate(t):
     a = authority(t)
-    refused(t, 'the server refused the handshake: .*; (it wants a certificate|it had asked for a certificate).*', a.issue('server'),
+    refused(t, 'the server refused the handshake: .*; it (requires|requested) a client certificate.*', a.issue('server'),
             verified('syslog', a), authority=a)
 
 

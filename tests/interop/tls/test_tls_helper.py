@@ -143,7 +143,7 @@ def test_intermediate(t):
     for order in ((cert, middle.certificate), (cert, ca.certificate, middle.certificate)):
         chain.write_text(''.join(path.read_text() for path in order))
         Helper(t, Python(t, echo, (chain, key)).port, ca=ca.certificate).connected()
-    matches("the server's certificate comes from an unknown authority: 'CN=middle' is not in .*/authority.crt",
+    matches("the server's certificate was issued by an unknown authority: 'CN=middle' is not in .*/authority.crt",
             Helper(t, Python(t, echo, (cert, key)).port, ca=ca.certificate).reason())
 
 
@@ -185,10 +185,10 @@ def test_unknown_authority(t):
     ca = authority(t)
     other = Authority(t.dir, 'other')
     cert = ca.issue('good')
-    matches("the server's certificate comes from an unknown authority: 'CN=authority' is not in .*/other.crt",
+    matches("the server's certificate was issued by an unknown authority: 'CN=authority' is not in .*/other.crt",
             Helper(t, Python(t, echo, cert).port, ca=other.certificate).reason())
     equal(Helper(t, Python(t, echo, cert).port).reason(),
-          "the server's certificate comes from an unknown authority: 'CN=authority' is not in the system's trust store")
+          "the server's certificate was issued by an unknown authority: 'CN=authority' is not in the system's trust store")
 
 
 def test_no_verification(t):
@@ -207,9 +207,9 @@ def test_client_certificate(t):
             return OpenSSL(t, server, '-Verify', '1', '-verify_return_error', '-CAfile', ca.certificate,
                            f'-tls{version.replace(".", "_")}').port
         Helper(t, start(), ca=ca.certificate, cert=cert, key=key).connected(f'TLS{version}')
-        matches('the server refused the handshake: .* (wants a certificate of the client|the client has none)',
+        matches('the server refused the handshake: .* (requires a client certificate|but there is none)',
                 Helper(t, start(), ca=ca.certificate).reason())
-        matches('the server refused the handshake: .* does not accept that of the client',
+        matches('the server refused the handshake: .* does not accept the one it got',
                 Helper(t, start(), ca=ca.certificate, cert=stranger[0], key=stranger[1]).reason())
 
 
@@ -233,8 +233,8 @@ def test_files(t):
     empty = t.dir / 'empty'
     empty.touch()
     for fields, wanted in (
-            ({'ca': '/none'}, "the certificates of authorities can't be read from '/none': No such file or directory"),
-            ({'ca': empty}, f".*authorities in {empty}.*"),
+            ({'ca': '/none'}, "the CA certificates can't be read from '/none': No such file or directory"),
+            ({'ca': empty}, f".*CA certificates in {empty}.*"),
             ({'ca': ca.certificate, 'cert': cert, 'key': '/none'},
              "the client's key can't be read from '/none': No such file or directory"),
             ({'ca': ca.certificate, 'cert': cert, 'key': ca.key},
@@ -260,7 +260,7 @@ def test_unknown_host(t):
     authority(t)
     matches("the host name 'no.such.host.invalid' was not found|"
             "the name server gave no answer for 'no.such.host.invalid'|"
-            "the name 'no.such.host.invalid' was not looked up within 10 seconds",
+            "the host name 'no.such.host.invalid' was not resolved within 10 seconds",
             Helper(t, 1, 'no.such.host.invalid', verify='no').reason())
 
 
@@ -333,9 +333,9 @@ def test_silence(t):
 def test_not_tls(t):
     authority(t)
     server = Python(t, lambda c: c.recv(1) and c.sendall(b'220 mail.example.org ESMTP\r\n') or c.recv(1 << 16))
-    equal(Helper(t, server.port, verify='no').reason(), f'what answers at port {server.port} does not speak TLS')
+    equal(Helper(t, server.port, verify='no').reason(), f'the server at port {server.port} does not speak TLS')
     server = Python(t, lambda c: c.recv(1 << 16))
-    equal(Helper(t, server.port, verify='no').reason(), 'the server ended the connection during the handshake')
+    equal(Helper(t, server.port, verify='no').reason(), 'the server closed the connection during the handshake')
 
 
 def test_old_versions(t):
@@ -624,10 +624,10 @@ def test_wrong_requests(t):
     for request, wanted in (
             (b'\0\0', 'conmon and conmon-tls are not of the same version; .*'),
             (b'protocol=99\0host=a\0port=1\0\0', 'conmon and conmon-tls are not of the same version; .*'),
-            (b'protocol=1\0host=\0port=1\0\0', 'the request names no host or no port'),
+            (b'protocol=1\0host=\0port=1\0\0', 'the request lacks a host or a port'),
             (b'protocol=1\0host=a\0port=1\0verify=yes\0\0', "the request's 'verify' can't be 'yes'"),
-            (b'protocol=1\0color=red\0\0', "conmon-tls does not know 'color=red' in a request"),
-            (b'protocol=1\0host\0\0', "conmon-tls does not know 'host' in a request"),
+            (b'protocol=1\0color=red\0\0', "unknown field 'color=red' in the request"),
+            (b'protocol=1\0host\0\0', "unknown field 'host' in the request"),
             (b'x' * 20000, 'the request is longer than 16384 bytes')):
         matches(wanted, Helper(t, request=request).reason(), f'the reason for {request[:40]}')
 
