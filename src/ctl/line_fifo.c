@@ -15,8 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Maximum size of a read, so that other events are handled in between. */
+/* Maximum number of reads, so that other events are handled in between, and the size of one. */
 #define READS_PER_TURN 16
+#define READ_SIZE      1024
 
 struct LineFifo {
         int reader;
@@ -24,17 +25,17 @@ struct LineFifo {
         Watch watch;
         LineBuffer buffer;
         bool held;
-        GString *rest; /* held input; NULL: none */
+        GString *rest; /* input that was read and not delivered; NULL: none */
         Timer rest_timer;
         LineFunc func;
         void *data;
 };
 
-size_t
-line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held, LineFunc func, void *data)
+void
+line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, LineFunc func, void *data)
 {
         const char *at = bytes, *end = bytes + len;
-        while (at < end && !(held && *held)) {
+        while (at < end) {
                 const char *newline = memchr(at, '\n', (size_t)(end - at));
                 size_t part = (size_t)((newline ? newline : end) - at);
                 if (part > LINE_MAX_LEN - b->len)
@@ -44,7 +45,7 @@ line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held,
                         b->len += part;
                 }
                 if (!newline)
-                        return len;
+                        return;
                 bool complete = !b->discarding;
                 b->line[b->len] = '\0';
                 b->len = 0;
@@ -53,23 +54,42 @@ line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held,
                 if (complete)
                         func(b->line, data);
         }
-        return (size_t)(at - bytes);
 }
 
-/* Delivers lines, and keeps the rest of the input if a line was held. */
-static void
-deliver(LineFifo *fifo, const char *bytes, size_t len)
+/* Removes at most one line from the rest. */
+static size_t
+take_line(LineFifo *fifo, char *bytes, size_t size)
 {
-        size_t used = line_buffer_feed(&fifo->buffer, bytes, len, &fifo->held, fifo->func, fifo->data);
-        if (used < len)
-                fifo->rest = g_string_new_len(bytes + used, (gssize)(len - used));
+        GString *rest = fifo->rest;
+        const char *newline = memchr(rest->str, '\n', rest->len);
+        size_t len = MIN(newline ? (size_t)(newline - rest->str) + 1 : rest->len, size);
+        memcpy(bytes, rest->str, len);
+        g_string_erase(rest, 0, (gssize)len);
+        if (rest->len == 0)
+                g_string_free(g_steal_pointer(&fifo->rest), TRUE);
+        return len;
+}
+
+/* The loop may run during a line (base/stand_in.h). It delivers the next ones then, in their order. */
+static void
+deliver(LineFifo *fifo)
+{
+        char bytes[READ_SIZE];
+        while (fifo->rest && !fifo->held) {
+                size_t len = take_line(fifo, bytes, sizeof bytes);
+                if (fifo->rest)
+                        timer_start(&fifo->rest_timer, 0);
+                line_buffer_feed(&fifo->buffer, bytes, len, fifo->func, fifo->data);
+        }
+        if (!fifo->rest)
+                timer_stop(&fifo->rest_timer);
 }
 
 static void
 on_readable(GIOCondition revents, void *data)
 {
         LineFifo *fifo = data;
-        char bytes[1024];
+        char bytes[READ_SIZE];
         for (int i = 0; i < READS_PER_TURN && !fifo->held; i++) {
                 ssize_t n = fd_read(fifo->reader, bytes, sizeof bytes);
                 if (n == -EAGAIN)
@@ -80,20 +100,17 @@ on_readable(GIOCondition revents, void *data)
                         watch_disarm(&fifo->watch);
                         return;
                 }
-                deliver(fifo, bytes, (size_t)n);
+                if (!fifo->rest)
+                        fifo->rest = g_string_new(NULL);
+                g_string_append_len(fifo->rest, bytes, n);
+                deliver(fifo);
         }
 }
 
 static void
 on_rest(void *data)
 {
-        LineFifo *fifo = data;
-        GString *rest = g_steal_pointer(&fifo->rest);
-        watch_arm(&fifo->watch, G_IO_IN);
-        if (!rest)
-                return;
-        deliver(fifo, rest->str, rest->len);
-        g_string_free(rest, TRUE);
+        deliver(data);
 }
 
 void
@@ -107,8 +124,12 @@ line_fifo_hold(LineFifo *fifo)
 void
 line_fifo_resume(LineFifo *fifo)
 {
+        if (fifo->reader < 0)
+                return; /* stopped meanwhile */
         fifo->held = false;
-        timer_start(&fifo->rest_timer, 0);
+        watch_arm(&fifo->watch, G_IO_IN);
+        if (fifo->rest)
+                timer_start(&fifo->rest_timer, 0);
 }
 
 static int

@@ -24,10 +24,8 @@ typedef struct LineBuffer {
         bool discarding;
 } LineBuffer;
 
-/* Calls func for each complete line, without its newline. A NUL ends the text of a line. Stops after a line
- * if *held is true; `held` may be NULL. Returns how many bytes were used. */
-size_t line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, const bool *held, LineFunc func,
-                        void *data);
+/* Calls func for each complete line, without its newline. A NUL ends the text of a line. */
+void line_buffer_feed(LineBuffer *b, const char *bytes, size_t len, LineFunc func, void *data);
 
 typedef struct LineFifo LineFifo;
 
@@ -35,7 +33,8 @@ typedef struct LineFifo LineFifo;
  * it. */
 LineFifo *line_fifo_new(const char *dir, const char *name, LineFunc func, void *data, GError **error);
 
-/* Starts to deliver lines, including those that were written since line_fifo_new. */
+/* Starts to deliver lines, including those that were written since line_fifo_new. LineFunc may run the main
+ * loop, which then delivers the next lines. */
 void line_fifo_start(LineFifo *fifo);
 
 /* Stops to deliver lines until line_fifo_resume, which delivers held input first. May be called in

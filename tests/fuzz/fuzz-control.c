@@ -36,10 +36,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         LineBuffer whole = {0}, pieces = {0};
         GString *first = g_string_new(NULL), *second = g_string_new(NULL);
-        line_buffer_feed(&whole, (const char *)data, size, NULL, keep_line, first);
+        line_buffer_feed(&whole, (const char *)data, size, keep_line, first);
         size_t step = size > 0 ? data[0] % 7 + 1u : 1;
         for (size_t at = 0; at < size; at += step)
-                line_buffer_feed(&pieces, (const char *)data + at, MIN(step, size - at), NULL, keep_line,
+                line_buffer_feed(&pieces, (const char *)data + at, MIN(step, size - at), keep_line,
                                  second);
         g_assert_cmpstr(first->str, ==, second->str);
         g_string_free(first, TRUE);

@@ -116,13 +116,17 @@ def test_last_words(t):
     equal((sink['queued']['records'], sink['out']['records']), (0, 1), 'queued and delivered, in the end')
 
 
-def status_of(m):
+def whole_status(m):
     m.control('3 0 0\n')
     path = m.bundle / 'log-status.json'
     wait_for(path.exists, 'the status')
     status = json.loads(path.read_text())
     path.unlink()
-    return status['sinks'][0]
+    return status
+
+
+def status_of(m):
+    return whole_status(m)['sinks'][0]
 
 
 def lost(status):
@@ -389,6 +393,36 @@ def test_second_thread_only_during_output(t):
     wait_for(lambda: threads(m) == 1, 'one thread', 5)
     t.touch('end')
     m.finish(3)
+
+
+@needs_root
+@differs('the reference has no configuration')
+def test_requests_during_a_stall(t):
+    """Each request is answered, in order. New log files come after the stall."""
+    config = t.dir / 'conmon.conf'
+    config.write_text('')
+    disk, log, m = start(t, 'print one\\n\nwait @/go\nprint two\\n\nwait @/end\nprint three\\n\nexit 3',
+                         '--config', str(config))
+    wait_for(lambda: logged(log) == b'one\n', 'the first line')
+    client = m.attach()
+    log.rename(disk.path / 'old')
+    disk.freeze()
+    m.control('2 0 0\n5 0 0\n')
+    t.touch('go')
+    request = whole_status(m)['request']
+    equal((request['kind'], request['result']), ('reload', 'failed'))
+    m.control('4 0 0\n')
+    request = whole_status(m)['request']
+    equal((request['kind'], request['result']), ('upgrade', 'failed'))
+    client.until(b'two\n')
+    check(not log.exists(), 'the disk was not frozen')
+    disk.thaw()
+    wait_for(lambda: log.exists() and logged(log) == b'two\n', 'the new log')
+    m.control('5 0 0\n')
+    equal(whole_status(m)['request']['result'], 'ok')
+    t.touch('end')
+    m.finish(3)
+    equal(logged(log), b'two\nthree\n')
 
 
 if __name__ == '__main__':

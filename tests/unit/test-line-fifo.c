@@ -26,7 +26,7 @@ check_lines(const char *text, size_t len, const char *want)
                 LineBuffer b = {0};
                 g_autoptr(GString) got = g_string_new(NULL);
                 for (size_t at = 0; at < len; at += piece)
-                        line_buffer_feed(&b, text + at, MIN(piece, len - at), NULL, collect, got);
+                        line_buffer_feed(&b, text + at, MIN(piece, len - at), collect, got);
                 g_assert_cmpstr(got->str, ==, want);
         }
 }
@@ -48,7 +48,7 @@ test_long_lines(void)
         for (int i = 0; i < 65536; i++)
                 g_string_append_c(text, '#');
         g_string_append(text, "\nnext\n");
-        line_buffer_feed(&b, text->str, text->len, NULL, collect, got);
+        line_buffer_feed(&b, text->str, text->len, collect, got);
         g_assert_cmpstr(got->str, ==, "<next>");
 }
 
@@ -143,6 +143,36 @@ test_hold(void)
 }
 
 static void
+collect_and_iterate(const char *line, void *data)
+{
+        Holder *h = data;
+        collect(line, h->got);
+        if (strcmp(line, "loop") == 0)
+                iterate_until(h->got, 24);
+        g_string_append_c(h->got, ';');
+}
+
+/* While a line is delivered the loop delivers the next ones, whether they were read with it or later. */
+static void
+test_loop_during_a_line(void)
+{
+        char *dir = tempdir_new();
+        g_autofree char *path = g_build_filename(dir, "ctl", NULL);
+        g_autoptr(GString) got = g_string_new(NULL);
+        Holder h = {.got = got};
+        h.fifo = line_fifo_new(dir, "ctl", collect_and_iterate, &h, NULL);
+        autofd int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        g_assert_cmpint(fd_write_all(fd, "1\nloop\n2\nloop\n3\n4\n", 18), ==, 0);
+        line_fifo_start(h.fifo);
+        iterate_until(got, 29);
+        g_assert_cmpstr(got->str, ==, "<1>;<loop><2>;<loop><3>;<4>;;;");
+        g_assert_false(g_main_context_pending(NULL));
+        line_fifo_free(h.fifo);
+        g_assert_cmpint(unlink(path), ==, 0);
+        tempdir_remove(dir);
+}
+
+static void
 test_missing_directory(void)
 {
         g_autoptr(GError) error = NULL;
@@ -159,6 +189,7 @@ main(int argc, char **argv)
         g_test_add_func("/line-fifo/longest-line", test_longest_line);
         g_test_add_func("/line-fifo/fifo", test_fifo);
         g_test_add_func("/line-fifo/hold", test_hold);
+        g_test_add_func("/line-fifo/loop-during-a-line", test_loop_during_a_line);
         g_test_add_func("/line-fifo/missing-directory", test_missing_directory);
         return g_test_run();
 }
