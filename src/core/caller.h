@@ -22,7 +22,7 @@ typedef struct Caller {
         int attach_fd;
 } Caller;
 
-/* Takes over what was recorded at the very start. No pipe is open yet. */
+/* Stores what was recorded at the very start; takes ownership. No pipe is open yet. */
 void caller_init(Caller *c, const InheritedFds *inherited);
 
 /* Take over the start pipe, then the others: the sync pipe, and with `exec_attach` the attach pipe, which
@@ -34,7 +34,7 @@ gboolean caller_open_pipes(Caller *c, bool exec_attach, GError **error);
  * its peer. */
 void caller_add_closing(Caller *c, Errands *e);
 
-/* Closes its pipes, as far as they are open. */
+/* Closes those of its pipes that are open. */
 void caller_close_pipes(Caller *c);
 
 /* Live upgrade; see upgrade.h. */

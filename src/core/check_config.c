@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* May exist when a container starts: a warning, not an error. */
+/* What is missing now may exist when a container starts: only a warning. */
 static void
 warn_of_missing(const GPtrArray *plan)
 {
@@ -124,7 +124,7 @@ find_default(const ConfigKey *key)
         return value;
 }
 
-/* Of command line, file and default the first that has the key. */
+/* Prints the key from the first of command line, file and default that has it. */
 static void
 print_key(const Options *o, const ConfigSection *section, const ConfigKey *key)
 {
@@ -167,7 +167,7 @@ static void
 print_config(const Options *o, const Config *c)
 {
         static const char *const settings[] = {"policy", "attach", "limits", "health", NULL};
-        printf("# conmon.conf(5) %s", c ? "as it is in force" : "is not there; these are the defaults");
+        printf("# conmon.conf(5) %s", c ? "in effect" : "does not exist; these are the defaults");
         printf(" for %s\n", user_is_ordinary() ? "a user" : "root");
         for (int i = 0; settings[i]; i++)
                 print_settings(o, c, settings[i]);
@@ -178,7 +178,7 @@ print_config(const Options *o, const Config *c)
         }
 }
 
-/* Sections that are not referenced are checked as well; what they lack is only reported here. */
+/* Sections that are not referenced are checked as well; what they are missing is reported only here. */
 static void
 warn_of_sections(const Config *c)
 {
@@ -197,7 +197,7 @@ warn_of_sections(const Config *c)
 
 typedef struct {
         const char *cid;  /* "": not known */
-        LogConfig config; /* numbers only: the rest was borrowed */
+        LogConfig config; /* only numbers are valid: the rest was borrowed */
         GPtrArray *plan;
 } Outcome;
 
@@ -269,14 +269,14 @@ print_outcome(const Options *o, const Config *c, const Outcome *outcome, bool as
         const GPtrArray *plan = outcome->plan;
         guint n = plan->len - (assumed ? 1 : 0);
         printf("\n# The container %s gets %s%s%s\n", o->name, n > 0 ? "these drivers" : "nothing",
-               assumed ? " beside the log of -l" : "", n > 0 ? ":" : "");
+               assumed ? " in addition to the log of -l" : "", n > 0 ? ":" : "");
         for (guint i = plan->len - n; i < plan->len; i++) {
                 print_planned(plan->pdata[i]);
                 print_limits(o, c, plan->pdata[i], &outcome->config);
         }
 }
 
-/* `who` starts all the same; NULL: nobody. */
+/* `who` starts anyway; NULL: nothing does. */
 static int
 fail(const char *who, const GError *error)
 {
@@ -288,7 +288,7 @@ fail(const char *who, const GError *error)
         return 1;
 }
 
-/* Where the command line does not say, as usual: a log that the engine reads, in the bundle. */
+/* Assumes what is usual for what the command line lacks: a log in the bundle, which the engine reads. */
 static Options
 assume(const Options *o, char **paths, char *dir)
 {
@@ -329,7 +329,7 @@ asks_for_container(const Options *o)
         return o->name || o->cid || o->bundle || o->log_profile || o->log_requests || o->log_paths || o->exec;
 }
 
-/* The settings of the command line that are in no type of the options. */
+/* Checks the values of --log-policy. */
 static gboolean
 check_policies(const Options *o, GError **error)
 {

@@ -13,7 +13,8 @@ typedef struct {
         int status;
 } EarlyEnd;
 
-/* Limit of recorded ends. It is only exceeded if thousands of processes end while the runtime is delayed. */
+/* The most exits that are recorded. It is only reached if thousands of processes exit while the runtime
+ * hangs. */
 #define EARLY_ENDS_MAX 65536
 
 void
@@ -73,7 +74,7 @@ start_container(Monitor *m, pid_t pid)
 /* The runtime's own message if there is one, else ours. With passthrough the runtime wrote to the caller's
  * stderr. */
 static void
-fail_in_words(Monitor *m, const char *own)
+fail_with_reason(Monitor *m, const char *own)
 {
         const char *said = m->runtime.said->str;
         if (*said)
@@ -89,7 +90,7 @@ describe_failure(const Monitor *m, int status)
         if (WIFSIGNALED(status))
                 return g_strdup_printf("The runtime %s was killed by signal %d and gave no reason", runtime,
                                        WTERMSIG(status));
-        return g_strdup_printf("The runtime %s ended with exit status %d and gave no reason", runtime,
+        return g_strdup_printf("The runtime %s exited with status %d and gave no reason", runtime,
                                WEXITSTATUS(status));
 }
 
@@ -106,18 +107,18 @@ creation_on_runtime_end(Monitor *m, int status)
 
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
                 g_autofree char *own = describe_failure(m, status);
-                fail_in_words(m, own);
+                fail_with_reason(m, own);
                 diag_error("Failed to create container: exit status %d",
                            WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
                 return;
         }
         if (m->options->terminal && !m->terminal.received) {
-                fail_in_words(m, "Runtime did not set up terminal");
+                fail_with_reason(m, "Runtime did not set up terminal");
                 return;
         }
         pid_t pid = pid_file_read(m->options->container_pidfile, &error);
         if (pid == 0)
-                fail_in_words(m, error->message);
+                fail_with_reason(m, error->message);
         else
                 start_container(m, pid);
 }

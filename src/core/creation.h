@@ -17,5 +17,5 @@ void creation_over(Runtime *r);
 /* waitpid(2) gave this status for the runtime: the container runs now, or could not be created. */
 void creation_on_runtime_end(Monitor *m, int status);
 
-/* A child other than the runtime has ended; it may be the container. */
+/* A child other than the runtime has exited; it may be the container. */
 void creation_note_end(Runtime *r, pid_t pid, int status);

@@ -24,9 +24,9 @@ static void
 set_signals(void)
 {
         (void)signal(SIGPIPE, SIG_IGN);
-        /* a log at the limit of ulimit -f is an ordinary error */
+        /* a log file that reaches ulimit -f is an ordinary write error */
         (void)signal(SIGXFSZ, SIG_IGN);
-        /* if the caller ignores it, exit statuses of children would be lost */
+        /* if the caller ignored it, the exit statuses of children would be lost */
         (void)signal(SIGCHLD, SIG_DFL);
         (void)signal(SIGTERM, leave_at_once);
 }

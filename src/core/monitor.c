@@ -63,12 +63,12 @@ on_container_end(bool known, int status, void *data)
 {
         Monitor *m = data;
         if (m->container.timed_out)
-                return; /* the code is already set; this is the end caused by the timeout */
+                return; /* the timeout caused this exit, and has set the code already */
         m->container.status = known ? status : -1;
         if (!known) {
-                diag_warn("The container's process %d has ended, but its parent was another process: its "
-                          "exit code is unknown",
-                          m->container.process.pid);
+                diag_warn(
+                        "The container's process %d was reaped by another process: its exit code is unknown",
+                        m->container.process.pid);
                 m->container.exit_code = -1;
         } else if (WIFSIGNALED(status)) {
                 m->container.exit_code = 128 + WTERMSIG(status);
@@ -235,7 +235,7 @@ forward_signal(Monitor *m, int signal)
                 r = kill(m->runtime.pid, signal) < 0 ? -errno : 0;
         else if (m->state == MONITOR_CREATING) {
                 g_autofree char *text =
-                        g_strdup_printf("Signal %d came before the process was started", signal);
+                        g_strdup_printf("Signal %d arrived before the process was started", signal);
                 monitor_fail(m, text);
                 return;
         }
@@ -442,7 +442,7 @@ monitor_save(Monitor *m, StateWriter *w)
         if (stand_in_serves(m->stand_in) || m->unsent.len > 0)
                 state_refuse(w, "a log file has stalled");
         if (errands_pending(m->errands) > 0)
-                state_refuse(w, "a disk has stalled, and what was to be written there is not");
+                state_refuse(w, "a disk has stalled, and file operations are pending");
         options_save(m->options, w);
         caller_save(&m->caller, w);
         bystanders_save(&m->bystanders, w);
@@ -506,8 +506,7 @@ monitor_go_on(Monitor *m)
         log_resume(m->log, relay_on_log_wants, m);
         relay_update(m);
         relay_on_stdin_wants(container_stdin_wants(&m->input), m);
-        /* children that have ended meanwhile, if their signal was the last thing that the other program read
-         */
+        /* in case the old program has read a SIGCHLD, but has not reaped the child */
         reap_children(m);
         if (m->state == MONITOR_RUNNING)
                 g_main_loop_run(m->loop);

@@ -121,7 +121,7 @@ typedef struct Monitor {
         bool recorded;     /* recording the end; true once a thread has claimed it */
         bool log_unfinished; /* when the end was recorded: a log file had stalled */
         bool command_done; /* the exit command was run */
-        char *program;     /* the path of the own program; NULL: as executed */
+        char *program;     /* the path of this program; NULL: not looked up yet */
         Errands *errands; /* file operations after the start of the container */
 } Monitor;
 
@@ -133,8 +133,8 @@ int monitor_run(Monitor *m);
  * monitor owns. */
 StandIn *monitor_make_stand_in(Monitor *m);
 
-/* Live upgrade; see upgrade.h. monitor_save reports obstacles with state_refuse. The options of *m are
- * restored before the rest of it, which begins with all zero. After a failure the process ends: nothing is
+/* Live upgrade; see upgrade.h. monitor_save reports obstacles with state_refuse. Before monitor_restore the
+ * options of *m are restored, and its other members are zero. After a failure the process exits: nothing is
  * freed. */
 void monitor_save(Monitor *m, StateWriter *w);
 void monitor_restore(Monitor *m, StateReader *r);

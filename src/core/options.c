@@ -207,7 +207,7 @@ plain_type(GOptionArg type)
         return type == G_OPTION_ARG_STRING_ARRAY ? G_OPTION_ARG_FILENAME_ARRAY : type;
 }
 
-/* Once the help is asked for, errors in what follows don't matter. */
+/* Once help is requested, errors in what follows don't matter. */
 static gboolean
 take_help_option(const char *name, const char *value, void *data, GError **error)
 {
@@ -334,7 +334,7 @@ check_first(const Options *o, GError **error)
         return TRUE;
 }
 
-/* The others, in the order and with the messages that callers know. */
+/* The other checks, in the order and with the messages that callers know. */
 static gboolean
 check_second(const Options *o, GError **error)
 {
@@ -365,7 +365,7 @@ check_second(const Options *o, GError **error)
         return TRUE;
 }
 
-/* A setting that also exists in configuration files, with the same values. */
+/* Checks a setting that also exists in configuration files, with the same values. */
 static gboolean
 check_setting(const char *option, const char *section, const char *key, const char *value, GError **error)
 {
@@ -538,7 +538,7 @@ options_save(const Options *o, StateWriter *w)
 {
         g_auto(GStrv) words = options_command_line();
         if (!words)
-                state_refuse(w, "the own command line can't be read from /proc/self/cmdline");
+                state_refuse(w, "the command line can't be read from /proc/self/cmdline");
         state_put_texts(w, "command-line", words);
         state_put_text(w, "bundle", o->bundle);
         state_put_text(w, "container-pidfile", o->container_pidfile);

@@ -14,8 +14,8 @@
 
 typedef enum OptionsHelp { OPTIONS_HELP_NONE, OPTIONS_HELP_SHORT, OPTIONS_HELP_ALL } OptionsHelp;
 
-/* Every option with the name it has on the command line; conmon(8) describes them. Strings are NULL, arrays
- * NULL, if the option was not given. */
+/* All options, named as on the command line; conmon(8) describes them. Strings and arrays are NULL if the
+ * option was not given. */
 typedef struct Options {
         gboolean api_version; /* false: the oldest protocol of the sync pipe */
         char *attach_queue_max;
@@ -79,8 +79,8 @@ typedef struct Options {
  * *ret_status is the exit status. */
 bool options_load(Options *o, int argc, char **argv, int *ret_status);
 
-/* Parses the command line of another monitor, of any version, as it is: nothing is checked or filled in,
- * and unknown options are ignored. Reorders argv. Finish with options_clear, also after a failure. */
+/* Parses the command line of another monitor, of any version: nothing is checked or filled in, and unknown
+ * options are ignored. Reorders argv. Finish with options_clear, also after a failure. */
 gboolean options_parse(Options *o, int argc, char **argv, GError **error);
 
 /* The command line of this process, as in /proc; NULL if it can't be read. The caller frees it with

@@ -65,7 +65,7 @@ relay_go_on(Monitor *m)
 {
         Unsent unsent = m->unsent;
         send_to_clients(m);
-        relay_release(m); /* what of the other stream was held back */
+        relay_release(m); /* what was held back of the other stream */
         if (unsent.len > 0 && !unsent.held)
                 output_stream_take(&m->output[unsent.stream], unsent.len);
         log_flush(m->log);

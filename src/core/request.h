@@ -3,7 +3,7 @@
 
 #pragma once
 
-/* Requests of the ctl FIFO that have an answer: the object "request" in log-status.json. Lines after such
+/* Requests on the ctl FIFO that are answered, with the object "request" in log-status.json. Lines after such
  * a request wait until it is answered, so that a status requested after it has the result. */
 
 #include "base/watch.h"

@@ -87,7 +87,7 @@ take_over(int fd)
         fd_close(&fd);
         (void)prctl(PR_SET_NAME, shell.name);
         (void)prctl(PR_SET_DUMPABLE, shell.dumpable);
-        /* From here on this process is the only monitor. If nobody reads this, the guard has been killed. */
+        /* From here on this process is the only monitor. If this fails, the guard has been killed. */
         (void)fd_write_all(shell.done, &done, 1);
         fd_close(&shell.done);
         g_free(shell.name);

@@ -79,7 +79,7 @@ wants_health_checks(const Options *o, const Selection *s)
                access("/run/systemd/system", F_OK) < 0;
 }
 
-/* Podman searches our messages for these words, and relates them to the container's program. */
+/* Podman searches our messages for these words, and takes them for errors of the container's program. */
 static char *
 reword(const char *sentence)
 {
@@ -208,7 +208,7 @@ setup_reload(Monitor *m, GError **error)
         g_autoptr(Selection) selection = NULL;
         if (stand_in_serves(m->stand_in))
                 return error_set(error, CONMON_ERROR_FAILED,
-                                 "the disk or server of a log file does not answer; try again when it does");
+                                 "the disk or server of a log file does not respond; try again when it does");
         if (!reload_log(m, &asked, &selection, error))
                 return FALSE;
         m->endpoints.client = describe_clients(o, selection);

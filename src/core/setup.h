@@ -8,18 +8,19 @@
 #include "config/selection.h"
 #include "core/monitor.h"
 
-/* What the command line sets for the choice of log drivers; borrows from both. `json` may be NULL. */
+/* Describes what the command line says about log drivers; borrows from both. `json` may be NULL. */
 SelectionConfig setup_describe_choice(const Options *o, ConfigJson *json);
 
-/* Makes a log of a configuration: log_new for a start, log_plan for --check-config. */
+/* Creates a log from a configuration: log_new for a start, log_plan for --check-config. */
 typedef gboolean (*SetupLogFunc)(const LogConfig *config, void *data, GError **error);
 
-/* The log of a start. An error of what the configuration adds is *ret_refused, and the log is that of the
- * command line alone; other errors are *error. *ret_selection as from selection_new. */
+/* Sets up the log of a start. If what the configuration adds fails, *ret_refused says why, and the log is
+ * that of the command line alone; other errors are *error. *ret_selection is as from selection_new. */
 gboolean setup_choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, void *data,
                           Selection **ret_selection, GError **ret_refused, GError **error);
 
-/* Who starts all the same after *ret_refused, for messages; NULL: nobody. `warn`: on-error of the policy. */
+/* What starts although *ret_refused is set, for messages; NULL: nothing. `warn`: on-error=warn in the
+ * policy. */
 const char *setup_starts_anyway(const Options *o, bool warn);
 
 /* Reads the configuration again, after the log was set up, and applies the differences. A failure changes

@@ -31,8 +31,8 @@ on_timer(void *data)
         *(bool *)data = true;
 }
 
-/* Clients read the rest of the output before they see its end; one that does not read must
- * not delay the exit files. */
+/* Clients read the rest of the output before they see its end; one that does not read must not delay the exit
+ * files. */
 static void
 wait_for_clients(Monitor *m)
 {
@@ -251,7 +251,7 @@ close_everything(Monitor *m)
         signal_watch_done(&m->signals);
         g_clear_pointer(&m->refusal, g_free);
         caller_close_pipes(&m->caller);
-        /* A step that has stalled goes on with the descriptors it has. */
+        /* A step that has stalled still uses its descriptors. */
         if (errands_pending(m->errands) == 0)
                 fd_close_range(3, ~0U);
 }

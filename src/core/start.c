@@ -33,7 +33,7 @@ point_stdio_at_null(void)
         (void)dup2(out, STDERR_FILENO);
 }
 
-/* Any user of the container may reopen /dev/stdout and /dev/stderr, which are these pipes. */
+/* All users of the container may reopen /dev/stdout and /dev/stderr, which are these pipes. */
 static gboolean
 make_pipe(int *ret_read, int *ret_write, GError **error)
 {
@@ -215,10 +215,10 @@ on_start(GIOCondition revents, void *data)
         }
 }
 
-/* With exec-attach the caller connects its client first, and then writes to the
- * start pipe again or closes it. */
+/* With exec-attach the caller connects its client first, and then writes to the start pipe again or closes
+ * it. */
 static gboolean
-start_when_told(Monitor *m, GError **error)
+start_when_allowed(Monitor *m, GError **error)
 {
         if (!m->options->exec_attach || m->caller.start_fd < 0)
                 return start_runtime(m, error);
@@ -261,7 +261,7 @@ monitor_start(Monitor *m, GError **error)
         if (!signal_watch_start(&m->signals, monitor_on_signal, m, error))
                 return FALSE;
         parent_pipe_send(&m->caller.attach_fd, "data", 0, NULL);
-        m->runtime.launched = start_when_told(m, error);
+        m->runtime.launched = start_when_allowed(m, error);
         return m->runtime.launched;
 }
 

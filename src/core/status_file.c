@@ -124,7 +124,7 @@ wait_for_creation(StatusFile *f)
         g_mutex_unlock(&f->lock);
 }
 
-/* Blanks in place of what the first text had more, so that one call does it all. */
+/* Pads with blanks to the length of the first text, so that one call overwrites it. */
 static void
 update(void *data)
 {

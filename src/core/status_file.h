@@ -17,8 +17,8 @@ void status_file_write(Monitor *m);
 StatusFile *status_file_add(Monitor *m);
 
 /* Called after the log has been drained: writes the final counters, into the open file, because its name
- * may already belong to another container. Waits a second for a disk that stalls; they are written when it
- * goes on, before the steps are done. NULL is allowed. */
+ * may already belong to another container. Waits a second for a disk that has stalled; if that is not enough,
+ * they are written when it responds again, before the monitor exits. NULL is allowed. */
 void status_file_update(StatusFile *f, Monitor *m);
 
 /* Frees it after the steps are done. Its descriptor is closed with all others. NULL is allowed. */

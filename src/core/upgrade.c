@@ -47,7 +47,7 @@ open_program(Monitor *m, GError **error)
 {
         struct stat st;
         if (!m->program && !(m->program = find_path())) {
-                error_set(error, CONMON_ERROR_FAILED, "the path of the own program is not known");
+                error_set(error, CONMON_ERROR_FAILED, "the path of this program is not known");
                 return -1;
         }
         autofd int fd = open(m->program, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -146,18 +146,18 @@ check_state(const Monitor *m, int program, int state, GError **error)
         if (strcmp(answer, UPGRADE_CHECKED) == 0)
                 return TRUE;
         if (!*answer)
-                return error_set(error, CONMON_ERROR_FAILED,
-                                 "the program %s did not say that it can go on from here: it is of a version "
-                                 "that does not know how, or is no monitor, or took too long",
-                                 m->program);
-        return error_set(error, CONMON_ERROR_FAILED, "the program %s can't go on from here: %s", m->program,
-                         answer);
+                return error_set(
+                        error, CONMON_ERROR_FAILED,
+                        "the program %s did not report that it can continue: it has no live upgrade, "
+                        "is not a monitor, or took too long",
+                        m->program);
+        return error_set(error, CONMON_ERROR_FAILED, "the program %s can't continue: %s", m->program, answer);
 }
 
 /* ---- the guard ---- */
 
 /* Waits for the report of the new program. Returns true if it has taken over. Two monitors must not run at
- * once, so an error is not an answer. */
+ * once, so it keeps waiting after an error. */
 static bool
 wait_for_other(int done, char *said)
 {
@@ -183,7 +183,7 @@ make_sure_of_end(pid_t pid)
         }
 }
 
-/* In the copy. Returns if it must continue as the monitor, with a message that says so. */
+/* Runs in the copy. Returns if it must continue as the monitor, with a message that says so. */
 static char *
 guard(const Monitor *m, pid_t original, int done)
 {
@@ -195,9 +195,9 @@ guard(const Monitor *m, pid_t original, int done)
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
         if (!launcher_write_pidfile(m->options, getpid(), &error))
                 diag_error("Failed to write conmon pidfile: %s", error->message);
-        return g_strdup_printf("the program %s %s%s; a copy of the old one goes on as process %d", m->program,
-                               *said ? "could not take over: " : "ended before it had taken over", said,
-                               (int)getpid());
+        return g_strdup_printf(
+                "the program %s %s%s; a copy of the old one continues as process %d", m->program,
+                *said ? "could not take over: " : "exited before it had taken over", said, (int)getpid());
 }
 
 /* ---- the execution ---- */
@@ -210,7 +210,7 @@ set_inherited(const GArray *fds, int state, bool inherited)
         (void)fd_set_cloexec(state, !inherited);
 }
 
-/* Returns only if that failed. */
+/* Returns only on failure. */
 static gboolean
 execute(const Monitor *m, int program, int state, const GArray *fds, GError **error)
 {
@@ -228,7 +228,7 @@ static char *
 start_guard_and_execute(const Monitor *m, int program, StateWriter *w, int state, int done[2])
 {
         g_autoptr(GError) error = NULL;
-        stand_in_rest(m->stand_in); /* a copy has the thread that makes it alone */
+        stand_in_rest(m->stand_in); /* fork(2) copies only the calling thread */
         pid_t original = getpid(), copy = fork();
         if (copy < 0)
                 return g_strdup_printf("failed to make a copy of the monitor: %s", strerror(errno));

@@ -175,7 +175,7 @@ def test_what_a_container_gets(t):
         status, out, err = check_config(t, *argv, a, env=env)
         first, rest = choice(out)
         equal((status, err), (0, ''), str(argv))
-        equal(first, f'{name} gets {"these drivers" if wanted else "nothing"} beside the log of -l{":" if wanted else ""}')
+        equal(first, f'{name} gets {"these drivers" if wanted else "nothing"} in addition to the log of -l{":" if wanted else ""}')
         equal(rest, wanted, str(argv))
         check('\n[match web-*] ' in out, 'the configuration')
     for argv, sentence in (

@@ -82,7 +82,7 @@ def test_runtime_fails_silently(t):
     """There is a message even if the runtime prints none."""
     for mode, api, key in modes():
         m = start(t, mode, api, runtime='exit 1')
-        failure(m, key, f'The runtime {t.runtime} ended with exit status 1 and gave no reason')
+        failure(m, key, f'The runtime {t.runtime} exited with status 1 and gave no reason')
 
 
 def test_runtime_is_killed(t):

@@ -410,10 +410,10 @@ def test_program_is_not_a_monitor(t):
     m = u.create('print hello\\n\nwait @/go\nexit 1')
     m.wait_log(b'hello')
     before, path = identity(m), u.installed.path
-    silent = '.* did not say that it can go on from here: .*'
+    silent = '.* did not report that it can continue: .*'
     for text, mode, reason in (
             ('#!/bin/sh\necho "conmon: option parsing failed" >&2\nexit 1\n', 0o755, silent),
-            ('#!/bin/sh\necho "it is too late"\n', 0o755, f'the program {path} can\'t go on from here: it is too late'),
+            ('#!/bin/sh\necho "it is too late"\n', 0o755, f'the program {path} can\'t continue: it is too late'),
             ('#!/bin/sh\nkill -9 $$\n', 0o755, silent),
             ('no program\n', 0o755, '.* can\'t check the state: failed to execute it: Exec format error'),
             ('#!/bin/sh\n', 0o644, '.* can\'t check the state: failed to execute it: Permission denied')):
@@ -464,7 +464,7 @@ def test_older_program(t):
     u.installed.path.unlink()
     u.installed.path.write_text(OLDER.replace('PROGRAM', repr(str(u.installed.files[1]))))
     u.installed.path.chmod(0o755)
-    matches('.* can\'t go on from here: The state has version 2, but this program knows only up to version 1: .*',
+    matches('.* can\'t continue: The state has version 2, but this program knows only up to version 1: .*',
             u.refused(), 'the reason')
     t.touch('go')
     m.finish(1)
@@ -589,7 +589,7 @@ def continue_in_guard(t, how, reason):
     before = kinds(m.pid)
     install_broken(u, how)
     status = u.request()
-    matches(f'the program {u.installed.path} {reason}; a copy of the old one goes on as process [0-9]+',
+    matches(f'the program {u.installed.path} {reason}; a copy of the old one continues as process [0-9]+',
             status['request']['message'], 'the reason')
     old, m.pid = m.pid, status['monitor']['pid']
     check(m.pid != old, 'the process id is that of the program that ended')
@@ -613,32 +613,32 @@ def continue_in_guard(t, how, reason):
 
 
 def test_program_that_hangs(t):
-    continue_in_guard(t, 'hang', 'ended before it had taken over')
+    continue_in_guard(t, 'hang', 'exited before it had taken over')
 
 
 def test_program_that_hangs_in_the_check(t):
     u = Upgraded(t)
     m = u.create('wait @/go\nexit 2')
     install_broken(u, 'hang in check')
-    matches('.* did not say that it can go on from here: .*', u.refused(), 'the reason')
+    matches('.* did not report that it can continue: .*', u.refused(), 'the reason')
     t.touch('go')
     m.finish(2)
 
 
 def test_program_that_exits(t):
-    continue_in_guard(t, 'exit', 'ended before it had taken over')
+    continue_in_guard(t, 'exit', 'exited before it had taken over')
 
 
 def test_program_that_crashes(t):
-    continue_in_guard(t, 'crash', 'ended before it had taken over')
+    continue_in_guard(t, 'crash', 'exited before it had taken over')
 
 
 def test_program_that_is_killed(t):
-    continue_in_guard(t, 'kill', 'ended before it had taken over')
+    continue_in_guard(t, 'kill', 'exited before it had taken over')
 
 
 def test_program_that_closes_everything(t):
-    continue_in_guard(t, 'close all', 'ended before it had taken over')
+    continue_in_guard(t, 'close all', 'exited before it had taken over')
 
 
 def test_guard_that_is_killed(t):
