@@ -4,23 +4,21 @@
 
 # Sourced by contrib/check: the stage --ports, which builds for other architectures and distributions.
 
-# Builds for this machine with options and compilers that other machines and distributions use.
-ports_variants() {
-        build build-unsigned -Dwerror=true --unity=on -Djson=json-c \
+# Builds for this machine with the compiler and the options that other machines and distributions use. One build
+# has them all: a failure names the line, and the line tells which of them it is.
+ports_variant() {
+        CC=clang build build-variant -Dwerror=true -Doptimization=1 --unity=on -Djson=json-c \
                 -Dc_args='-funsigned-char -fexceptions -D_FORTIFY_SOURCE=3' ||
-                die "the build with an unsigned char failed"
-        step "Testing with an unsigned char"
-        run_tests build-unsigned unsigned -t 2 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
-        CC=clang build build-clang -Dwerror=true -Doptimization=1 || die "the build with clang failed"
-        step "Testing with clang"
-        run_tests build-clang clang -t 2 --num-processes $(($(nproc) + 1)) --suite unit
+                die "the build with clang and an unsigned char failed"
+        step "Testing with clang and an unsigned char"
+        run_tests build-variant variant -t 2 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
 }
 
 # Debian has no GLib for musl: each file is compiled with musl's headers, without linking. Generated headers
 # are taken from the ordinary build.
 ports_musl() {
         step "Compiling with musl's headers"
-        [ -e build-unsigned/build.ninja ] || build build-unsigned || die "the build failed"
+        [ -e build-variant/build.ninja ] || build build-variant || die "the build failed"
         musl_kernel=$scratch/musl
         mkdir "$musl_kernel"
         ln -s /usr/include/linux /usr/include/asm-generic "$(cc -print-multiarch | sed 's,.*,/usr/include/&/asm,')" \
@@ -36,7 +34,7 @@ ports_musl() {
                 musl-gcc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -Wno-unused-parameter \
                         -Wno-missing-field-initializers -D_GNU_SOURCE -DG_LOG_DOMAIN='"conmon"' \
                         -DGLIB_VERSION_MIN_REQUIRED=GLIB_VERSION_2_66 -DGLIB_VERSION_MAX_ALLOWED=GLIB_VERSION_2_66 \
-                        -Isrc -I. -Ibuild-unsigned -Ibuild-unsigned/src -Ibuild-unsigned/src/base $glib -I"$musl_kernel" \
+                        -Isrc -I. -Ibuild-variant -Ibuild-variant/src -Ibuild-variant/src/base $glib -I"$musl_kernel" \
                         -I"$musl_kernel/json-c" -include "$musl_kernel/statx.h" "$file" ||
                         musl_failed=$((musl_failed + 1))
         done
@@ -178,7 +176,7 @@ stage_ports() {
                 command -v "$prefix-gcc" >/dev/null || install_packages "gcc-$prefix" || die "no compiler for $processor"
         done
         { foreign_roots "$processors"; release_roots; } &
-        ports_variants
+        ports_variant
         ports_musl
         for processor in $processors; do ports_foreign "$processor"; done
         again='' # it would run on this machine
