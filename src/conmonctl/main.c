@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright The conmon 3 authors */
 
-/* conmonctl: looks at the container monitors of a host, and asks them for something. */
+/* conmonctl: shows the container monitors of a host, and sends requests to them. */
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -21,10 +21,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* Exit statuses, as systemctl(1) has them where it has them. */
+/* Exit statuses, the same as those of systemctl(1) where it has them. */
 enum {
         STATUS_OK = 0,
-        STATUS_FAILED = 1, /* a monitor did not do what it was asked for */
+        STATUS_FAILED = 1, /* a monitor did not answer, or its request failed */
         STATUS_USAGE = 2,
         STATUS_NOTHING = 4, /* there is no such container */
 };
@@ -41,17 +41,17 @@ typedef struct Settings {
         gboolean no_legend;
         gboolean version;
         double interval; /* seconds */
-        int iterations;  /* 0: until it is interrupted */
+        int iterations;  /* 0: no limit */
         char *textfile;
-        char **words; /* the command and what follows it */
+        char **words; /* the command and its arguments */
 } Settings;
 
 typedef struct Command {
         const char *name;
-        const char *line; /* for the ctl FIFO; NULL: only the status is asked for */
-        const char *done; /* the participle for the report */
+        const char *line; /* for the ctl FIFO; NULL: only the status is requested */
+        const char *done; /* the participle for the summary */
         int (*run)(const struct Command *command, const Settings *s, GPtrArray *monitors);
-        bool whole; /* without containers it is about all of them */
+        bool whole; /* without arguments it applies to all containers */
         const char *usage;
         const char *help;
 } Command;
@@ -66,7 +66,7 @@ print(GString *text)
         return ok ? STATUS_OK : STATUS_FAILED;
 }
 
-/* Names and reasons may be anybody's who called a process "conmon". */
+/* Names and reasons are untrusted: any user may have named a process "conmon". */
 G_GNUC_PRINTF(1, 2)
 static void
 complain(const char *format, ...)
@@ -82,7 +82,7 @@ complain(const char *format, ...)
 static ShowConfig
 show_config(const Settings *s)
 {
-        return (ShowConfig){.colour = table_use_colour(), .legend = !s->no_legend};
+        return (ShowConfig){.color = table_use_color(), .legend = !s->no_legend};
 }
 
 /* Reports each monitor that did not answer. */
@@ -169,7 +169,7 @@ run_top(const Command *command, const Settings *s, GPtrArray *monitors)
                 GString *out = g_string_new(tty ? "\033[H\033[J" : "");
                 ShowConfig config = show_config(s);
                 guint rows = terminal_rows();
-                /* Header, empty line, two lines of legend, and the cursor's. */
+                /* Header, empty line, two lines of legend, and the line of the cursor. */
                 config.max_rows = rows > 6 ? rows - 5 : 0;
                 request_status(now, NULL, ANSWER_USEC);
                 show_list(now, &config, out);
@@ -181,8 +181,7 @@ run_top(const Command *command, const Settings *s, GPtrArray *monitors)
         return STATUS_OK;
 }
 
-/* What the monitor says about the request itself, in "request" of its status. Monitors that know no such
- * request have no such member. */
+/* The result of the request is in "request" of the status, which monitors without that request lack. */
 static bool
 was_done(const MonitorInfo *m, const Command *command, const char **ret_why)
 {
@@ -191,14 +190,14 @@ was_done(const MonitorInfo *m, const Command *command, const char **ret_why)
         const char *result = monitor_status_member(members, "request.result");
         if (strcmp(command->name, "reopen") == 0)
                 return true;
-        *ret_why = "this monitor is of a version that can't do it";
+        *ret_why = "the version of this monitor does not support it";
         if (g_strcmp0(kind, command->name) != 0)
                 return false;
         *ret_why = monitor_status_member(members, "request.message");
         return g_strcmp0(result, "ok") == 0;
 }
 
-/* reopen, reload, upgrade: one line for each failure, and a sum. */
+/* reopen, reload, upgrade: prints one line for each failure, and a summary. */
 static int
 run_request(const Command *command, const Settings *s, GPtrArray *monitors)
 {
@@ -220,7 +219,7 @@ run_request(const Command *command, const Settings *s, GPtrArray *monitors)
         return done == monitors->len ? STATUS_OK : STATUS_FAILED;
 }
 
-/* The request's header, up to the empty line; what it says does not matter. */
+/* Reads and ignores the header of the request, up to the empty line. */
 static void
 skip_http_request(void)
 {
@@ -258,12 +257,12 @@ run_metrics(const Command *command, const Settings *s, GPtrArray *monitors)
 
 static const Command commands[] = {
         {"list", NULL, NULL, run_list, true, "[CONTAINER...]", "List monitors (the default)"},
-        {"status", NULL, NULL, run_status, false, "CONTAINER...|--all", "Show everything that monitors say"},
-        {"top", NULL, NULL, run_top, true, "[CONTAINER...]", "List monitors again and again"},
+        {"status", NULL, NULL, run_status, false, "CONTAINER...|--all", "Show the full status of monitors"},
+        {"top", NULL, NULL, run_top, true, "[CONTAINER...]", "List monitors repeatedly"},
         {"reopen", "2 0 0", "reopened their logs", run_request, false, "CONTAINER...|--all",
-         "Let monitors open their log files anew, after they were renamed"},
+         "Reopen log files after they were renamed"},
         {"reload", "5 0 0", "reloaded", run_request, false, "CONTAINER...|--all",
-         "Let monitors read their configuration files again"},
+         "Read the configuration files again"},
         {"upgrade", "4 0 0", "upgraded", run_request, false, "CONTAINER...|--all",
          "Replace running monitors by the installed program"},
         {"metrics", NULL, NULL, run_metrics, true, "[CONTAINER...]", "Print counters for Prometheus"},
@@ -299,24 +298,25 @@ static gboolean
 parse(Settings *s, int argc, char **argv, GError **error)
 {
         const GOptionEntry entries[] = {
-                {"all", 'a', 0, G_OPTION_ARG_NONE, &s->all, "Every container's monitor", NULL},
+                {"all", 'a', 0, G_OPTION_ARG_NONE, &s->all, "The monitors of all containers", NULL},
                 {"exec", 0, 0, G_OPTION_ARG_NONE, &s->exec, "Show monitors of exec sessions, too", NULL},
                 {"http", 0, 0, G_OPTION_ARG_NONE, &s->http, "metrics: answer an HTTP request on stdin", NULL},
                 {"interval", 'd', 0, G_OPTION_ARG_DOUBLE, &s->interval, "top: time between two lists (2)",
                  "SECONDS"},
-                {"iterations", 'n', 0, G_OPTION_ARG_INT, &s->iterations, "top: end after so many lists", "N"},
+                {"iterations", 'n', 0, G_OPTION_ARG_INT, &s->iterations, "top: exit after this many lists",
+                 "N"},
                 {"json", 'j', 0, G_OPTION_ARG_NONE, &s->json, "list, status: print JSON", NULL},
-                {"no-legend", 0, 0, G_OPTION_ARG_NONE, &s->no_legend, "Leave out header and sums", NULL},
+                {"no-legend", 0, 0, G_OPTION_ARG_NONE, &s->no_legend, "Omit header and summary", NULL},
                 {"textfile", 0, 0, G_OPTION_ARG_FILENAME, &s->textfile,
                  "metrics: replace this file, for node_exporter's textfile collector", "PATH"},
-                {"version", 0, 0, G_OPTION_ARG_NONE, &s->version, "Print the version and leave", NULL},
+                {"version", 0, 0, G_OPTION_ARG_NONE, &s->version, "Print the version and exit", NULL},
                 {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &s->words, NULL,
                  "[COMMAND [CONTAINER...]]"},
                 {0},
         };
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);
         g_autofree char *description = describe_commands();
-        g_option_context_set_summary(context, "Looks at container monitors, and asks them for something.");
+        g_option_context_set_summary(context, "Shows container monitors, and sends requests to them.");
         g_option_context_set_description(context, description);
         g_option_context_add_main_entries(context, entries, NULL);
         return g_option_context_parse(context, &argc, &argv, error);
@@ -328,19 +328,19 @@ check(const Settings *s, const Command *command, GError **error)
         bool named = s->words && s->words[0] && s->words[1];
         bool metrics = strcmp(command->name, "metrics") == 0;
         if (named && s->all)
-                return error_set(error, CONMON_ERROR_USAGE, "either containers can be given, or --all");
+                return error_set(error, CONMON_ERROR_USAGE, "containers and --all can't be combined");
         if (!named && !s->all && !command->whole)
-                return error_set(error, CONMON_ERROR_USAGE, "'%s' needs containers, or --all for every one",
+                return error_set(error, CONMON_ERROR_USAGE, "'%s' requires containers, or --all",
                                  command->name);
         if ((s->http || s->textfile) && !metrics)
-                return error_set(error, CONMON_ERROR_USAGE, "--http and --textfile belong to 'metrics'");
+                return error_set(error, CONMON_ERROR_USAGE, "--http and --textfile are options of 'metrics'");
         if (!(s->interval >= 0.1 && s->interval <= 3600))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "--interval must be between 0.1 and 3600 seconds");
         return TRUE;
 }
 
-/* The names that no monitor has are reported. */
+/* Reports arguments that match no monitor. */
 static bool
 report_missing(const GPtrArray *monitors, char **names)
 {
@@ -350,7 +350,7 @@ report_missing(const GPtrArray *monitors, char **names)
                 for (guint i = 0; i < monitors->len && !found; i++)
                         found = monitor_info_matches(g_ptr_array_index(monitors, i), *names);
                 if (!found)
-                        complain("no running container of yours is called '%s', and no id begins so", *names);
+                        complain("none of your running containers has this name or id: '%s'", *names);
                 missing = missing || !found;
         }
         return missing;
@@ -387,7 +387,7 @@ main(int argc, char **argv)
         Settings settings = {.interval = 2};
         int status = STATUS_USAGE;
         (void)setlocale(LC_CTYPE, "");
-        /* A monitor may end while its FIFO is written to. */
+        /* A monitor may exit while its FIFO is written to. */
         (void)signal(SIGPIPE, SIG_IGN);
         if (!parse(&settings, argc, argv, &error)) {
                 complain("%s", error->message);

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A label's value has to be UTF-8; backslash, quotation mark and newline are escaped. */
+/* The value of a label must be UTF-8; backslashes, quotation marks and newlines are escaped. */
 static void
 append_label(GString *out, const char *name, const char *value)
 {
@@ -41,9 +41,9 @@ begin_family(const char *family, const char *type, const char *help, GString *ou
         g_string_append_printf(out, "# HELP %s %s\n# TYPE %s %s\n", family, help, family, type);
 }
 
-/* ---- one sample a monitor ---- */
+/* ---- one sample per monitor ---- */
 
-/* Values of a monitor; false: it has none. */
+/* Returns false if the monitor has no such value. */
 typedef bool (*MonitorFunc)(const MonitorInfo *m, double *ret);
 
 static bool
@@ -78,13 +78,13 @@ static const struct {
         const char *name, *help;
         MonitorFunc func;
 } monitor_families[] = {
-        {"conmon_monitor_up", "Whether the monitor answered when it was asked for its status.", up},
+        {"conmon_monitor_up", "Whether the monitor answered a request for its status.", up},
         {"conmon_monitor_start_time_seconds", "When the monitor was started, since 1970-01-01.", start_time},
         {"conmon_monitor_private_memory_bytes", "Private dirty memory of the monitor.", memory},
         {"conmon_monitor_outdated", "Whether the program that the monitor runs has been replaced.", outdated},
 };
 
-/* ---- one sample a sink ---- */
+/* ---- one sample per sink ---- */
 
 static uint64_t
 records_in(const SinkStatus *s)
@@ -144,19 +144,19 @@ static const struct {
         const char *name, *type, *help;
         uint64_t (*func)(const SinkStatus *s);
 } sink_families[] = {
-        {"conmon_log_records_total", "counter", "Records that the destination was to get.", records_in},
+        {"conmon_log_records_total", "counter", "Records for this destination.", records_in},
         {"conmon_log_bytes_total", "counter", "Bytes of the container in these records.", bytes_in},
         {"conmon_log_delivered_records_total", "counter", "Records that were delivered.", records_out},
         {"conmon_log_delivered_bytes_total", "counter", "Bytes of the container in these records.",
          bytes_out},
         {"conmon_log_errors_total", "counter", "Failures of the destination.", errors},
-        {"conmon_log_queue_records", "gauge", "Records that wait for delivery.", queued},
+        {"conmon_log_queue_records", "gauge", "Records waiting for delivery.", queued},
         {"conmon_log_queue_bytes", "gauge", "Memory of the queue that is in use.", queue_bytes},
-        {"conmon_log_queue_max_bytes", "gauge", "The most memory that the queue may use.", queue_max},
-        {"conmon_log_failing", "gauge", "Whether the destination fails at present.", failing},
+        {"conmon_log_queue_max_bytes", "gauge", "Limit of the memory of the queue.", queue_max},
+        {"conmon_log_failing", "gauge", "Whether the destination is failing.", failing},
 };
 
-/* Two sinks of one driver need different labels. */
+/* Two sinks with the same driver need different labels. */
 static char *
 sink_label(const MonitorStatus *status, guint index)
 {
@@ -196,7 +196,7 @@ append_sink_family(const GPtrArray *monitors, size_t family, GString *out)
         }
 }
 
-/* ---- one sample a sink and cause ---- */
+/* ---- one sample per sink and cause ---- */
 
 static void
 append_drops(const GPtrArray *monitors, const char *family, const char *help, bool bytes, GString *out)
@@ -251,7 +251,7 @@ void
 metrics_format(const GPtrArray *monitors, GString *out)
 {
         g_autoptr(GPtrArray) containers = unique_containers(monitors);
-        begin_family("conmon_monitors", "gauge", "Monitors of this host, those of exec sessions included.",
+        begin_family("conmon_monitors", "gauge", "Monitors of this host, including those of exec sessions.",
                      out);
         g_string_append_printf(out, "conmon_monitors %u\n", monitors->len);
         for (size_t i = 0; i < G_N_ELEMENTS(monitor_families); i++)

@@ -8,5 +8,5 @@
 
 #include <glib.h>
 
-/* Appends the metrics of these MonitorInfo *; man conmonctl lists them. */
+/* Appends the metrics of these MonitorInfo *; conmonctl(1) lists them. */
 void metrics_format(const GPtrArray *monitors, GString *out);

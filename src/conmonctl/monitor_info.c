@@ -34,7 +34,7 @@ monitor_info_free(MonitorInfo *m)
         g_free(m);
 }
 
-/* A file of one process; NULL if it can't be read. */
+/* Reads a file of a process in /proc; NULL if that fails. */
 static char *
 read_proc(pid_t pid, const char *file, size_t max, size_t *ret_len)
 {
@@ -44,7 +44,7 @@ read_proc(pid_t pid, const char *file, size_t max, size_t *ret_len)
         return fd_read_file(path, max, &text, ret_len) == 0 ? text : NULL;
 }
 
-/* The arguments of a command line as /proc has it: each ends with a NUL. */
+/* Splits a command line from /proc, where each argument ends with a NUL. */
 static char **
 split_arguments(char *text, size_t len)
 {
@@ -91,7 +91,7 @@ same_mount_namespace(pid_t pid)
         return stat("/proc/self/ns/mnt", &own) == 0 && stat(path, &other) == 0 && own.st_ino == other.st_ino;
 }
 
-/* A path of the monitor's as this process can open it. */
+/* Returns a path of the monitor as this process can open it. */
 static char *
 reachable(pid_t pid, const char *path)
 {
@@ -148,7 +148,7 @@ read_pid_file(const MonitorInfo *m, const char *path)
         return pid > 0 && pid <= G_MAXINT ? (pid_t)pid : 0;
 }
 
-/* The file that is executed is gone, or another one has its name. */
+/* True if the executed file was removed or replaced. */
 static bool
 is_outdated(pid_t pid)
 {
@@ -173,7 +173,7 @@ private_memory(pid_t pid)
         return line ? g_ascii_strtoll(line + strlen("\nPrivate_Dirty:"), NULL, 10) * 1024 : -1;
 }
 
-/* What the command line says. */
+/* Takes the members that the command line determines. */
 static bool
 take_options(MonitorInfo *m, char **argv)
 {
@@ -193,7 +193,7 @@ take_options(MonitorInfo *m, char **argv)
         return ok;
 }
 
-/* Called for every process of the host: what most of them fail comes first. */
+/* Called for every process of the host, so this is checked first. */
 static bool
 is_called_conmon(pid_t pid)
 {
@@ -204,7 +204,7 @@ is_called_conmon(pid_t pid)
         return len == sizeof COMMAND && memcmp(name, COMMAND "\n", sizeof COMMAND) == 0;
 }
 
-/* NULL if the process is no monitor, is somebody else's, or has ended. */
+/* NULL if the process is not a monitor, belongs to another user, or has exited. */
 static MonitorInfo *
 read_monitor(pid_t pid)
 {
@@ -239,7 +239,7 @@ compare(gconstpointer a, gconstpointer b)
         return ids != 0 ? ids : left->exec != right->exec ? left->exec - right->exec : left->pid - right->pid;
 }
 
-/* A child of a monitor that has not executed anything yet, or never will, still has the command line. */
+/* A child of a monitor has the same command line until it executes a program, if it ever does. */
 static bool
 is_child_of_another(const MonitorInfo *m, const GPtrArray *all)
 {

@@ -4,8 +4,8 @@
 #pragma once
 
 /* The monitors of this host. There is no registry: a monitor is a process called "conmon" whose command line
- * names a container. What a process says of itself is only believed about its own user's files, because
- * anybody may run a process of that name. */
+ * names a container. Any user may run a process of that name, so only files of the same user are opened on
+ * its behalf. */
 
 #include "conmonctl/monitor_status.h"
 
@@ -20,15 +20,15 @@ typedef struct MonitorInfo {
         gint64 started_usec; /* microseconds since 1970 */
         char *cid;
         char *name;              /* NULL: the engine gave none */
-        const char *engine;      /* "podman", "cri-o", or "-" if it can't be told */
+        const char *engine;      /* "podman", "cri-o", or "-" if unknown */
         bool exec;               /* of an exec session */
         bool outdated;           /* the program file it runs has been replaced or removed */
         char *directory;         /* of ctl and log-status.json, as this process can open it; NULL: none */
-        char *persist_directory; /* of the last log-status.json, if not the same */
+        char *persist_directory; /* of the final log-status.json, if it is another one */
         pid_t container_pid;     /* 0: unknown */
         gint64 memory;           /* private dirty memory, bytes; -1: unknown */
         MonitorStatus *status;   /* NULL until request_status has read it */
-        int error;               /* why there is no status: -errno; 0: it was not asked for */
+        int error;               /* why there is no status: -errno; 0: it was not requested */
 } MonitorInfo;
 
 void monitor_info_free(MonitorInfo *m);
@@ -37,15 +37,15 @@ void monitor_info_free(MonitorInfo *m);
  * the array. */
 GPtrArray *monitor_info_list(void);
 
-/* Opens a file that the monitor names. It may be anybody's who named a process "conmon": no symlink is
- * followed, and what is not of this type (S_IFMT) or belongs to somebody else is not even opened, which could
- * wait for the other end of a FIFO, or start a device. Returns the descriptor or -errno. */
+/* Opens a file that the monitor names, which is untrusted: no symlink is followed, and a file that has
+ * another type (S_IFMT) or owner is not even opened, because that could wait for the other end of a FIFO, or
+ * start a device. Returns the descriptor or -errno. */
 int monitor_info_open(const MonitorInfo *m, const char *path, int flags, mode_t type);
 
 /* The first 12 characters of the id, as engines show it. The caller frees it. */
 char *monitor_info_short_id(const MonitorInfo *m);
 
-/* The fewest characters of an id that stand for it. */
+/* The fewest characters by which an id can be abbreviated. */
 #define ID_PREFIX_MIN 3
 
 /* True if `text` is this container's id, the beginning of it (ID_PREFIX_MIN characters), its name, or a

@@ -84,7 +84,7 @@ take_text(char **to, const JsonValue *v)
         *to = v->kind == JSON_STRING ? g_strndup(v->text, v->len) : NULL;
 }
 
-/* The names from `from` on, with dots between them. */
+/* Joins the names from `from` on with dots. */
 static char *
 path_of(const JsonValue *v, size_t from)
 {
@@ -128,7 +128,7 @@ take_drop(SinkStatus *s, const char *cause, const char *name, const JsonValue *v
         take_count(&last->count, name, v);
 }
 
-/* False if the member is no text of the sink. */
+/* Returns false if the member is not one of these texts. */
 static bool
 take_sink_text(SinkStatus *s, const char *path, const JsonValue *v)
 {
@@ -170,7 +170,7 @@ take_sink_number(SinkStatus *s, const char *path, const JsonValue *v)
         return false;
 }
 
-/* A member of the sink: the names behind "sinks" and the element. */
+/* Takes a member of the sink, whose path follows "sinks" and the element. */
 static void
 take_sink_member(SinkStatus *s, const JsonValue *v)
 {

@@ -3,7 +3,7 @@
 
 #pragma once
 
-/* What a monitor says in log-status.json, see conmon(8). */
+/* The contents of log-status.json; see conmon(8). */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -28,7 +28,7 @@ typedef struct StatusMember {
 
 typedef struct SinkStatus {
         char *driver;
-        char *name;   /* what tells two of one driver apart; may be NULL */
+        char *name;   /* distinguishes sinks with the same driver; may be NULL */
         char *target; /* may be empty, never NULL */
         char *state;
         RecordCount in;
@@ -51,16 +51,16 @@ typedef struct MonitorStatus {
         char *text;       /* the document */
 } MonitorStatus;
 
-/* Reads the document. NULL and *error if it is none. */
+/* Parses the document. Returns NULL if it is invalid. */
 MonitorStatus *monitor_status_parse(const char *text, size_t len, GError **error);
 
-/* NULL is fine. */
+/* NULL is allowed. */
 void monitor_status_free(MonitorStatus *s);
 
-/* What all sinks have dropped together, but for what filters took away on purpose. */
+/* Returns what all sinks have dropped together, except for what filters removed. */
 RecordCount monitor_status_dropped(const MonitorStatus *s);
 
-/* The most records that any sink got: each gets all of them. */
+/* Returns the largest number of records that a sink got: each gets all of them. */
 uint64_t monitor_status_records(const MonitorStatus *s);
 
 /* The value of a member; NULL if there is none. Borrowed. */

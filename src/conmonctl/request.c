@@ -14,10 +14,10 @@
 #define STATUS_LINE "3 0 0\n"
 #define STATUS_MAX  (4 << 20)
 
-/* How often files that should appear are looked at. */
+/* How often it is checked whether a status has appeared. */
 #define POLL_USEC 2000
 
-/* What was there before the request, and whether there is still something to wait for. */
+/* The status file before the request, and whether the answer is still awaited. */
 typedef struct {
         MonitorInfo *monitor;
         struct stat before;
@@ -39,7 +39,7 @@ stat_status(const MonitorInfo *m, struct stat *st)
                 *st = (struct stat){0};
 }
 
-/* Every status is a new file with the name of the one before. */
+/* Each status is a new file under the same name. */
 static bool
 has_changed(const Request *r)
 {
@@ -65,7 +65,7 @@ read_status(MonitorInfo *m, const char *directory)
         return m->status ? 0 : -EBADMSG;
 }
 
-/* 0 or -errno. Lines of less than PIPE_BUF bytes are not mixed with those of others. */
+/* Returns 0 or -errno. Writes of up to PIPE_BUF bytes are atomic. */
 static int
 send_lines(const MonitorInfo *m, const char *line)
 {
@@ -88,7 +88,7 @@ look(Request *r)
         r->monitor->error = read_status(r->monitor, r->monitor->directory);
 }
 
-/* Nobody reads the FIFO: if the container has ended, the monitor has written its last status. */
+/* No process reads the FIFO: if the container has exited, the monitor has written its final status. */
 static void
 read_last_status(MonitorInfo *m)
 {
@@ -141,12 +141,11 @@ request_describe(int error)
 {
         switch (-error) {
         case ENOENT:
-                return "it has no ctl FIFO: it serves an exec session, or its directory is gone";
+                return "it has no ctl FIFO: it monitors an exec session, or its directory is gone";
         case ENXIO:
-                return "nobody reads its ctl FIFO: the monitor is about to end";
+                return "its ctl FIFO has no reader: the monitor is about to exit";
         case ETIMEDOUT:
-                return "it does not answer: the monitor is stopped or busy, or is of a version that has no "
-                       "status";
+                return "it did not answer: the monitor is stopped or busy, or its version has no status";
         case EPERM:
                 return "its ctl FIFO or log-status.json belongs to another user";
         case EBADMSG:

@@ -42,7 +42,7 @@ format_age(const MonitorInfo *m)
         return format_span(g_get_real_time() - m->started_usec);
 }
 
-/* Binary units with one letter, as systemctl has them. */
+/* Binary units with one letter, as in systemctl. */
 static char *
 format_bytes(uint64_t bytes)
 {
@@ -108,7 +108,7 @@ style_of_monitor(const char *state)
                        : STYLE_BAD;
 }
 
-/* Names of all drivers; two of one driver are told apart. */
+/* The names of all drivers, or of the sinks that have one. */
 static char *
 drivers_of(const MonitorInfo *m)
 {
@@ -161,7 +161,7 @@ show_list(const GPtrArray *monitors, const ShowConfig *config, GString *out)
                 outdated += m->outdated ? 1 : 0;
                 add_row(table, m);
         }
-        table_format(table, config->legend, config->colour, config->max_rows, out);
+        table_format(table, config->legend, config->color, config->max_rows, out);
         if (!config->legend)
                 return;
         g_string_append_printf(out, "\n%u monitor%s listed.\n", monitors->len, monitors->len == 1 ? "" : "s");
@@ -169,7 +169,7 @@ show_list(const GPtrArray *monitors, const ShowConfig *config, GString *out)
                 g_string_append_printf(
                         out,
                         "%u of them run%s a program that has been replaced; 'conmonctl upgrade --all' "
-                        "brings them up to date.\n",
+                        "upgrades them.\n",
                         outdated, outdated == 1 ? "s" : "");
 }
 
@@ -254,7 +254,7 @@ append_drops(const SinkStatus *s, GString *out)
 }
 
 static void
-append_sink(const SinkStatus *s, bool colour, GString *out)
+append_sink(const SinkStatus *s, bool color, GString *out)
 {
         Style style = style_of_state(s->state);
         g_autofree char *in = format_count(s->in), *delivered = format_count(s->out);
@@ -264,8 +264,8 @@ append_sink(const SinkStatus *s, bool colour, GString *out)
         g_autofree char *state = g_strdup(s->state);
         table_make_printable(name);
         table_make_printable(state);
-        g_string_append_printf(out, "%13s: %s (%s%s%s)\n", "Log", name, table_style(style, colour), state,
-                               table_style_end(style, colour));
+        g_string_append_printf(out, "%13s: %s (%s%s%s)\n", "Log", name, table_style(style, color), state,
+                               table_style_end(style, color));
         append_line(out, "", "in: %s", in);
         append_line(out, "", "delivered: %s", delivered);
         if (s->queued.records > 0)
@@ -285,11 +285,11 @@ append_status(const MonitorInfo *m, const ShowConfig *config, GString *out)
         g_autofree char *memory = m->memory >= 0 ? format_bytes((uint64_t)m->memory) : g_strdup("unknown");
         table_make_printable(name);
         const char *bullet = g_get_charset(NULL) ? "\u25cf" : "*";
-        g_string_append_printf(out, "%s%s%s %s%s\n", table_style(style, config->colour), bullet,
-                               table_style_end(style, config->colour), name,
+        g_string_append_printf(out, "%s%s%s %s%s\n", table_style(style, config->color), bullet,
+                               table_style_end(style, config->color), name,
                                m->exec ? " (exec session)" : "");
-        g_string_append_printf(out, "%13s: %s%s%s\n", "State", table_style(style, config->colour), state,
-                               table_style_end(style, config->colour));
+        g_string_append_printf(out, "%13s: %s%s%s\n", "State", table_style(style, config->color), state,
+                               table_style_end(style, config->color));
         append_line(out, "Container", "%s", m->cid);
         append_line(out, "Engine", "%s", m->engine);
         append_line(out, "Monitor", "pid %d, up %s, %s of memory%s", (int)m->pid, age, memory,
@@ -303,7 +303,7 @@ append_status(const MonitorInfo *m, const ShowConfig *config, GString *out)
         if (m->status)
                 append_others(m->status->others, out);
         for (guint i = 0; m->status && i < m->status->sinks->len; i++)
-                append_sink(g_ptr_array_index(m->status->sinks, i), config->colour, out);
+                append_sink(g_ptr_array_index(m->status->sinks, i), config->color, out);
 }
 
 void

@@ -3,22 +3,22 @@
 
 #pragma once
 
-/* What conmonctl prints about monitors. */
+/* The output of conmonctl. */
 
 #include <glib.h>
 #include <stdbool.h>
 
 typedef struct ShowConfig {
-        bool colour;
-        bool legend;    /* header and the line that counts */
+        bool color;
+        bool legend;    /* header and summary */
         guint max_rows; /* of the table; 0: all */
 } ShowConfig;
 
 /* A table of MonitorInfo *, one row each. */
 void show_list(const GPtrArray *monitors, const ShowConfig *config, GString *out);
 
-/* The same as a JSON array of objects; each has the monitor's own status document as "status". */
+/* The same as a JSON array of objects; the monitor's status document is the member "status". */
 void show_json(const GPtrArray *monitors, GString *out);
 
-/* Everything about each of them, for a person. */
+/* Everything about each of them, as text. */
 void show_status(const GPtrArray *monitors, const ShowConfig *config, GString *out);

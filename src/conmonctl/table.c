@@ -68,26 +68,26 @@ table_add(Table *t, Style style, char *text)
 }
 
 bool
-table_use_colour(void)
+table_use_color(void)
 {
         const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
         return isatty(STDOUT_FILENO) && !(no && *no) && term && strcmp(term, "dumb") != 0;
 }
 
 const char *
-table_style(Style style, bool colour)
+table_style(Style style, bool color)
 {
         static const char *const sequences[N_STYLES] = {
                 [STYLE_PLAIN] = "",         [STYLE_GOOD] = "\033[32m", [STYLE_WARN] = "\033[33m",
                 [STYLE_BAD] = "\033[1;31m", [STYLE_DIM] = "\033[90m",
         };
-        return colour ? sequences[style] : "";
+        return color ? sequences[style] : "";
 }
 
 const char *
-table_style_end(Style style, bool colour)
+table_style_end(Style style, bool color)
 {
-        return colour && style != STYLE_PLAIN ? RESET : "";
+        return color && style != STYLE_PLAIN ? RESET : "";
 }
 
 static const Cell *
@@ -112,7 +112,7 @@ pad(GString *out, glong n)
                 g_string_append_c(out, ' ');
 }
 
-/* The last column has no blanks at its end. */
+/* The last column is not padded. */
 static void
 append_cell(GString *out, const char *text, const char *begin, const char *end, glong width, bool right,
             bool last)
@@ -127,7 +127,7 @@ append_cell(GString *out, const char *text, const char *begin, const char *end, 
 }
 
 void
-table_format(const Table *t, bool header, bool colour, guint max_rows, GString *out)
+table_format(const Table *t, bool header, bool color, guint max_rows, GString *out)
 {
         guint rows = t->cells->len / t->n_columns;
         g_autofree glong *widths = g_new(glong, t->n_columns);
@@ -135,13 +135,13 @@ table_format(const Table *t, bool header, bool colour, guint max_rows, GString *
         for (guint column = 0; column < t->n_columns; column++)
                 widths[column] = width_of(t, column, header, rows);
         for (guint column = 0; header && column < t->n_columns; column++)
-                append_cell(out, t->columns[column].title, colour ? UNDERLINE : "", colour ? RESET : "",
+                append_cell(out, t->columns[column].title, color ? UNDERLINE : "", color ? RESET : "",
                             widths[column], t->columns[column].right, column + 1 == t->n_columns);
         for (guint row = 0; row < rows; row++) {
                 for (guint column = 0; column < t->n_columns; column++) {
                         const Cell *cell = cell_at(t, row, column);
-                        append_cell(out, cell->text, table_style(cell->style, colour),
-                                    table_style_end(cell->style, colour), widths[column],
+                        append_cell(out, cell->text, table_style(cell->style, color),
+                                    table_style_end(cell->style, color), widths[column],
                                     t->columns[column].right, column + 1 == t->n_columns);
                 }
         }

@@ -29,21 +29,20 @@ Table *table_new(const Column *columns);
 void table_free(Table *t);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
-/* Adds the next cell, from left to right, row after row. Takes ownership of the text. What can't be printed
- * becomes
- * '?', so that no container's name can write to the terminal what it likes. */
+/* Adds the next cell, from left to right, row by row. Takes ownership of the text. Characters that are not
+ * printable become '?', so that a container's name can't contain escape sequences for the terminal. */
 void table_add(Table *t, Style style, char *text);
 
 /* Appends the table to `out`: a header line if `header`, `max_rows` rows at most (0: all), with escape
- * sequences if `colour`. */
-void table_format(const Table *t, bool header, bool colour, guint max_rows, GString *out);
+ * sequences if `color`. */
+void table_format(const Table *t, bool header, bool color, guint max_rows, GString *out);
 
-/* True if stdout is a terminal that shows colours, and NO_COLOR is not set. */
-bool table_use_colour(void);
+/* True if stdout is a terminal with colors, and NO_COLOR is not set. */
+bool table_use_color(void);
 
-/* The sequence that begins a style; "" without colour. table_style_end ends it. */
-const char *table_style(Style style, bool colour);
-const char *table_style_end(Style style, bool colour);
+/* The sequence that begins a style; "" without color. table_style_end ends it. */
+const char *table_style(Style style, bool color);
+const char *table_style_end(Style style, bool color);
 
-/* Replaces in place what can't be printed. */
+/* Replaces characters that are not printable in place. */
 void table_make_printable(char *text);

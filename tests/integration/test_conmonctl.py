@@ -144,7 +144,7 @@ def test_reopen(t):
 
 def test_unknown_containers(t):
     error = ctl('status', 'no-such-container', status=4)
-    equal(error, "conmonctl: no running container of yours is called 'no-such-container', and no id begins so\n")
+    equal(error, "conmonctl: none of your running containers has this name or id: 'no-such-container'\n")
     m = container(t)
     check('no-such-container' in ctl('list', m.name, 'no-such-container', status=4), 'the missing name is not reported')
     t.touch('end')
@@ -152,9 +152,9 @@ def test_unknown_containers(t):
 
 def test_wrong_usage(t):
     for arguments, text in ((['frobnicate'], "there is no command 'frobnicate'; see 'conmonctl --help'"),
-                            (['reopen'], "'reopen' needs containers, or --all for every one"),
-                            (['status', '--all', 'x'], 'either containers can be given, or --all'),
-                            (['list', '--http'], "--http and --textfile belong to 'metrics'"),
+                            (['reopen'], "'reopen' requires containers, or --all"),
+                            (['status', '--all', 'x'], "containers and --all can't be combined"),
+                            (['list', '--http'], "--http and --textfile are options of 'metrics'"),
                             (['top', '-d', '0'], '--interval must be between 0.1 and 3600 seconds')):
         equal(ctl(*arguments, status=2), f'conmonctl: {text}\n')
 
@@ -303,7 +303,7 @@ def test_monitor_that_does_not_answer(t):
     try:
         monitor = one('list', m.name)
         equal((monitor['state'], monitor['status']), ('unreachable', None))
-        check('does not answer' in monitor['error'], monitor['error'])
+        check('did not answer' in monitor['error'], monitor['error'])
     finally:
         os.kill(m.pid, 18)
     t.touch('end')
