@@ -425,5 +425,46 @@ def test_requests_during_a_stall(t):
     equal(logged(log), b'two\nthree\n')
 
 
+@needs_root
+@differs('the reference does not rotate')
+def test_no_rotation_after_the_record(t):
+    """The caller may have started another container with this log: output that waits exceeds max-size instead."""
+    disk, log, m = start(t, 'print one\\n\nwait @/go\nprint two\\n\nwait @/more\nfill 1 3000 100\nexit 3',
+                         options=['k8s-file.max-size=1k', 'k8s-file.max-file=3'])
+    wait_for(lambda: logged(log) == b'one\n', 'the first line')
+    client = m.attach()
+    disk.freeze()
+    t.touch('go')
+    client.until(b'two\n')
+    begin = time.monotonic()
+    t.touch('more')
+    ends_at_once(t, m, disk, 3, begin)
+    disk.thaw()
+    m.finish(3)
+    equal([path.name for path in disk.path.glob('ctr.log*')], ['ctr.log'])
+    equal(len(logged(log)), 3008)
+
+
+@needs_root
+@WHY
+def test_no_reopen_after_the_record(t):
+    disk, log, m = start(t, 'print one\\n\nwait @/go\nprint two\\n\nwait @/more\nprint three\\n\nexit 3')
+    wait_for(lambda: logged(log) == b'one\n', 'the first line')
+    client = m.attach()
+    log.rename(disk.path / 'old')
+    disk.freeze()
+    t.touch('go')
+    client.until(b'two\n')
+    m.control('2 0 0\n')
+    status_of(m)
+    begin = time.monotonic()
+    t.touch('more')
+    ends_at_once(t, m, disk, 3, begin)
+    disk.thaw()
+    m.finish(3)
+    check(not log.exists(), 'there is a new log')
+    equal(logged(disk.path / 'old'), b'one\ntwo\nthree\n')
+
+
 if __name__ == '__main__':
     main()

@@ -220,5 +220,9 @@ void log_sink_failure_reported(LogSink *sink);
  * driver without a sink. */
 StandIn *log_sink_stand_in(const LogSink *sink);
 
+/* True when the end of the container may have been recorded: the caller may use the names of its files again,
+ * so that nothing is renamed or created any more. False for a driver without a sink. */
+bool log_sink_is_over(const LogSink *sink);
+
 /* The driver can send again after LOG_SEND_WAIT, or has lost its connection: causes a call of send. */
 void log_sink_ready(LogSink *sink);

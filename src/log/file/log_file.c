@@ -357,6 +357,7 @@ keep_old_file(LogFile *f, int error)
 static int
 make_ready(LogFile *f, LogQueue *q)
 {
+        f->wants_new &= !log_sink_is_over(f->sink);
         if (f->fd >= 0 && !f->wants_new)
                 return 0;
         int r = replace(f, q);
@@ -369,11 +370,12 @@ make_ready(LogFile *f, LogQueue *q)
         return r;
 }
 
-/* The maximum size of the file, less the space reserved for a running compression. */
+/* The maximum size of the file, less the space reserved for a running compression. Output that a stalled disk
+ * held back until after the end goes to the last file. */
 static int64_t
 size_limit(const LogFile *f)
 {
-        if (!f->regular || f->limits.size_max <= 0)
+        if (!f->regular || f->limits.size_max <= 0 || log_sink_is_over(f->sink))
                 return INT64_MAX;
         return log_archive_is_busy(&f->archive) ? MIN(f->archive.live, f->limits.size_max)
                                                 : f->limits.size_max;
@@ -410,7 +412,7 @@ open_forgotten(LogFile *f, LogQueue *q)
 {
         LogFile again = {.path = f->path, .limits = f->limits, .fd = -1, .dirfd = -1};
         f->forgotten = !f->forgotten;
-        if (!f->forgotten)
+        if (!f->forgotten || log_sink_is_over(f->sink))
                 return -ESTALE;
         bool lent = lend(f);
         int r = open_path(&again);
@@ -488,7 +490,8 @@ make_room(LogFile *f, LogQueue *q)
 static bool
 is_too_old(LogFile *f, const LogQueue *q)
 {
-        if (f->limits.age_max <= 0 || !f->regular || f->size == 0 || q->partially_sent > 0)
+        if (f->limits.age_max <= 0 || !f->regular || f->size == 0 || q->partially_sent > 0 ||
+            log_sink_is_over(f->sink))
                 return false;
         int64_t now = g_get_real_time();
         f->born = MIN(f->born, now); /* the clock was set back */

@@ -386,7 +386,7 @@ log_sink_write(LogSink *s, const LogBatch *batch)
 void
 log_sink_flush(LogSink *s)
 {
-        if (s->reopen_due && !is_stuck(s)) {
+        if (s->reopen_due && !log_sink_is_over(s) && !is_stuck(s)) {
                 log_sink_reopen(s);
                 return;
         }
@@ -409,6 +409,12 @@ StandIn *
 log_sink_stand_in(const LogSink *s)
 {
         return s ? s->stand_in : NULL;
+}
+
+bool
+log_sink_is_over(const LogSink *s)
+{
+        return s && s->over;
 }
 
 void
@@ -497,6 +503,7 @@ log_sink_finish(LogSink *s, gint64 until)
                 log_intake_flush(s->intake, &s->in);
         s->phase = SINK_FINISHED;
         log_sink_flush(s);
+        s->over = true;
         if (is_stuck(s))
                 return;
         if (s->transport->finish)

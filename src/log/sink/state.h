@@ -86,6 +86,7 @@ struct LogSink {
         StandIn *stand_in;  /* NULL if the transport does not need one */
         bool sending;       /* a function of such a transport is running, possibly blocked */
         bool reopen_due;    /* once it is not */
+        bool over;          /* the end may have been recorded */
         bool finished;      /* the transport's finish was called */
 
         LogQueue queue;
