@@ -466,5 +466,83 @@ def test_no_reopen_after_the_record(t):
     equal(logged(disk.path / 'old'), b'one\ntwo\nthree\n')
 
 
+def traced(t, script, inject, *options, extra=()):
+    """A monitor with a log on a disk of its own, and strace, which delays calls. Returns as start does."""
+    tool('strace')
+    disk = Disk(t)
+    log = disk.path / 'ctr.log'
+    m = t.monitor()
+    log_options = [word for option in options for word in ('--log-opt', f'k8s-file.{option}')]
+    argv = [*t.arguments(m, conmon_pidfile=False, log=f'k8s-file:{log}'), *map(t.expand, extra)]
+    m.spawn(['/usr/bin/strace', '-f', '-qq', '-o', '/dev/null', *inject, t.program, *argv, '--sync', *log_options],
+            t.traced_environment(script), ('sync', 'start'))
+    m.start.go()
+    m.created()
+    return disk, log, m
+
+
+COMPRESSING = ('max-size=100k', 'max-file=3', 'compress=true')
+
+
+@needs_root
+@differs('the reference does not compress')
+def test_compressed_file_on_a_stalled_disk(t):
+    """It replaces the old file when the disk continues; the loop does not wait for that."""
+    disk, log, m = traced(t, 'fill 1 100000 100\nwait @/go\nprint two\\n\nwait @/end\nexit 3',
+                          ['-e', 'trace=fdatasync', '-e', 'inject=fdatasync:delay_exit=2s'], *COMPRESSING)
+    temp = disk.path / 'ctr.log.gz.tmp'
+    wait_for(lambda: temp.exists() and temp.stat().st_size > 0, 'a compressed file')
+    client = m.attach()
+    disk.freeze()
+    time.sleep(3)
+    t.touch('go')
+    client.until(b'two\n', timeout=2)
+    disk.thaw()
+    wait_for(lambda: not temp.exists(), 'the end of the compression')
+    wait_for(lambda: logged(log).endswith(b'two\n'), 'the second line')
+    t.touch('end')
+    m.wait(30)
+    equal(sorted(path.name for path in disk.path.glob('ctr.log*')), ['ctr.log', 'ctr.log.1.gz'])
+
+
+@needs_root
+@differs('the reference does not compress')
+def test_start_of_compression(t):
+    """Opening the files takes three seconds; the container ends meanwhile."""
+    disk, log, m = traced(t, 'wait @/go\nfill 1 100000 100\nprint two\\n\nwait @/end\nexit 3',
+                          ['-P', 'ctr.log.gz.tmp', '-e', 'trace=unlinkat', '-e', 'inject=unlinkat:delay_enter=3s'],
+                          *COMPRESSING)
+    client = m.attach()
+    t.touch('go')
+    client.until(b'two\n', timeout=2)
+    begin = time.monotonic()
+    t.touch('end')
+    wait_for(m.exit_file.exists, 'the exit file')
+    took = time.monotonic() - begin
+    check(took < scaled(1.5), f'the exit file came after {took:.1f} s')
+    m.wait(30)
+    equal(sorted(path.name for path in disk.path.glob('ctr.log*')), ['ctr.log', 'ctr.log.1'])
+
+
+@needs_root
+@differs('the reference does not compress')
+def test_end_during_compression_on_a_stalled_disk(t):
+    """The compressed file is not removed before the disk continues; the exit command does not wait for that."""
+    disk, log, m = traced(t, 'fill 1 100000 100\nwait @/end\nexit 3',
+                          ['-e', 'trace=fdatasync', '-e', 'inject=fdatasync:delay_exit=4s'], *COMPRESSING,
+                          extra=('--exit-command', '/usr/bin/touch', '--exit-command-arg', '@/cleaned'))
+    temp = disk.path / 'ctr.log.gz.tmp'
+    wait_for(lambda: temp.exists() and temp.stat().st_size > 0, 'a compressed file')
+    disk.freeze()
+    begin = time.monotonic()
+    t.touch('end')
+    ends_at_once(t, m, disk, 3, begin)
+    t.wait_file('cleaned', 2)
+    check(temp.exists(), 'the disk was not frozen')
+    disk.thaw()
+    m.wait(30)
+    equal(sorted(path.name for path in disk.path.glob('ctr.log*')), ['ctr.log', 'ctr.log.1'])
+
+
 if __name__ == '__main__':
     main()

@@ -17,20 +17,41 @@
 static void on_compressed(const char *error, void *data);
 
 void
-log_archive_init(LogArchive *a, StandIn *stand_in)
+log_archive_init(LogArchive *a, LogSink *sink)
 {
         *a = (LogArchive){
                 .compressor = {.func = on_compressed, .data = a},
                 .dirfd = -1,
-                .stand_in = stand_in,
+                .sink = sink,
         };
+}
+
+/* Around everything that accesses files, and nothing else. */
+static bool
+lend(const LogArchive *a)
+{
+        return stand_in_lend(log_sink_stand_in(a->sink));
+}
+
+static void
+take_back(const LogArchive *a, bool lent)
+{
+        stand_in_take_back(log_sink_stand_in(a->sink), lent);
+}
+
+static void
+remove_temp(const LogArchive *a)
+{
+        bool lent = lend(a);
+        (void)unlinkat(a->dirfd, a->temp, 0);
+        take_back(a, lent);
 }
 
 static void
 forget(LogArchive *a)
 {
         if (a->temp)
-                (void)unlinkat(a->dirfd, a->temp, 0);
+                remove_temp(a);
         g_clear_pointer(&a->temp, g_free);
         g_clear_pointer(&a->name, g_free);
         fd_close(&a->dirfd);
@@ -75,8 +96,11 @@ log_archive_shift(LogArchive *a)
 {
         if (!log_archive_is_busy(a))
                 return;
+        bool lent = lend(a);
         set_live(a);
-        if (a->live <= 0 || !find_again(a))
+        bool found = find_again(a);
+        take_back(a, lent);
+        if (a->live <= 0 || !found)
                 log_archive_stop(a);
 }
 
@@ -108,8 +132,9 @@ open_next(LogArchive *a, struct stat *ret_st)
         return -ENOENT;
 }
 
+/* Opens the file to compress, and the one that replaces it. */
 static int
-start_next(LogArchive *a)
+open_files(LogArchive *a, int *ret_in, int *ret_out)
 {
         struct stat st;
         autofd int in = open_next(a, &st);
@@ -128,13 +153,28 @@ start_next(LogArchive *a)
         if (out < 0)
                 return -errno;
         a->temp = g_steal_pointer(&temp);
-        return log_compressor_start(&a->compressor, in, out, a->room);
+        *ret_in = fd_steal(&in);
+        *ret_out = fd_steal(&out);
+        return 0;
+}
+
+static int
+start_next(LogArchive *a)
+{
+        autofd int in = -1, out = -1;
+        bool lent = lend(a);
+        int r = open_files(a, &in, &out);
+        take_back(a, lent);
+        if (r < 0)
+                return r;
+        return log_sink_is_over(a->sink) ? -ECANCELED
+                                         : log_compressor_start(&a->compressor, in, out, a->room);
 }
 
 void
 log_archive_start(LogArchive *a, int dirfd, const char *name, int backups, int64_t budget)
 {
-        if (log_archive_is_busy(a))
+        if (log_archive_is_busy(a) || log_sink_is_over(a->sink))
                 return;
         a->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
         a->name = g_strdup(name);
@@ -171,17 +211,19 @@ static void
 on_compressed(const char *error, void *data)
 {
         LogArchive *a = data;
-        if (stand_in_serves(a->stand_in)) {
+        if (stand_in_serves(log_sink_stand_in(a->sink))) {
                 leave(a);
                 return;
         }
+        bool lent = lend(a);
         int r = error ? 0 : exchange(a);
+        take_back(a, lent);
         if (r < 0)
                 error = g_strerror(-r);
         if (error && !a->failure_reported)
                 diag_warn("Failed to compress %s.%d: %s", a->name, a->number, error);
         a->failure_reported |= error != NULL;
-        if (error || start_next(a) < 0)
+        if (error || log_sink_is_over(a->sink) || start_next(a) < 0)
                 forget(a);
 }
 

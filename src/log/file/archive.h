@@ -7,6 +7,7 @@
  * in a separate process. Files left by an earlier run are also compressed. */
 
 #include "base/stand_in.h"
+#include "log/api/driver.h"
 #include "log/file/compressor.h"
 
 #include <stdint.h>
@@ -25,10 +26,11 @@ typedef struct LogArchive {
         int64_t room;   /* bytes that the compressed file may take */
         int64_t live;   /* bytes that the current file may have meanwhile */
         bool failure_reported;
-        StandIn *stand_in; /* the log file's; NULL: none */
+        LogSink *sink; /* the log file's */
 } LogArchive;
 
-void log_archive_init(LogArchive *a, StandIn *stand_in);
+/* What accesses files is done with the sink's stand-in; none of this may be called while it serves. */
+void log_archive_init(LogArchive *a, LogSink *sink);
 
 /* Compresses the old files that are not compressed, unless it is already running. The total size of all
  * files never exceeds `budget`; a->live is the part left for the current file, and if that needs more, the

@@ -74,12 +74,21 @@ shorten(const LogFile *f, off_t size)
 }
 
 static int
-rotate(const LogFile *f)
+examine(const LogFile *f, struct stat *ret)
 {
         bool lent = lend(f);
-        int fd = log_rotate(f->dirfd, f->name, f->limits.backups);
+        int r = fstat(f->fd, ret);
         stand_in_take_back(f->stand_in, lent);
-        return fd;
+        return r;
+}
+
+/* Servers of files may be asked when one is closed. */
+static void
+close_old(LogFile *f)
+{
+        bool lent = lend(f);
+        fd_close(&f->fd);
+        stand_in_take_back(f->stand_in, lent);
 }
 
 /* ---- opening ---- */
@@ -139,7 +148,7 @@ log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink
                 .fd = -1,
                 .dirfd = -1,
         };
-        log_archive_init(&f->archive, f->stand_in);
+        log_archive_init(&f->archive, sink);
         int r = open_path(f);
         f->total = f->size;
         return r;
@@ -199,7 +208,7 @@ void
 log_file_restore(LogFile *f, LogSink *sink, StateReader *r)
 {
         *f = (LogFile){.sink = sink, .stand_in = log_sink_stand_in(sink), .fd = -1, .dirfd = -1};
-        log_archive_init(&f->archive, f->stand_in);
+        log_archive_init(&f->archive, sink);
         state_enter(r, "file");
         f->path = state_get_text(r, "path");
         restore_limits(&f->limits, r);
@@ -233,10 +242,7 @@ static bool
 was_truncated(LogFile *f)
 {
         struct stat st;
-        bool lent = lend(f);
-        int r = fstat(f->fd, &st);
-        stand_in_take_back(f->stand_in, lent);
-        if (r < 0 || st.st_size >= f->size)
+        if (examine(f, &st) < 0 || st.st_size >= f->size)
                 return false;
         f->size = st.st_size;
         return true;
@@ -248,7 +254,7 @@ take_back_partial(LogFile *f, LogQueue *q)
 {
         struct stat st;
         off_t part = (off_t)q->partially_sent;
-        if (part > 0 && f->regular && !was_truncated(f) && fstat(f->fd, &st) == 0 &&
+        if (part > 0 && f->regular && !was_truncated(f) && examine(f, &st) == 0 &&
             shorten(f, st.st_size - part) == 0) {
                 f->size -= part;
                 f->total -= part;
@@ -277,32 +283,37 @@ is_same_file(int a, int b)
         return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* The path may lead to a different directory by now; if it does not resolve, the known directory is used. */
-static void
+/* The path may lead to a different directory by now; if it does not resolve, the known directory is used.
+ * Returns true if it is a different one. */
+static bool
 follow_path(LogFile *f)
 {
         autofd int dirfd = -1;
         char *name = NULL;
         if (log_rotate_locate(f->path, &dirfd, &name) < 0)
-                return;
-        if (!is_same_file(dirfd, f->dirfd))
-                log_archive_stop(&f->archive);
+                return false;
+        bool moved = !is_same_file(dirfd, f->dirfd);
         fd_close(&f->dirfd);
         g_free(f->name);
         f->dirfd = fd_steal(&dirfd);
         f->name = name;
+        return moved;
 }
 
 /* Replaces the old file by a new one. */
 static int
 renew(LogFile *f, LogQueue *q)
 {
-        follow_path(f);
-        int fd = rotate(f);
+        bool lent = lend(f);
+        bool moved = follow_path(f);
+        int fd = log_rotate(f->dirfd, f->name, f->limits.backups);
+        stand_in_take_back(f->stand_in, lent);
+        if (moved)
+                log_archive_stop(&f->archive);
         if (fd < 0)
                 return fd;
         take_back_partial(f, q);
-        fd_close(&f->fd);
+        close_old(f);
         f->fd = fd;
         f->size = 0;
         log_archive_shift(&f->archive);
@@ -424,7 +435,7 @@ open_forgotten(LogFile *f, LogQueue *q)
                 return -ESTALE;
         }
         log_archive_stop(&f->archive);
-        fd_close(&f->fd);
+        close_old(f);
         fd_close(&f->dirfd);
         g_free(f->name);
         f->fd = again.fd;
@@ -565,7 +576,10 @@ static int
 file_reopen(void *self, LogQueue *q)
 {
         LogFile *f = self;
-        if (!f->limits.renewed && is_in_place(f))
+        bool lent = lend(f);
+        bool in_place = !f->limits.renewed && is_in_place(f);
+        stand_in_take_back(f->stand_in, lent);
+        if (in_place)
                 return 0;
         f->wants_new = true;
         return make_ready(f, q);
@@ -577,6 +591,7 @@ file_finish(void *self, LogQueue *q, gint64 until)
         LogFile *f = self;
         if (f->fd >= 0 && f->regular)
                 take_back_partial(f, q);
+        log_archive_stop(&f->archive);
 }
 
 static void

@@ -33,7 +33,7 @@ NOT_CARRIED = {
     'LogHttp': 'protocol ending',
     'LogCompressor': 'func data',
     'LogConnection': 'sink on_input data moved next_timer watch',
-    'LogArchive': 'stand_in',
+    'LogArchive': 'sink',
     'LogArrival': 'timer wait wrote_usec heard_usec',
     'LogFile': 'sink stand_in writable',
     'LogHost': 'resolver next resolved_usec',
