@@ -18,12 +18,12 @@ atomic_file_create(const char *path, const void *data, size_t len, GError **erro
         g_autofree char *temp = g_strdup_printf("%s.XXXXXX", path);
         autofd int fd = mkostemp(temp, O_CLOEXEC);
         if (fd < 0) {
-                error_set_errno(error, errno, "Failed to create a temporary file beside %s", path);
+                error_set_errno(error, errno, "Failed to create a temporary file next to %s", path);
                 return -1;
         }
 
-        /* mkostemp creates the file with mode 0600. A file system without modes may refuse this; that is no
-         * failure. */
+        /* mkostemp creates the file with mode 0600. A file system without modes may refuse this; that is not
+         * a failure. */
         (void)fchmod(fd, 0644);
         int r = fd_write_all(fd, data, len);
         if (r == 0 && rename(temp, path) < 0)

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <sys/vfs.h>
 
-/* The minimum time for a step, also when the budget is almost used up. */
+/* The minimum time for a step, even if the budget is almost used up. */
 #define WAIT_MIN_USEC (10 * 1000)
 
 typedef struct {
         void (*func)(void *data);
         void *data;
-        bool in_memory; /* its file is: it can't stall */
+        bool in_memory; /* its file is in memory: it can't stall */
         bool done;
         bool abandoned; /* it took too long: only errands_free waits for it */
 } Step;

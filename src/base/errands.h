@@ -3,12 +3,13 @@
 
 #pragma once
 
-/* Operations on files that may stall (a frozen file system, a file server that does not answer), for a caller
- * that must not block. Steps run in other threads, in order, while the caller waits. If a step takes too
- * long, the next ones start without it, and the caller continues. It still finishes when the disk allows.
+/* Operations on files that may stall (a frozen file system, a file server that does not respond), for a
+ * caller that must not block. Steps run in other threads, in order, while the caller waits. If a step takes
+ * too long, the next ones start without it, and the caller continues. It still finishes when the disk
+ * responds.
  *
  * The threads exist only while there are unfinished steps. Steps on file systems in memory, as most
- * directories of callers are, are run by the caller itself: a thread would be most of their cost. */
+ * directories of callers are, are run by the caller itself: a thread would cost more than they do. */
 
 #include <glib.h>
 

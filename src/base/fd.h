@@ -37,7 +37,7 @@ int fd_set_nonblock(int fd, bool on);
  * error is not reported. */
 int fd_write_all(int fd, const void *data, size_t len);
 
-/* read(2) that is repeated after EINTR. Returns the number of bytes, 0 at the end, or -errno. */
+/* read(2), repeated after EINTR. Returns the number of bytes, 0 at the end, or -errno. */
 ssize_t fd_read(int fd, void *buf, size_t len);
 
 /* Reads a small file as a string that ends with a NUL. The caller frees *ret_text with g_free. `ret_len` may

@@ -104,7 +104,7 @@ start(uint32_t otherwise)
         scmp_filter_ctx ctx = seccomp_init(otherwise);
         uint32_t arch = seccomp_arch_resolve_name(processor);
         if (!ctx || !arch)
-                check(-EINVAL, "there is no filter");
+                check(-EINVAL, "creating the filter");
         if (arch != seccomp_arch_native()) {
                 /* In this order: a filter can't contain processors of different byte orders. */
                 check(seccomp_arch_remove(ctx, SCMP_ARCH_NATIVE), "seccomp_arch_remove");

@@ -3,7 +3,7 @@
 
 #pragma once
 
-/* Gives unused memory of the heap back to the kernel if the C library can (malloc_trim(3)). */
+/* Returns unused memory of the heap to the kernel if the C library can (malloc_trim(3)). */
 void heap_trim(void);
 
 /* Makes all threads share one heap, where the C library would create one for each (mallopt(3)). */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Sixteen bytes at a time; the compiler knows how on each processor. */
+/* Sixteen bytes at a time; the compiler generates the instructions of each processor. */
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 typedef uint64_t Words2 __attribute__((vector_size(16)));
 
@@ -32,7 +32,7 @@ is_plain(unsigned char c)
         return plain[c / 64] >> c % 64 & 1;
 }
 
-/* The position in the text, and in the JSON string, which has room for JSON_ESCAPE_MAX times the remaining
+/* The position in the text, and in the JSON string, which has space for JSON_ESCAPE_MAX times the remaining
  * bytes. */
 typedef struct {
         const char *at;

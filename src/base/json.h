@@ -13,8 +13,8 @@
 
 /* Escapes `len` bytes of text for a JSON string, without the quotation marks, exactly like Go's encoder, and
  * thus Docker's json-file: \" \\ \n \r; \uXXXX for other control characters, `<`, `>`, `&`, U+2028 and
- * U+2029, and \ufffd for each byte that is not valid UTF-8. Returns the end. `out` must have room for len *
- * JSON_ESCAPE_MAX bytes, all of which may be overwritten. */
+ * U+2029, and \ufffd for each byte that is not valid UTF-8. Returns the end. `out` must have space for len *
+ * * JSON_ESCAPE_MAX bytes, all of which may be overwritten. */
 char *json_put_text(char *out, const char *text, size_t len);
 
 /* Appends such a string, with quotation marks. */

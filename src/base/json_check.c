@@ -64,7 +64,7 @@ take_number(Scan *s)
         return take_digits(s);
 }
 
-/* After a backslash. */
+/* Takes what follows a backslash. */
 static bool
 take_escape(Scan *s)
 {
@@ -106,7 +106,7 @@ take_member(Scan *s)
         return take(s, ':') && take_value(s);
 }
 
-/* After the opening brace or bracket. */
+/* Takes what follows an opening brace or bracket. */
 static bool
 take_list(Scan *s, bool (*take_element)(Scan *), char end)
 {
@@ -126,7 +126,7 @@ take_list(Scan *s, bool (*take_element)(Scan *), char end)
         return true;
 }
 
-/* Including the blanks around it. */
+/* Takes a value and the blanks around it. */
 static bool
 take_value(Scan *s)
 {

@@ -3,7 +3,7 @@
 
 #pragma once
 
-/* Validation of JSON (RFC 8259) without a library, for texts that become part of another document. */
+/* Validation of JSON (RFC 8259) without a library, for texts that are inserted into another document. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <sys/mman.h>
 
-/* Out of memory is often temporary, because the kernel kills another process. */
+/* A lack of memory is often temporary, because the kernel kills another process. */
 #define TRIES          50
 #define TRY_AGAIN_USEC (10 * 1000)
 

@@ -19,5 +19,5 @@ void *pages_take(size_t size);
 /* Maps the pages, unless they are mapped already. */
 void page_buffer_take(PageBuffer *b, size_t size);
 
-/* Unmaps the pages. Harmless if there are none. */
+/* Unmaps the pages, if there are any. */
 void page_buffer_release(PageBuffer *b);

@@ -29,7 +29,7 @@ peer_is_alike(int sock)
         if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0 ||
             peer.uid != geteuid())
                 return false;
-        /* looking at the namespaces of a process requires all its capabilities (ptrace(2)) */
+        /* querying the namespaces of a process requires all its capabilities (ptrace(2)) */
         uint64_t before = rights_raise();
         bool alike = shares_namespace(peer.pid, "user") && shares_namespace(peer.pid, "mnt") &&
                      shares_namespace(peer.pid, "pid");

@@ -44,7 +44,7 @@ pidfd_signal(int pidfd, pid_t pid, int signal)
         if (pidfd >= 0) {
                 if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
                         return 0;
-                /* A system call filter does not know the call. */
+                /* A seccomp filter does not know the call. */
                 if (errno != ENOSYS && errno != EPERM)
                         return -errno;
         }

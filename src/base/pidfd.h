@@ -23,7 +23,7 @@ int pidfd_signal(int pidfd, pid_t pid, int signal);
 /* Waits until the process has ended, `timeout_ms` milliseconds at most. Returns true if it has ended. */
 bool pidfd_wait(int pidfd, int timeout_ms);
 
-/* Results of pidfd_exit_status beside 0 and -errno. */
+/* Results of pidfd_exit_status besides 0 and -errno. */
 enum {
         PIDFD_E_NOT_REAPED = 1, /* its parent has not reaped it yet: the pidfd will report POLLHUP */
 };

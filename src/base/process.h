@@ -34,7 +34,7 @@ enum {
 /* The exit status of a child that could not be set up or could not execute its program. */
 #define PROCESS_STATUS_NOT_STARTED 127
 
-/* All strings and arrays are borrowed for the call; all zero but for argv or run is fine. */
+/* All strings and arrays are borrowed for the call. Members other than argv or run may be zero. */
 typedef struct ProcessSpec {
         /* A program, or a function. */
         char *const *argv;        /* argv[0] is executed, without searching $PATH; NULL: `run` is called */
@@ -54,7 +54,7 @@ typedef struct ProcessSpec {
         /* Signals. */
         const sigset_t *mask; /* blocked; what the monitor's caller ignored stays ignored. NULL: none */
 
-        /* Its relations. */
+        /* Its relationships. */
         bool own_group;        /* leads a process group */
         bool own_session;      /* leads a session */
         bool dies_with_parent; /* SIGKILL when the monitor ends */
@@ -67,8 +67,8 @@ typedef struct ProcessSpec {
         const char *oom_score; /* its oom_score_adj (proc(5)); NULL: the monitor's, but never below 0 */
 } ProcessSpec;
 
-/* When a process was started, in clock ticks since boot; 0 if there is none. It tells a process from a later
- * one with the same pid. */
+/* When a process was started, in clock ticks since boot; 0 if there is none. It distinguishes a process from
+ * a later one with the same pid. */
 uint64_t process_started(pid_t pid);
 
 /* Starts a child. Returns its pid (of a detached one: the pid of a process that has ended), or -errno if

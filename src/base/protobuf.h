@@ -20,7 +20,7 @@ size_t protobuf_varint_len(uint64_t n);
 /* The encoded length of a field with `len` bytes. */
 size_t protobuf_bytes_len(size_t len);
 
-/* These write to `at`, which must have room, and return the end. */
+/* These write to `at`, which must have enough space, and return the end. */
 char *protobuf_put_varint(char *at, uint64_t n);
 char *protobuf_put_number(char *at, unsigned field, uint64_t n);
 char *protobuf_put_fixed64(char *at, unsigned field, uint64_t n);

@@ -40,7 +40,7 @@ typedef struct {
 
 G_STATIC_ASSERT(sizeof(Header) == 40);
 
-/* A checksum against accidents, not against attackers, over words of 8 bytes, the last one padded with
+/* A checksum that detects accidents, not attacks, over words of 8 bytes, the last one padded with
  * zeros. */
 static uint64_t
 add_to_sum(uint64_t sum, const char *bytes, size_t len)
@@ -252,7 +252,7 @@ struct StateReader {
         unsigned depth;
         bool check;
         char *failure;
-        GArray *fds; /* those that the caller has got */
+        GArray *fds; /* those that the caller has taken */
 };
 
 static gboolean

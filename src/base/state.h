@@ -71,8 +71,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(StateReader, state_reader_free)
 /* The version of the program that wrote it. */
 unsigned state_version(const StateReader *r);
 
-/* After the first failure all values are 0, NULL or empty. state_fail is for values that are invalid for a
- * module. */
+/* After the first failure all values are 0, NULL or empty. Modules call state_fail for values that are
+ * invalid for them. */
 void state_fail(StateReader *r, const char *format, ...) G_GNUC_PRINTF(2, 3);
 bool state_failed(const StateReader *r);
 

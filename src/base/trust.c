@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Shown in a user namespace for each owner that is not mapped. */
+/* The owner that a user namespace shows for each id that is not mapped. */
 #define UNMAPPED_ID 65534
 
 /* In the initial user namespace each id is mapped to itself. */

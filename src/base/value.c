@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <string.h>
 
-/* The factor of a unit's letter; 0 if it is none. */
+/* The factor of a unit's letter; 0 if it is not one. */
 static double
 unit_factor(char letter, int unit)
 {
@@ -20,7 +20,7 @@ unit_factor(char letter, int unit)
         return factor;
 }
 
-/* Docker takes b, and k to p followed by nothing, b or ib, in any case. */
+/* Docker accepts b, and k to p followed by nothing, b or ib, in any case. */
 static bool
 parse_unit(const char *text, int unit, double *ret_factor)
 {
@@ -33,7 +33,7 @@ parse_unit(const char *text, int unit, double *ret_factor)
                (*rest == '\0' || g_ascii_strcasecmp(rest, "b") == 0 || g_ascii_strcasecmp(rest, "ib") == 0);
 }
 
-/* Reads a size as Docker does: 512, 10k, 1.5m, 2GiB. `unit` is 1000 or 1024, whatever the letters say. */
+/* Parses a size as Docker does: 512, 10k, 1.5m, 2GiB. `unit` is 1000 or 1024; "k" and "kib" mean the same. */
 static bool
 parse_size(const char *text, int unit, int64_t *ret_bytes)
 {
@@ -53,7 +53,7 @@ parse_size(const char *text, int unit, int64_t *ret_bytes)
         return true;
 }
 
-/* Microseconds in a unit of Go's durations, and the length of its name; 0 if it is none. */
+/* Microseconds in a unit of Go's durations, and the length of its name; 0 if it is not one. */
 static double
 duration_unit(const char *text, size_t *ret_len)
 {
@@ -72,7 +72,7 @@ duration_unit(const char *text, size_t *ret_len)
         return 0;
 }
 
-/* Reads a duration as Go does; none is negative. */
+/* Parses a duration as Go does, but not negative ones. */
 static bool
 parse_duration(const char *text, int64_t *ret_usec)
 {

@@ -23,18 +23,18 @@ typedef size_t (*WorkerTask)(const void *arg, char *answer);
 typedef struct WorkerKind {
         const char *name; /* of the process, at most 15 bytes */
         WorkerTask task;
-        Sandbox sandbox; /* SANDBOX_NONE: the task enters one itself, when it has all it needs */
+        Sandbox sandbox; /* SANDBOX_NONE: the task enters one itself, after its preparations */
 } WorkerKind;
 
 /* Gets the answer; of length 0 if the process ended without one. */
 typedef void (*WorkerFunc)(const char *answer, size_t len, void *data);
 
-/* All zero but for func and data is idle. */
+/* Zeroed except for func and data, it is idle. */
 typedef struct Worker {
         WorkerFunc func;
         void *data;
         bool busy;
-        int fd;    /* of the pipe; meaningless while idle */
+        int fd;    /* of the pipe; meaningless when idle */
         int pidfd; /* negative: the kernel has no pidfds */
         Watch watch;
 } Worker;
@@ -47,5 +47,5 @@ int worker_start(Worker *w, const WorkerKind *kind, const void *arg, int in, int
 void worker_save(const Worker *w, StateWriter *state, const char *name);
 void worker_restore(Worker *w, StateReader *r, const char *name);
 
-/* Kills the process if it still runs. Harmless while idle. */
+/* Kills the process if it still runs. Does nothing when idle. */
 void worker_stop(Worker *w);
