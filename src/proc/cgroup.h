@@ -19,20 +19,20 @@
  * leads out of what this process can see (cgroup_namespaces(7) shows that as `/..`). */
 char *cgroup_parse(const char *text, bool unified);
 
-/* Which part of `path`, a place in the hierarchy as cgroup_parse returns it, is the container's own cgroup:
- * how long it is. The container's first process may have made a cgroup below that (systemd's `init.scope`,
- * crun's `container`); above it others are counted as well. It is the innermost part that has the container's
- * id as a word of its name, such as `libpod-ID.scope`. Without one it is the innermost scope, which is what
- * systemd makes for a container, unless `monitor`, the place of this process, is in it, too; `init.scope` is
- * where a systemd puts itself. Otherwise it is the whole path. *ret_named is true if the id said so: then the
- * cgroup was made for this container. */
+/* Returns the length of the part of `path`, a path in the hierarchy as from cgroup_parse, that is the
+ * container's own cgroup. The container may have created cgroups below that (systemd's `init.scope`, crun's
+ * `container`); cgroups above it count other containers as well. It is the innermost component with the
+ * container's id as a word of its name, such as `libpod-ID.scope`. If there is none, it is the innermost
+ * scope, which systemd creates for a container, except `init.scope`, and unless it also contains `monitor`,
+ * the path of this process. Otherwise it is the whole path. *ret_named is true if the name has the id: then
+ * the cgroup was created for this container. */
 size_t cgroup_own_length(const char *path, const char *monitor, const char *id, bool *ret_named);
 
 /* The cgroup that accounts the memory of a container. */
 typedef struct CgroupMemory {
         char *dir; /* need not exist; freed with g_free */
         bool unified;
-        bool named; /* after the container, and so made for it */
+        bool named; /* after the container, and thus created for it */
 } CgroupMemory;
 
 /* Finds it for the container `id`, one of whose processes is `pid`. Version 2: the container's own, whose

@@ -22,7 +22,7 @@ struct OomWatch {
         char *control; /* cgroup.event_control of version 1; NULL with version 2 */
         OomCounts before;
         int counters;
-        int events; /* the eventfd of version 1; -1: version 2, or only the last look is left */
+        int events; /* the eventfd of version 1; -1: version 2, or it could not be registered */
         Watch watch;
         OomFunc on_oom; /* NULL after the event was reported */
         void *data;
@@ -57,8 +57,8 @@ read_counts(const OomWatch *w, OomCounts *ret)
         return 0;
 }
 
-/* Reports why there is no watch. Most reasons are properties of the machine: no memory controller, another
- * user's cgroup (rootless), a kernel without the interface, a container that is gone already. */
+/* Reports why there is no watch. Most reasons are not worth a warning: no memory controller, another user's
+ * cgroup (rootless), a kernel without the interface, a container that has exited. */
 static void
 explain(int r, const char *what)
 {
@@ -88,7 +88,7 @@ report(OomWatch *w)
         on_oom(data);
 }
 
-/* Version 1: the eventfd also fires, once, when the cgroup is removed. Returns true if there was an OOM. */
+/* Version 1: returns true if there was an OOM. Removing the cgroup also signals the eventfd, once. */
 static bool
 event_came(OomWatch *w)
 {
@@ -130,7 +130,7 @@ static int
 watch_events(OomWatch *w)
 {
         w->events = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        autofd int control_fd = open(w->control, O_WRONLY | O_CLOEXEC); /* only to register */
+        autofd int control_fd = open(w->control, O_WRONLY | O_CLOEXEC); /* only for the registration */
         if (w->events < 0 || control_fd < 0)
                 return -errno;
         char line[32];

@@ -3,10 +3,10 @@
 
 #pragma once
 
-/* Detects that the kernel killed a process of a container because memory ran out. On cgroup version 2 that
- * is a counter in memory.events that moved, on version 1 an event of memory.oom_control (Linux,
- * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst). Changes of memory.events come as
- * POLLPRI: inotify instances are few (128 for a user). */
+/* Detects that the kernel killed a process of a container because memory ran out: with cgroup version 2 a
+ * counter in memory.events changes, with version 1 memory.oom_control has an event (Linux,
+ * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst). Changes of memory.events are reported by
+ * poll(2) as POLLPRI. inotify would report them, too, but a user may have few instances (128 by default). */
 
 #include "base/state.h"
 
@@ -16,22 +16,21 @@
 
 typedef struct OomWatch OomWatch;
 
-/* Called at most once in the life of a watch. */
+/* Called at most once for each watch. */
 typedef void (*OomFunc)(void *data);
 
-/* Starts to watch the memory of the container `id`, one of whose processes is `pid` (cgroup.h says where). Of
- * a cgroup that was made for this container everything counts that happened there, also before this call: if
- * it is `new_container`, and the cgroup has its name. Otherwise only what happens from now on. Returns NULL
- * if there is nothing that could be watched: a cgroup that is missing or not ours is worth a debug message,
- * anything unexpected one warning. `on_oom` is never called from within this function. */
+/* Starts to watch the cgroup (see cgroup.h) of the container `id`, one of whose processes is `pid`. If it is
+ * a `new_container`, and the cgroup is named after it, events before this call count as well: the cgroup was
+ * created for this container. Returns NULL if nothing can be watched, with a debug message if the cgroup is
+ * missing or belongs to another user, and a warning if the reason is unexpected. This function never calls
+ * `on_oom`. */
 OomWatch *oom_watch_new(pid_t pid, const char *id, bool new_container, OomFunc on_oom, void *data);
 
-/* The same for a directory that is known already; `unified` is for version 2, `from_zero` for a cgroup of
- * which everything counts. */
+/* The same for a known directory. `unified`: cgroup version 2; `from_zero`: earlier events count as well. */
 OomWatch *oom_watch_new_in(const char *dir, bool unified, bool from_zero, OomFunc on_oom, void *data);
 
-/* Looks at the counters: after the start for what happened before, at the end for an event that came with
- * it. May call on_oom. A removed cgroup is no event. NULL is allowed. */
+/* Checks the counters: after the start for earlier events, at the end for one that ended the container. May
+ * call on_oom. A removed cgroup is not an event. NULL is allowed. */
 void oom_watch_check(OomWatch *w);
 
 /* Live upgrade. NULL is allowed, and is returned for NULL and for a stopped watch. */
@@ -47,5 +46,5 @@ typedef struct OomCounts {
         uint64_t oom_kill;
 } OomCounts;
 
-/* Reads the lines `oom N` and `oom_kill N` out of the text of memory.events or memory.oom_control. */
+/* Parses the lines `oom N` and `oom_kill N` of memory.events or memory.oom_control. */
 OomCounts oom_counts_parse(const char *text);

@@ -75,7 +75,7 @@ runtime_argv(const RuntimeCommand *c)
 
 #define LISTEN_PID "LISTEN_PID="
 
-/* A copy of the environment with one LISTEN_PID, in which there is room for the child's pid; *ret_room is
+/* A copy of the environment with one LISTEN_PID, which has space for the child's pid; *ret_room is
  * where it goes. NULL if LISTEN_PID is not to change: it is set for another process, or not at all. */
 static char **
 make_environment(bool replace, char **ret_room)
