@@ -65,7 +65,7 @@ set_once(char **where, char *value, GError **error)
 {
         if (*where && strcmp(*where, value) != 0) {
                 g_free(value);
-                return error_set(error, CONMON_ERROR_USAGE, "it is there twice, with different values");
+                return error_set(error, CONMON_ERROR_USAGE, "duplicate key with different values");
         }
         g_free(*where);
         *where = value;

@@ -117,8 +117,8 @@ find_place(Search *s, const char *path, int flags)
         if (fd >= 0)
                 return fd;
         if (fd == -ENOENT)
-                (void)error_set(&error, CONMON_ERROR_FAILED,
-                                "The configuration %s is a link to what is not there", path);
+                (void)error_set(&error, CONMON_ERROR_FAILED, "The configuration %s is a dangling symlink",
+                                path);
         else
                 (void)error_set_errno(&error, fd, "Failed to open the configuration %s", path);
         keep_error(s, error);

@@ -25,7 +25,7 @@ struct NotifyRelay {
         char *host_address;
         int host_fd; /* connected; -1 before the first message and after a failure */
         Watch host_watch;
-        char *pending; /* a message that waits for room in the host's queue; no other is read meanwhile */
+        char *pending; /* a message that waits for space in the host's queue; no other is read meanwhile */
         size_t pending_len;
         bool warned;
 };

@@ -111,7 +111,7 @@ parent_pipe_format(const char *key, int value, const char *text)
 }
 
 /* Writes without blocking, even to a blocking pipe: its flags may be shared with other processes, and can't
- * be changed. A pipe that poll(2) reports as writable has room for PIPE_BUF bytes, and there is no other
+ * be changed. A pipe that poll(2) reports as writable has space for PIPE_BUF bytes, and there is no other
  * writer. */
 static ssize_t
 write_at_once(int fd, const char *bytes, size_t len)

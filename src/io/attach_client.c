@@ -333,7 +333,7 @@ push(AttachClient *c, AttachChunk *chunk, size_t sent)
         c->memory[chunk->stream] += memory_of(chunk);
 }
 
-/* Makes room for `len` more bytes in the last chunk. Returns false if that chunk is shared, of the other
+/* Makes space for `len` more bytes in the last chunk. Returns false if that chunk is shared, of the other
  * stream, or would become larger than a packet. */
 static bool
 grow_last_chunk(AttachClient *c, StreamId stream, size_t len)

@@ -103,7 +103,7 @@ on_settle(void *data)
                 end_drain(log);
 }
 
-/* A sink became full, has room again, or has nothing left to send. It is still at work: nothing is freed. */
+/* A sink became full, has space again, or has nothing left to send. It is still at work: nothing is freed. */
 static void
 on_change(void *data)
 {

@@ -3,10 +3,10 @@
 
 #pragma once
 
-/* A container's output on its way to any number of sinks.
+/* Passes a container's output to any number of sinks.
  *
- * Core makes one Log at start (log_new, while errors can still be shown), starts its event sources in the
- * monitor (log_start), passes it every chunk the container writes (log_write), and closes it when the
+ * Core creates one Log at the start (log_new, while errors can still be shown), starts its event sources in
+ * the monitor (log_start), passes it every chunk the container writes (log_write), and closes it when the
  * container has ended. After log_start the caller need not handle errors: a sink that can't
  * deliver queues or drops records, counts and reports this itself. */
 

@@ -22,7 +22,7 @@ enum {
         NOTIFY_NOT_HANDLED, /* the next plugin is asked */
         NOTIFY_RESPOND,     /* the response is ready to be sent */
         NOTIFY_DELAYED,     /* the plugin sends the response itself, now or later */
-        NOTIFY_CONTINUE,    /* the kernel goes on with the system call */
+        NOTIFY_CONTINUE,    /* the kernel continues the system call */
 };
 
 /* Optional. Returns the version of the interface. */

@@ -35,7 +35,7 @@ plugin_free(void *data)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Plugin, plugin_free)
 
 /* Stores the function's address in *ret_func, a pointer to a function of any type, or NULL. (ISO C has no
- * cast from dlsym's result to that; POSIX says that it is one all the same.) */
+ * cast from dlsym's result to that; POSIX guarantees that it works.) */
 static void
 find_function(const Plugin *plugin, const char *name, void *ret_func)
 {

@@ -311,7 +311,7 @@ def test_other_file_types_at_configuration_paths(t):
     home = t.dir / 'home/containers'
     home.mkdir(parents=True)
     file, drop_in, nowhere = home / 'conmon.conf', home / 'conmon.conf.d/1.conf', t.dir / 'nowhere'
-    link = 'The configuration {} is a link to what is not there\n'
+    link = 'The configuration {} is a dangling symlink\n'
     for place, make, sentence in (
             (file, lambda: file.symlink_to(nowhere), link),
             (drop_in, lambda: drop_in.symlink_to(nowhere), link),

@@ -323,7 +323,7 @@ def test_contradictory_annotations(t):
     equal(message, 'The annotations org.conmon.log/profile and org.conmon.log/driver contradict each other')
     m = t.monitor('twice')
     (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a","%sprofile":"b"}}' % (PREFIX, PREFIX))
-    check(' twice' in refusal(t, monitor=m), 'the duplicate annotation is not reported')
+    check(' duplicate ' in refusal(t, monitor=m), 'the duplicate annotation is not reported')
     m = t.monitor('broken')
     (m.bundle / 'config.json').write_text('{"annotations":{"%sprofile":"a"' % PREFIX)
     check(refusal(t, monitor=m).startswith('Failed to read annotations in config.json: it is not valid JSON'), 'sentence')

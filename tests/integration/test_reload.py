@@ -231,7 +231,7 @@ def test_end_while_one_is_closing(t):
 
 
 class LateServer:
-    """An HTTP server that answers its first request when it is told to."""
+    """An HTTP server that delays its first answer until `go` is set."""
 
     def __init__(self):
         self.listener = socket.create_server(('127.0.0.1', 0))

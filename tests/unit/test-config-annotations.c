@@ -94,7 +94,7 @@ test_bad(void)
 
 /* Duplicate names are accepted or refused by the JSON library; the values here are equal. */
 static void
-test_twice(void)
+test_duplicates(void)
 {
         static const struct {
                 const char *text, *found;
@@ -110,8 +110,7 @@ test_twice(void)
                         g_autofree char *dumped = dump(a);
                         g_assert_cmpstr(dumped, ==, cases[i].found);
                 } else
-                        g_assert_true(strstr(error->message, " twice") ||
-                                      strstr(error->message, " duplicate "));
+                        g_assert_nonnull(strstr(error->message, " duplicate "));
         }
 }
 
@@ -185,7 +184,7 @@ main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/config/annotations/good", test_good);
         g_test_add_func("/config/annotations/bad", test_bad);
-        g_test_add_func("/config/annotations/twice", test_twice);
+        g_test_add_func("/config/annotations/duplicates", test_duplicates);
         g_test_add_func("/config/annotations/limits", test_limits);
         g_test_add_func("/config/annotations/read", test_read);
         return g_test_run();

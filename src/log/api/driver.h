@@ -21,7 +21,7 @@
 typedef struct LogSink LogSink;
 typedef struct LogDriver LogDriver;
 
-/* Results of LogTransport.send beside 0 and -errno. */
+/* Results of LogTransport.send besides 0 and -errno. */
 enum {
         /* partially sent; the driver calls log_sink_ready when it can continue */
         LOG_SEND_WAIT = 1,
@@ -64,7 +64,7 @@ typedef struct LogDriverConfig {
 
 /* How records are encoded as messages. `self` is the driver's instance. */
 typedef struct LogFormat {
-        /* Writes the message of a record to `at`, which has room for max_encoded_len. Returns its end. */
+        /* Writes the message of a record to `at`, which has space for max_encoded_len. Returns its end. */
         char *(*put)(void *self, const LogRecord *r, char *at);
 
         /* No message of a record with `len` bytes is longer than this. */

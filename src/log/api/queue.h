@@ -99,7 +99,7 @@ typedef struct LogQueue {
         uint64_t taken; /* increases whenever the destination accepts or acknowledges data */
 } LogQueue;
 
-/* The block to encode into: one with room for a message of `need` bytes, or for more. */
+/* The block to encode into: one with space for a message of `need` bytes, or for more. */
 LogBlock *log_queue_block(LogQueue *q, size_t need);
 
 /* Updates the counters for messages that were just added to the block. */

@@ -15,7 +15,7 @@
 #define LOG_RECORD_MAX 16384
 
 enum {
-        LOG_RECORD_PARTIAL = 1 << 0,   /* the line goes on in the next record of this stream */
+        LOG_RECORD_PARTIAL = 1 << 0,   /* the line continues in the next record of this stream */
         LOG_RECORD_CONTINUES = 1 << 1, /* the line began in an earlier record of this stream */
         /* partial because nothing more can be read without waiting, not because of its size */
         LOG_RECORD_PAUSED = 1 << 2,

@@ -190,7 +190,7 @@ label_len(const char *value)
         return strlen(valid);
 }
 
-/* Attributes are labels while there is room for them, else metadata of each record. `n` is the number of
+/* Attributes are labels while there is space for them, else metadata of each record. `n` is the number of
  * other labels. */
 static void
 add_attributes(GString *labels, GString *metadata, const LokiOptions *o, const LogMetadata *m, size_t n)

@@ -300,7 +300,7 @@ splunk_put(void *data, const LogRecord *r, char *at)
 /* {"text":"...","code":6,"invalid-event-number":2,"ackId":5,"acks":{"5":true}} */
 typedef struct {
         uint64_t ack_id;                         /* that was asked for */
-        int64_t code, invalid_event, new_ack_id; /* -1: not there */
+        int64_t code, invalid_event, new_ack_id; /* -1: missing */
         bool acknowledged;
         char *text;
 } Reply;

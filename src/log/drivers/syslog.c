@@ -260,8 +260,8 @@ make_elements(LogMetadata *m)
         if (m->n_attributes > 0)
                 g_string_append_c(out, ']');
         if (left_out->len > 0)
-                diag_warn("Log driver syslog: these attributes are left out, because messages have no room "
-                          "for them: %s; all together may have %d bytes",
+                diag_warn("Log driver syslog: these attributes are omitted, because messages have no space "
+                          "for them: %s; the limit for all attributes is %d bytes",
                           left_out->str, ELEMENTS_MAX);
         return g_string_free(out, FALSE);
 }

@@ -721,9 +721,9 @@ fluentd_restore(void *data, const LogDriverConfig *config, const LogQueue *queue
                 self->fixed[i] = state_get_string(r, "fixed");
         self->attributes = state_get_string(r, "attributes");
         self->n_members = (uint32_t)state_get_uint(r, "members", UINT32_MAX);
-        /* Before the first connection nobody has said yet what comes first. */
+        /* Before the first connection the state is always HELO. */
         if (self->n_connects > 0 && self->state != STATE_READY && !self->auth.shared_key)
-                state_fail(r, "A server wants to know a shared key that there is not");
+                state_fail(r, "A server requires a shared key, and there is none");
         if (self->writing && !state_failed(r))
                 restore_writing(self, queue, r);
 }

@@ -66,10 +66,10 @@ plugin_fifo_make(PluginFifo *f, const char *dir)
 }
 
 void
-plugin_fifo_told(PluginFifo *f)
+plugin_fifo_announced(PluginFifo *f)
 {
         fd_close(&f->spare);
-        f->told_usec = g_get_monotonic_time();
+        f->announced_usec = g_get_monotonic_time();
 }
 
 int
@@ -104,7 +104,7 @@ find_reader(PluginFifo *f)
         f->has_reader |= !f->reader_gone;
         if (!f->reader_gone)
                 return 0;
-        bool late = g_get_monotonic_time() - f->told_usec > OPEN_MAX_USEC;
+        bool late = g_get_monotonic_time() - f->announced_usec > OPEN_MAX_USEC;
         return f->has_reader || late ? -EPIPE : LOG_SEND_WAIT;
 }
 
@@ -154,7 +154,7 @@ plugin_fifo_save(const PluginFifo *f, StateWriter *w)
         state_put_text(w, "path", f->path);
         state_put_fd(w, "descriptor", f->fd);
         state_put_uint(w, "has-reader", f->has_reader);
-        state_put_int(w, "told", f->told_usec);
+        state_put_int(w, "announced", f->announced_usec);
         state_put_uint(w, "written", f->written);
         state_put_uint(w, "done", f->done);
         state_end(w);
@@ -168,7 +168,7 @@ plugin_fifo_restore(PluginFifo *f, LogSink *sink, StateReader *r)
         f->path = state_get_text(r, "path");
         f->fd = state_get_fd(r, "descriptor");
         f->has_reader = state_get_bool(r, "has-reader");
-        f->told_usec = state_get_int(r, "told", 0, INT64_MAX);
+        f->announced_usec = state_get_int(r, "announced", 0, INT64_MAX);
         f->written = state_get_uint(r, "written", INT64_MAX);
         f->done = state_get_uint(r, "done", f->written);
         state_leave(r);

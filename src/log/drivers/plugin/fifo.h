@@ -15,10 +15,10 @@ typedef struct PluginFifo {
         int fd;     /* for writing */
         int spare;  /* for reading, until the plugin knows the FIFO; -1: closed */
         Watch watch;
-        bool waiting;     /* for room */
+        bool waiting;     /* for space */
         bool has_reader;  /* there was one */
         bool reader_gone; /* and there is none */
-        gint64 told_usec; /* when the plugin knew */
+        gint64 announced_usec; /* when the plugin learned its name */
         uint64_t written; /* bytes */
         uint64_t done;    /* of these, in messages that are done */
         Timer look;       /* to check what was read: there is no event for that */
@@ -31,8 +31,8 @@ void plugin_fifo_init(PluginFifo *f, LogSink *sink);
 /* Creates one with a new name in the directory, which is also created. Returns 0 or -errno. */
 int plugin_fifo_make(PluginFifo *f, const char *dir);
 
-/* The plugin knows the FIFO: from now on it must have it open. */
-void plugin_fifo_told(PluginFifo *f);
+/* To be called when the plugin knows the FIFO: from now on it must have it open. */
+void plugin_fifo_announced(PluginFifo *f);
 
 /* Writes the queue. Returns 0 if everything was read, LOG_SEND_WAIT, or -EPIPE without a reader. */
 int plugin_fifo_send(PluginFifo *f, LogQueue *q);

@@ -200,7 +200,7 @@ fail(LogPlugin *self, int r, const char *format, ...)
         return r;
 }
 
-/* Returns 0, LOG_SEND_WAIT until the answer is there, or -errno. `what` was asked for. */
+/* Returns 0, LOG_SEND_WAIT until there is an answer to the request `what`, or -errno. */
 static int
 take_answer(LogPlugin *self, const char *what, Answer *ret)
 {
@@ -284,7 +284,7 @@ static int
 finish_start(LogPlugin *self)
 {
         plugin_control_forget(&self->control);
-        plugin_fifo_told(&self->fifo);
+        plugin_fifo_announced(&self->fifo);
         self->n_starts++;
         self->state = STATE_LOGGING;
         return 0;
