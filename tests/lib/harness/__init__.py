@@ -13,7 +13,7 @@ ways to start the monitor, and a check at the end that nothing is left behind. E
     CONMON_TEST_USER    if the tests run as root: the number of an ordinary user to run them as
 """
 
-from . import listing, manual
+from . import listing, manual, pages
 from .attach import Attach, drain
 from .case import Case, CID, RUNTIME, CONMON, SHORT_CID, ignored
 from .check import Failure, Skip, check, equal, matches, skip, wait_for
