@@ -206,6 +206,8 @@ guint
 errands_pending(Errands *e)
 {
         guint n = 0;
+        if (!e)
+                return 0;
         g_mutex_lock(&e->lock);
         for (guint i = 0; i < e->steps->len; i++)
                 n += !g_array_index(e->steps, Step, i).done;

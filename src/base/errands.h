@@ -38,7 +38,7 @@ void errands_run(Errands *e);
 gint64 errands_budget(const Errands *e);
 void errands_spend(Errands *e, gint64 usec);
 
-/* The number of unfinished steps. */
+/* The number of unfinished steps. NULL is allowed. */
 guint errands_pending(Errands *e);
 
 /* Waits for the steps that stalled, without a time limit, and frees. NULL is allowed. */

@@ -385,6 +385,7 @@ finish(Monitor *m)
         creation_done(&m->runtime);
         bystanders_done(&m->bystanders);
         errands_free(m->errands);
+        errands_free(m->openings);
         timer_stop(&m->catch_up);
         stand_in_free(m->stand_in);
         g_clear_pointer(&m->program, g_free);
@@ -441,7 +442,7 @@ monitor_save(Monitor *m, StateWriter *w)
                 state_refuse(w, "the container is being created, or has ended");
         if (stand_in_serves(m->stand_in) || m->unsent.len > 0)
                 state_refuse(w, "a log file has stalled");
-        if (errands_pending(m->errands) > 0)
+        if (errands_pending(m->errands) > 0 || errands_pending(m->openings) > 0)
                 state_refuse(w, "a disk has stalled, and file operations are pending");
         options_save(m->options, w);
         caller_save(&m->caller, w);

@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How long a stalled disk may block the main loop during a reload. */
+#define OPENING_USEC (G_USEC_PER_SEC / 4)
+
 /* The command line takes precedence over the configuration, and rotation is one setting of two numbers. */
 static LogConfig
 describe_log(const Options *o, ConfigJson *json, const Selection *s)
@@ -196,7 +199,18 @@ reload_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, 
                 return FALSE;
         LogConfig config = describe_log(m->options, asked->config_json, s);
         config.stand_in = m->stand_in;
+        config.errands = m->openings;
         return log_reload(m->log, &config, error);
+}
+
+static gboolean
+check_disks(const Monitor *m, GError **error)
+{
+        if (!stand_in_serves(m->stand_in) && errands_pending(m->openings) == 0)
+                return TRUE;
+        g_clear_error(error);
+        return error_set(error, CONMON_ERROR_FAILED,
+                         "the disk or server of a log file does not answer; try again when it does");
 }
 
 gboolean
@@ -206,11 +220,15 @@ setup_reload(Monitor *m, GError **error)
         g_autoptr(ConfigJson) json = o->bundle ? config_json_new(o->bundle) : NULL;
         SelectionConfig asked = setup_describe_choice(o, json);
         g_autoptr(Selection) selection = NULL;
-        if (stand_in_serves(m->stand_in))
-                return error_set(error, CONMON_ERROR_FAILED,
-                                 "the disk or server of a log file does not respond; try again when it does");
-        if (!reload_log(m, &asked, &selection, error))
+        if (!check_disks(m, error))
                 return FALSE;
+        if (!m->openings)
+                m->openings = errands_new();
+        errands_grant(m->openings, OPENING_USEC);
+        if (!reload_log(m, &asked, &selection, error)) {
+                (void)check_disks(m, error);
+                return FALSE;
+        }
         m->endpoints.client = describe_clients(o, selection);
         if (m->endpoints.attach)
                 attach_server_set_limits(m->endpoints.attach, &m->endpoints.client);

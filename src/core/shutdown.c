@@ -252,7 +252,7 @@ close_everything(Monitor *m)
         g_clear_pointer(&m->refusal, g_free);
         caller_close_pipes(&m->caller);
         /* A step that has stalled still uses its descriptors. */
-        if (errands_pending(m->errands) == 0)
+        if (errands_pending(m->errands) == 0 && errands_pending(m->openings) == 0)
                 fd_close_range(3, ~0U);
 }
 

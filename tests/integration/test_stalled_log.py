@@ -544,5 +544,40 @@ def test_end_during_compression_on_a_stalled_disk(t):
     equal(sorted(path.name for path in disk.path.glob('ctr.log*')), ['ctr.log', 'ctr.log.1'])
 
 
+@needs_root
+@differs('the reference has no configuration')
+def test_reload_with_a_log_on_a_stalled_disk(t):
+    """It is refused; requests after it are answered, and nothing has changed."""
+    disk = Disk(t)
+    config = t.dir / 'conmon.conf'
+    config.write_text('')
+    m = t.create('print one\\n\nwait @/go\nprint two\\n\nwait @/end\nexit 3', '--config', str(config))
+    m.wait_log(b'one')
+    config.write_text(f'[defaults]\ndriver = json-file:{disk.path}/{{{{.Name}}}}\n')
+    client = m.attach()
+    disk.freeze()
+    begin = time.monotonic()
+    m.control('5 0 0\n')
+    status = whole_status(m)
+    took = time.monotonic() - begin
+    check(took < scaled(2), f'the answer came after {took:.1f} s')
+    equal((status['request']['kind'], status['request']['result']), ('reload', 'failed'))
+    check('does not answer' in status['request']['message'], status['request']['message'])
+    equal([sink['name'] for sink in status['sinks']], ['k8s-file'])
+    t.touch('go')
+    client.until(b'two\n')
+    m.wait_log(b'two')
+    m.control('5 0 0\n')
+    check('does not answer' in whole_status(m)['request']['message'], 'the second reload was not refused')
+    disk.thaw()
+
+    def reloaded():
+        m.control('5 0 0\n')
+        return whole_status(m)['request']['result'] == 'ok'
+    wait_for(reloaded, 'a reload')
+    t.touch('end')
+    m.finish(3)
+
+
 if __name__ == '__main__':
     main()

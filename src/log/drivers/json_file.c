@@ -100,7 +100,7 @@ json_file_open(void *data, const LogDriverConfig *config, GError **error)
         if (!metadata || !log_file_read_limits(config, &o->file, &limits, error))
                 return FALSE;
         self->attrs = make_attrs(metadata);
-        int r = log_file_open(&self->file, config->arg, &limits, config->sink);
+        int r = log_file_open(&self->file, config->arg, &limits, config);
         return r == 0 || error_set_errno(error, r, "Failed to open log file %s", config->arg);
 }
 

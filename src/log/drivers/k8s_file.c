@@ -57,7 +57,7 @@ k8s_open(void *data, const LogDriverConfig *config, GError **error)
         LogFileLimits limits = command_line_limits(config);
         if (!log_file_read_limits(config, &o->file, &limits, error))
                 return FALSE;
-        int r = log_file_open(&self->file, config->arg, &limits, config->sink);
+        int r = log_file_open(&self->file, config->arg, &limits, config);
         return r == 0 || error_set(error, CONMON_ERROR_FAILED, "Failed to open log file %s", g_strerror(-r));
 }
 

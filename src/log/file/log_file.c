@@ -4,6 +4,7 @@
 #include "log/file/log_file.h"
 
 #include "base/diag.h"
+#include "base/errands.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/stand_in.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -137,19 +139,76 @@ make_absolute(const char *path)
         return cwd ? g_build_filename(cwd, path, NULL) : g_strdup(path);
 }
 
-int
-log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink *sink)
+/* Moves what open_path has set. */
+static void
+adopt(LogFile *f, LogFile *opened)
 {
+        close_old(f);
+        fd_close(&f->dirfd);
+        g_free(f->name);
+        f->fd = fd_steal(&opened->fd);
+        f->dirfd = fd_steal(&opened->dirfd);
+        f->name = g_steal_pointer(&opened->name);
+        f->regular = opened->regular;
+        f->size = opened->size;
+        f->born = opened->born;
+}
+
+/* A file that another thread opens. */
+typedef struct {
+        LogFile file;
+        int r;
+        atomic_bool left; /* by one of the two threads: the other one frees it */
+} Opening;
+
+static void
+opening_free(Opening *o)
+{
+        fd_close(&o->file.fd);
+        fd_close(&o->file.dirfd);
+        g_free(o->file.name);
+        g_free(o->file.path);
+        g_free(o);
+}
+
+static void
+open_in_thread(void *data)
+{
+        Opening *o = data;
+        o->r = open_path(&o->file);
+        if (atomic_exchange(&o->left, true))
+                opening_free(o);
+}
+
+static int
+open_elsewhere(LogFile *f, Errands *errands)
+{
+        Opening *o = g_new0(Opening, 1);
+        o->file = (LogFile){.path = g_strdup(f->path), .limits = f->limits, .fd = -1, .dirfd = -1};
+        errands_add(errands, open_in_thread, o, f->path);
+        errands_run(errands);
+        if (!atomic_exchange(&o->left, true))
+                return -ETIMEDOUT;
+        int r = o->r;
+        adopt(f, &o->file);
+        opening_free(o);
+        return r;
+}
+
+int
+log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, const LogDriverConfig *config)
+{
+        Errands *errands = config->log->errands;
         *f = (LogFile){
                 .path = make_absolute(path),
                 .limits = *limits,
-                .sink = sink,
-                .stand_in = log_sink_stand_in(sink),
+                .sink = config->sink,
+                .stand_in = log_sink_stand_in(config->sink),
                 .fd = -1,
                 .dirfd = -1,
         };
-        log_archive_init(&f->archive, sink);
-        int r = open_path(f);
+        log_archive_init(&f->archive, config->sink);
+        int r = errands ? open_elsewhere(f, errands) : open_path(f);
         f->total = f->size;
         return r;
 }
@@ -435,14 +494,7 @@ open_forgotten(LogFile *f, LogQueue *q)
                 return -ESTALE;
         }
         log_archive_stop(&f->archive);
-        close_old(f);
-        fd_close(&f->dirfd);
-        g_free(f->name);
-        f->fd = again.fd;
-        f->dirfd = again.dirfd;
-        f->name = again.name;
-        f->size = again.size;
-        f->born = again.born;
+        adopt(f, &again);
         log_queue_rewind(q);
         return 0;
 }

@@ -67,8 +67,9 @@ typedef struct LogFile {
 } LogFile;
 
 /* Opens the file for appending, or creates it with mode 0640. A FIFO without a reader is no error: it is
- * opened when there is something to write. Returns 0 or -errno. */
-int log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, LogSink *sink);
+ * opened when there is something to write. Returns 0 or -errno; -ETIMEDOUT, while the container runs, if the
+ * disk does not respond: the file may be created later, but nothing is written to it. */
+int log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, const LogDriverConfig *config);
 
 /* From the next record on. */
 void log_file_set_limits(LogFile *f, const LogFileLimits *limits);

@@ -50,7 +50,7 @@ NOT_CARRIED = {
     'LogTls': 'options func data busy fd watch limit',
     'LoggerProcess': 'argv environment func data pid_watch ready_watch',
     'Loki': 'stream last_ns',
-    'Monitor': 'endpoints exits health_checks loop refusal runtime catch_up request status recorded log_unfinished '
+    'Monitor': 'endpoints exits health_checks loop refusal runtime catch_up openings request status recorded log_unfinished '
                'command_done program',
     'NotifyRelay': 'watch host_watch',
     'OomWatch': 'watch data',
