@@ -115,7 +115,7 @@ check_apkbuild() {
 }
 
 stage_packages() {
-        need_packages check packages || die "the packages need these packages"
+        need_packages check packages roots || die "the packages need these packages"
         [ -e .git ] || die "packages are built from the tarball of a repository"
         built
         chroot=$scratch/chroot

@@ -102,7 +102,7 @@ static inline void
 log_fixture_set_up(void)
 {
         (void)signal(SIGPIPE, SIG_IGN);
-        g_setenv("TZ", "Asia/Kolkata", TRUE);
+        g_setenv("TZ", "IST-5:30", TRUE);
 }
 
 /* The prefix of k8s-file for a record with time TEST_NS in that time zone. */

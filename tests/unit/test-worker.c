@@ -45,7 +45,8 @@ status_field(const char *status, const char *name)
 {
         const char *at = strstr(status, name);
         g_assert_nonnull(at);
-        return g_strstrip(g_strndup(at + strlen(name), strcspn(at + strlen(name), "\n")));
+        at += strlen(name);
+        return g_strstrip(g_strndup(at, strcspn(at, "\n")));
 }
 
 /* ---- rights of the process ---- */
