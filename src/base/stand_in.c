@@ -7,13 +7,17 @@
 
 #include <stdatomic.h>
 
-#define TICK_USEC (G_USEC_PER_SEC / 10)
+#define TICK_USEC (G_USEC_PER_SEC / 100)
 
-/* After this many checks of the same call, it is considered stuck. */
-#define STUCK_TICKS 2
+/* How many ticks pass between two checks, unless a call takes long. Then each tick is one. */
+#define SELDOM 10
 
-/* After this many checks without a call, the thread ends. */
-#define QUIET_TICKS 10
+/* After this many ticks in slow calls the next one that is found to be slow is considered stuck. */
+#define PATIENCE 20
+
+/* After this many ticks without a slow call the earlier ones are forgotten; without any call, the thread
+ * ends. */
+#define CALM 100
 
 /* `call` is a number that each call raises by CALL, with these flags. */
 enum {
@@ -106,31 +110,36 @@ leave(StandIn *s)
 }
 
 static void
-wait_for_tick(StandIn *s)
+wait_for_ticks(StandIn *s, int n)
 {
-        gint64 until = g_get_monotonic_time() + TICK_USEC;
+        gint64 until = g_get_monotonic_time() + n * TICK_USEC;
         while (!s->stop && g_cond_wait_until(&s->changed, &s->lock, until))
                 ;
 }
 
+/* Ticks are counted, not time: on a machine that is busy both threads wait. */
 static void
 watch(StandIn *s)
 {
         unsigned seen = atomic_load(&s->call);
-        for (int same = 0; !s->stop; same++) {
-                wait_for_tick(s);
+        int n = 1, same = 0, lost = 0, calm = 0;
+        while (!s->stop) {
+                wait_for_ticks(s, n);
                 unsigned call = atomic_load(&s->call);
-                if (call != seen) {
-                        seen = call;
-                        same = 0;
-                } else if (call & LENT) {
-                        if (same >= STUCK_TICKS &&
-                            atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
+                same = call == seen ? same + n : 0;
+                seen = call;
+                bool slow = same > 0 && call & LENT;
+                calm = slow ? 0 : MIN(calm + n, CALM);
+                lost = slow ? MIN(lost + n, PATIENCE) : calm == CALM ? 0 : lost;
+                n = lost > 0 || (call & LENT && n > 1) ? 1 : SELDOM;
+                if (slow && lost == PATIENCE) {
+                        if (atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
                                 serve(s);
-                } else if (same >= QUIET_TICKS &&
+                } else if (same >= CALM && !(call & LENT) &&
                            atomic_compare_exchange_strong(&s->call, &call, call | UNWATCHED)) {
                         if (leave(s))
                                 return;
+                        same = 0;
                 }
         }
 }

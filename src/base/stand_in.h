@@ -7,8 +7,9 @@
  *
  * A write to a file whose disk is frozen, or whose server is down, blocks. No signal interrupts it, and files
  * have no non-blocking mode. So the main thread makes such calls between stand_in_lend and
- * stand_in_take_back. Meanwhile a second thread checks every 100 ms whether it is still in the same call. If
- * so, that thread runs the loop until the call returns, like a nested loop inside that call.
+ * stand_in_take_back. Meanwhile a second thread checks how long they take. After 200 ms, in one call or in
+ * several slow ones, that thread runs the loop until the call returns, like a nested loop inside that call.
+ * From then on it does so after 20 ms, until no call has been slow for a second.
  *
  * There are two threads then, but only one of them runs, except for the call itself: no lock is needed. The
  * functions on the stack above the call must allow a nested loop at that point.

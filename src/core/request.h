@@ -19,10 +19,12 @@ typedef struct Request {
         char *failure;       /* the error message; NULL: success */
         int64_t answered_ns; /* on the wall clock */
         Timer start;
+        TimerFunc run;
+        unsigned postponed; /* how often */
 } Request;
 
-/* Calls `run` with the monitor when no other callback is running. `run`, or what it starts, calls
- * request_answer once. */
+/* Calls `run` with the monitor when no other callback is running, and if possible not in the stand-in. `run`,
+ * or what it starts, calls request_answer once. */
 void request_begin(Monitor *m, const char *kind, TimerFunc run);
 
 /* The request succeeded (NULL), or failed with this message. Takes ownership of the message. */

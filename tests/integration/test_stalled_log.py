@@ -579,5 +579,29 @@ def test_reload_with_a_log_on_a_stalled_disk(t):
     m.finish(3)
 
 
+@needs_root
+@WHY
+def test_slow_disk(t):
+    """Each write takes 150 ms, too short for a stall. After some of them clients do not wait for the next ones."""
+    times = []
+    script = 'print first\\n\n' + ''.join(f'wait @/go{i}\nprint {i}\\n\n' for i in range(20)) + 'wait @/end\nexit 3'
+    disk, log, m = traced(t, script, ['-P', str(t.dir / 'disk/ctr.log'), '-e', 'trace=write', '-e',
+                                      'inject=write:delay_enter=150ms'])
+    client = m.attach()
+    for i in range(20):
+        begin = time.monotonic()
+        t.touch(f'go{i}')
+        client.until(f'{i}\n'.encode())
+        times.append(time.monotonic() - begin)
+    print(*(f'{took * 1000:.0f}' for took in times), 'ms')
+    took = sorted(times)[15]
+    check(took < scaled(0.1), f'clients waited for {took * 1000:.0f} ms')
+    m.control('5 0 0\n')
+    equal(whole_status(m)['request']['result'], 'ok', 'a request during slow writes')
+    t.touch('end')
+    m.wait(30)
+    equal(logged(log), b''.join([b'first\n', *(f'{i}\n'.encode() for i in range(20))]))
+
+
 if __name__ == '__main__':
     main()

@@ -77,6 +77,21 @@ test_stalls(Fixture *f, gconstpointer data)
         }
 }
 
+/* Slow calls together are as bad as one that is stuck, until the calls have been fast for a while. */
+static void
+test_slow_calls(Fixture *f, gconstpointer data)
+{
+        stand_in_allow(f->stand_in, true);
+        for (int i = 0; i < 40; i++)
+                call(f, STALL_USEC / 20);
+        g_assert_cmpint(f->served, >, 10);
+        for (gint64 end = g_get_monotonic_time() + 3 * STALL_USEC / 2; g_get_monotonic_time() < end;)
+                call(f, 0);
+        int before = f->served;
+        call(f, STALL_USEC / 20);
+        g_assert_cmpint(f->served, ==, before);
+}
+
 static void
 test_many_calls(Fixture *f, gconstpointer data)
 {
@@ -103,6 +118,7 @@ main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add("/stand-in/stalls", Fixture, NULL, set_up, test_stalls, tear_down);
+        g_test_add("/stand-in/slow-calls", Fixture, NULL, set_up, test_slow_calls, tear_down);
         g_test_add("/stand-in/many-calls", Fixture, NULL, set_up, test_many_calls, tear_down);
         g_test_add("/stand-in/not-allowed", Fixture, NULL, set_up, test_not_allowed, tear_down);
         return g_test_run();

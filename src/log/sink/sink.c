@@ -258,7 +258,7 @@ is_stuck(LogSink *s)
                 s->moved_usec = g_get_monotonic_time();
         }
         if (s->sending)
-                report_failure(s, "its disk or server does not answer");
+                report_failure(s, "its disk or server is slow or does not answer");
         return true;
 }
 
