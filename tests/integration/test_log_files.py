@@ -282,7 +282,7 @@ def test_fifo_without_reader(t):
     check_unaffected(m, 20000, started)
     sink = status(m)[str(path)]
     equal(sink['out']['records'], 0, 'delivered')
-    equal(sink['errors']['last'], 'nobody reads it')
+    equal(sink['errors']['last'], 'it has no reader')
     check(sink['dropped']['queue-full']['records'] > 15000, f'{sink}')
     check(sink['dropped']['at-end']['records'] > 1000, f'{sink}')
     check_counters(sink)

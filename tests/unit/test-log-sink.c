@@ -566,7 +566,7 @@ test_failures(void)
                 g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
                 GString *json = g_string_new(NULL);
                 log_sink_status(c.sink, json);
-                const char *text = errors[i] == ENXIO ? "nobody reads it" : g_strerror(errors[i]);
+                const char *text = errors[i] == ENXIO ? "it has no reader" : g_strerror(errors[i]);
                 g_autofree char *last = g_strdup_printf("\"last\":\"%s\"", text);
                 g_assert_nonnull(strstr(json->str, "\"state\":\"failing\""));
                 g_assert_nonnull(strstr(json->str, last));

@@ -418,7 +418,7 @@ static void
 keep_old_file(LogFile *f, int error)
 {
         if (!f->reopen_reported)
-                diag_warn("Failed to create a new log file %s: %s; logging goes on in the old one", f->path,
+                diag_warn("Failed to create a new log file %s: %s; the old one is kept", f->path,
                           g_strerror(-error));
         f->reopen_reported = true;
         f->wants_new = false;

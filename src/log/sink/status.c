@@ -19,7 +19,7 @@ sink_describe_error(const LogSink *s, int r)
 {
         const char *reason = s->transport->reason ? s->transport->reason(s->self) : NULL;
         /* ENXIO is the error for a FIFO without a reader, and not self-explanatory. */
-        return g_strdup(reason ? reason : r == -ENXIO ? "nobody reads it" : g_strerror(-r));
+        return g_strdup(reason ? reason : r == -ENXIO ? "it has no reader" : g_strerror(-r));
 }
 
 static void

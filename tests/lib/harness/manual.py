@@ -93,5 +93,5 @@ def shared_words(source):
 def arguments(source, name):
     """The arguments of the command `conmon` in one of the complete commands."""
     script = f'conmon() {{ printf "%s\\0" "$@"; }}\njournalctl() {{ :; }}\n{shared_words(source)}\n{complete_commands(source)[name]}'
-    told = subprocess.run(['/bin/sh', '-ec', script], capture_output=True, text=True, check=True)
-    return told.stdout.split('\0')[:-1]
+    result = subprocess.run(['/bin/sh', '-ec', script], capture_output=True, text=True, check=True)
+    return result.stdout.split('\0')[:-1]

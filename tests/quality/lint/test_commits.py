@@ -10,7 +10,7 @@ import subprocess
 from rules import TOP
 from harness import check, equal, main, skip
 
-FIRST = '9cc8bf8'
+FIRST = '4a9d341'
 SUBJECT_MAX = 60
 
 
