@@ -118,26 +118,25 @@ log_arrival_look_again(LogArrival *a, const LogSocket *s)
         log_arrival_watch(a, s);
 }
 
-/* True if the peer has not answered retransmissions of data, or probes of a window that it has closed. */
-static bool
-is_unanswered(const LogSocket *s)
-{
-        struct tcp_info info = {0};
-        socklen_t len = sizeof info;
-        return !log_scheme_is_local(s->scheme) &&
-               getsockopt(s->tcp_fd >= 0 ? s->tcp_fd : s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-               (info.tcpi_retransmits > 0 || info.tcpi_probes > 0);
-}
+/* A peer may leave one probe of its closed window unanswered: it limits such answers to two a second. */
+#define UNANSWERED 2
 
+/* Until the peer answers, data or probes of a closed window are sent again. A peer without space for data
+ * answers, too, although the data is sent again. */
 bool
 log_arrival_has_peer_vanished(LogArrival *a, const LogSocket *s, int64_t timeout)
 {
+        struct tcp_info info = {0};
+        socklen_t len = sizeof info;
         if (a->n_acked == a->n_written)
                 return false;
+        if (!log_scheme_is_local(s->scheme))
+                (void)getsockopt(s->tcp_fd >= 0 ? s->tcp_fd : s->fd, IPPROTO_TCP, TCP_INFO, &info, &len);
         gint64 now = g_get_monotonic_time();
-        if (!is_unanswered(s))
-                a->heard_usec = now;
-        return now - a->heard_usec >= timeout;
+        int repeated = MAX(info.tcpi_retransmits, info.tcpi_probes);
+        int64_t silent = repeated == 0 ? 0 : (int64_t)info.tcpi_last_ack_recv * 1000;
+        a->heard_usec = MAX(a->heard_usec, now - silent);
+        return repeated >= UNANSWERED && now - a->heard_usec >= timeout;
 }
 
 void
