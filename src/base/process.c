@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "base/rights.h"
+#include "base/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -159,6 +160,7 @@ G_GNUC_NORETURN static void
 run_function(const Job *job)
 {
         const ProcessSpec *spec = job->spec;
+        loop_close(); /* the loop is the monitor's */
         if (set_up(job) < 0)
                 _exit(PROCESS_STATUS_NOT_STARTED);
         /* Not in set_up: until a program is executed, it shares its memory, and this property, with the

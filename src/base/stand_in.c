@@ -3,9 +3,12 @@
 
 #include "base/stand_in.h"
 
+#include "base/fd.h"
 #include "base/heap.h"
+#include "base/watch.h"
 
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 
 #define TICK_USEC (G_USEC_PER_SEC / 100)
 
@@ -32,7 +35,6 @@ struct StandIn {
         void *data;
         bool allowed;
         unsigned number; /* `call` without flags */
-        guint depth;     /* how many times the main thread had acquired the context */
         atomic_uint call;
         atomic_bool over;
 
@@ -43,6 +45,8 @@ struct StandIn {
         bool serving; /* also read by the thread that runs the loop */
         bool served;
         bool stop;
+        int wake; /* an eventfd, while it runs the loop */
+        Watch wake_watch;
 };
 
 StandIn *
@@ -51,6 +55,7 @@ stand_in_new(StandInFunc serve, void *data)
         StandIn *s = g_new0(StandIn, 1);
         s->serve = serve;
         s->data = data;
+        s->wake = -1;
         atomic_init(&s->call, UNWATCHED);
         g_mutex_init(&s->lock);
         g_cond_init(&s->changed);
@@ -75,12 +80,10 @@ stand_in_allow(StandIn *s, bool allowed)
                 stop_thread(s);
 }
 
-/* GLib records which thread owns the context. The main thread can't release it, because it is blocked. */
+/* That the loop returns from its wait is enough. */
 static void
-take_context(StandIn *s)
+on_wake(GIOCondition revents, void *data)
 {
-        for (s->depth = 0; !g_main_context_acquire(NULL); s->depth++)
-                g_main_context_release(NULL);
 }
 
 /* Called with the lock, which is released meanwhile. */
@@ -89,14 +92,26 @@ serve(StandIn *s)
 {
         s->serving = s->served = true;
         g_mutex_unlock(&s->lock);
-        take_context(s);
+        watch_init(&s->wake_watch, s->wake, WATCH_PRIORITY_SIGNAL, on_wake, s);
+        watch_arm(&s->wake_watch, G_IO_IN);
         s->serve(s->data);
+        watch_done(&s->wake_watch);
         g_mutex_lock(&s->lock);
         while (!atomic_load(&s->over))
                 g_cond_wait(&s->changed, &s->lock);
-        g_main_context_release(NULL);
         s->serving = false;
         g_cond_broadcast(&s->changed);
+}
+
+/* The main thread is stuck in the call with this number: runs the loop, unless the call has just returned.
+ * Without a descriptor to wake the loop with, the main thread would wait too long after its call. */
+static void
+take_over(StandIn *s, unsigned call)
+{
+        s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (s->wake >= 0 && atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
+                serve(s);
+        fd_close(&s->wake);
 }
 
 /* A child with a parent-death signal gets it when the thread that started it ends. So a thread that has been
@@ -133,8 +148,7 @@ watch(StandIn *s)
                 lost = slow ? MIN(lost + n, PATIENCE) : calm == CALM ? 0 : lost;
                 n = lost > 0 || (call & LENT && n > 1) ? 1 : SELDOM;
                 if (slow && lost == PATIENCE) {
-                        if (atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
-                                serve(s);
+                        take_over(s, call);
                 } else if (same >= CALM && !(call & LENT) &&
                            atomic_compare_exchange_strong(&s->call, &call, call | UNWATCHED)) {
                         if (leave(s))
@@ -196,16 +210,14 @@ static void
 wait_for_loop(StandIn *s)
 {
         atomic_store(&s->over, true);
-        g_main_context_wakeup(NULL);
         g_mutex_lock(&s->lock);
+        (void)fd_write_all(s->wake, &(uint64_t){1}, sizeof(uint64_t));
         g_cond_broadcast(&s->changed);
         while (s->serving)
                 g_cond_wait(&s->changed, &s->lock);
         atomic_store(&s->over, false);
         atomic_store(&s->call, s->number);
         g_mutex_unlock(&s->lock);
-        for (; s->depth > 0; s->depth--)
-                (void)g_main_context_acquire(NULL);
 }
 
 void

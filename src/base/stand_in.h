@@ -15,7 +15,8 @@
  * functions on the stack above the call must allow a nested loop at that point.
  *
  * Without a stall, a call costs two atomic instructions. The thread is started by the first call and ends a
- * second after the last one. */
+ * second after the last one. It needs one descriptor while it runs the loop; if there is none, the call just
+ * blocks. */
 
 #include <glib.h>
 #include <stdbool.h>

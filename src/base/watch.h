@@ -3,14 +3,20 @@
 
 #pragma once
 
-/* Event sources of the GLib main loop, embedded in the struct that owns the descriptor.
+/* The main loop and its event sources, embedded in the struct that owns the descriptor.
  *
- * A Watch or Timer may be armed, disarmed and finished at any time, also from inside its own callback.
- * Finish a Watch before its descriptor is closed: disarm, close, free. */
+ * A Watch or Timer may be armed, disarmed and finished at any time, also from inside its own callback or that
+ * of another source. Finish a Watch before its descriptor is closed: disarm, close, free. The loop may be run
+ * inside a callback, also by another thread while the first one waits.
+ *
+ * Nothing here fails. Without epoll(7) or a timerfd, for example for lack of descriptors, the loop uses
+ * poll(2), as it does for single watches that epoll does not take: files, which are always ready, and further
+ * watches of the same descriptor. */
 
 #include "base/state.h"
 
 #include <glib.h>
+#include <stdbool.h>
 
 /* Sources that are ready together are served in this order; lower ones wait for the next round. */
 enum {
@@ -24,12 +30,15 @@ enum {
 typedef void (*WatchFunc)(GIOCondition revents, void *data);
 
 typedef struct Watch {
-        GSource *source;
-        gpointer tag; /* of the polled descriptor; NULL while disarmed */
         int fd;
         int priority;
         WatchFunc func;
         void *data;
+        GIOCondition events;  /* waited for while armed */
+        GIOCondition revents; /* reported in this round */
+        bool in_set;          /* epoll waits for it; else poll(2) does */
+        GList armed;          /* its places in the lists of the loop; data is NULL: not in this list */
+        GList ready;
 } Watch;
 
 /* Prepares a watch, not yet armed. The descriptor stays the caller's. */
@@ -41,15 +50,17 @@ void watch_arm(Watch *w, GIOCondition events);
 /* Stops waiting. Harmless on a watch that is not armed or was never initialised (all zero). */
 void watch_disarm(Watch *w);
 
-/* Disarms and frees the source. The watch may be initialised again. */
+/* Stops waiting for good, before the descriptor is closed. The watch may be initialised again. */
 void watch_done(Watch *w);
 
 typedef void (*TimerFunc)(void *data);
 
 typedef struct Timer {
-        GSource *source;
         TimerFunc func;
         void *data;
+        gint64 due;    /* while it runs; g_get_monotonic_time */
+        guint64 start; /* the number of this start, of all starts of timers */
+        GList running; /* its place in the list of the loop; data is NULL: it does not run */
 } Timer;
 
 /* Prepares a timer, not yet started. */
@@ -66,3 +77,12 @@ gboolean timer_is_running(const Timer *t);
 /* Live upgrade: when it is due. timer_init comes before timer_restore. */
 void timer_save(const Timer *t, StateWriter *w, const char *name);
 void timer_restore(Timer *t, StateReader *r, const char *name);
+
+/* One round: calls the functions of those sources that are ready and have the highest priority among them.
+ * With `wait` it waits until there is one; it may return without, for example after a signal. Returns true if
+ * a function was called. */
+bool loop_iterate(bool wait);
+
+/* Closes the descriptors of the loop; the next round opens new ones. The sources stay. For a copy of the
+ * process (fork(2)), whose changes would affect the original, and before all other descriptors are closed. */
+void loop_close(void);

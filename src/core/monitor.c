@@ -45,8 +45,6 @@ set_state(Monitor *m, MonitorState state)
                 m->container.ended_ns = clock_realtime_ns();
                 m->container.ended_usec = g_get_monotonic_time();
         }
-        if (state == MONITOR_ENDED || state == MONITOR_FAILED)
-                g_main_loop_quit(m->loop);
 }
 
 void
@@ -338,7 +336,7 @@ stand_in(void *data)
         Monitor *m = data;
         relay_go_on(m);
         while (m->state == MONITOR_RUNNING && !stand_in_is_over(m->stand_in))
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         if (m->state == MONITOR_RUNNING)
                 timer_start(&m->catch_up, 0);
         else
@@ -360,13 +358,10 @@ monitor_make_stand_in(Monitor *m)
 static void
 init(Monitor *m)
 {
-        /* The main loop acquires its context anyway; doing so earlier saves a write(2) per event source. */
-        (void)g_main_context_acquire(NULL);
         m->state = MONITOR_CREATING;
         m->signals.fd = -1;
         m->terminal.rows = m->terminal.columns = -1;
         m->errands = errands_new();
-        m->loop = g_main_loop_new(NULL, FALSE);
         creation_init(&m->runtime);
         for (StreamId id = 0; id < N_STREAMS; id++)
                 output_stream_init(&m->output[id], id, relay_output, m);
@@ -375,13 +370,19 @@ init(Monitor *m)
         timer_init(&m->catch_up, catch_up, m);
 }
 
+static void
+run_loop(const Monitor *m)
+{
+        while (m->state == MONITOR_CREATING || m->state == MONITOR_RUNNING)
+                loop_iterate(true);
+}
+
 static int
 finish(Monitor *m)
 {
         timer_stop(&m->container.timeout);
         int status = monitor_shut_down(m);
         request_done(&m->request);
-        g_main_loop_unref(m->loop);
         creation_done(&m->runtime);
         bystanders_done(&m->bystanders);
         errands_free(m->errands);
@@ -403,8 +404,7 @@ monitor_run(Monitor *m)
                 diag_error("%s", error->message);
                 monitor_fail(m, error->message);
         }
-        if (m->state == MONITOR_CREATING || m->state == MONITOR_RUNNING)
-                g_main_loop_run(m->loop);
+        run_loop(m);
         return finish(m);
 }
 
@@ -509,7 +509,6 @@ monitor_go_on(Monitor *m)
         relay_on_stdin_wants(container_stdin_wants(&m->input), m);
         /* in case the old program has read a SIGCHLD, but has not reaped the child */
         reap_children(m);
-        if (m->state == MONITOR_RUNNING)
-                g_main_loop_run(m->loop);
+        run_loop(m);
         return finish(m);
 }

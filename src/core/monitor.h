@@ -97,7 +97,6 @@ typedef struct Unsent {
 typedef struct Monitor {
         const Options *options;
         MonitorState state;
-        GMainLoop *loop;
         SignalWatch signals;
         char *refusal; /* why the configuration prevents the start of the container; NULL: it does not */
 

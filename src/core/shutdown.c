@@ -42,7 +42,7 @@ wait_for_clients(Monitor *m)
         timer_init(&timer, on_timer, &over);
         timer_start(&timer, MIN(CLIENT_GRACE_USEC, errands_budget(m->errands) / 2));
         while (!over && attach_server_is_behind(m->endpoints.attach))
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         timer_stop(&timer);
         errands_spend(m->errands, g_get_monotonic_time() - start);
 }
@@ -143,7 +143,7 @@ drain_log(Monitor *m)
         if (done)
                 return false;
         while (!done)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         return true;
 }
 
@@ -237,6 +237,7 @@ finish_log(Monitor *m)
 static void
 close_everything(Monitor *m)
 {
+        loop_close(); /* all at once instead of each watch */
         oom_watch_free(m->container.oom);
         notify_relay_free(m->endpoints.notify);
         seccomp_listener_free(m->endpoints.seccomp);

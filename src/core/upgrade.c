@@ -233,6 +233,7 @@ start_guard_and_execute(const Monitor *m, int program, StateWriter *w, int state
         if (copy < 0)
                 return g_strdup_printf("failed to make a copy of the monitor: %s", strerror(errno));
         if (copy == 0) {
+                loop_close(); /* or changes would affect the set of the original */
                 fd_close(&done[1]);
                 return guard(m, original, done[0]);
         }

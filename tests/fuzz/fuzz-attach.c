@@ -33,7 +33,7 @@ typedef struct {
 static void
 turn(void)
 {
-        for (int i = 0; i < 100 && g_main_context_iteration(NULL, FALSE); i++)
+        for (int i = 0; i < 100 && loop_iterate(false); i++)
                 continue;
 }
 

@@ -4,6 +4,7 @@
 #include "io/console_socket.h"
 
 #include "base/fd.h"
+#include "base/watch.h"
 
 #include "fuzz.h"
 
@@ -75,7 +76,7 @@ connect_to(const char *path)
 static void
 turn(void)
 {
-        while (g_main_context_iteration(NULL, FALSE))
+        while (loop_iterate(false))
                 continue;
 }
 

@@ -8,6 +8,7 @@
 #include "log/log.h"
 
 #include "base/fd.h"
+#include "base/watch.h"
 
 #include "fuzz.h"
 
@@ -35,7 +36,7 @@ fuzz_start_log(LogRequests *requests)
 static inline void
 fuzz_turn(void)
 {
-        for (int i = 0; i < 20 && g_main_context_iteration(NULL, FALSE); i++)
+        for (int i = 0; i < 20 && loop_iterate(false); i++)
                 continue;
 }
 

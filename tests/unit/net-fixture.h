@@ -7,6 +7,7 @@
  * main loop until a condition holds. */
 
 #include "log-fixture.h"
+#include "loop.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -99,12 +100,6 @@ net_listen_unix(int type, const char *path)
         return fd;
 }
 
-static inline gboolean
-net_wake(gpointer data)
-{
-        return G_SOURCE_CONTINUE;
-}
-
 /* The time limit of all waits, sufficient for a busy machine. */
 #define NET_WAIT_USEC (20 * G_USEC_PER_SEC)
 
@@ -112,27 +107,23 @@ net_wake(gpointer data)
 static inline void
 net_wait_readable(int fd)
 {
-        guint wake = g_timeout_add(5, net_wake, NULL);
         gint64 end = g_get_monotonic_time() + NET_WAIT_USEC;
         for (;;) {
                 GPollFD p = {.fd = fd, .events = G_IO_IN};
                 if (g_poll(&p, 1, 0) > 0)
                         break;
                 g_assert_cmpint(g_get_monotonic_time(), <, end);
-                g_main_context_iteration(NULL, TRUE);
+                loop_wait_briefly();
         }
-        g_source_remove(wake);
 }
 
 /* Lets the main loop run for a while. */
 static inline void
 net_run(int ms)
 {
-        guint wake = g_timeout_add(5, net_wake, NULL);
         gint64 end = g_get_monotonic_time() + ms * 1000;
         while (g_get_monotonic_time() < end)
-                g_main_context_iteration(NULL, TRUE);
-        g_source_remove(wake);
+                loop_wait_briefly();
 }
 
 static inline int

@@ -4,6 +4,7 @@
 #include "ctl/line_fifo.h"
 
 #include "base/fd.h"
+#include "base/watch.h"
 #include "tempdir.h"
 
 #include <fcntl.h>
@@ -69,7 +70,7 @@ iterate_until(GString *got, size_t len)
 {
         gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
         while (got->len < len && g_get_monotonic_time() < end)
-                g_main_context_iteration(NULL, FALSE);
+                loop_iterate(false);
 }
 
 static void
@@ -96,7 +97,7 @@ test_fifo(void)
         }
         iterate_until(got, 21);
         g_assert_cmpstr(got->str, ==, "<1 2 3><1 2 3><1 2 3>");
-        g_assert_false(g_main_context_pending(NULL));
+        g_assert_false(loop_iterate(false));
         line_fifo_free(fifo);
         g_assert_cmpint(unlink(path), ==, 0);
         tempdir_remove(dir);
@@ -129,7 +130,7 @@ test_hold(void)
         line_fifo_start(h.fifo);
         iterate_until(got, 9);
         g_assert_cmpint(fd_write_all(fd, "finished\n", 9), ==, 0);
-        g_assert_false(g_main_context_pending(NULL));
+        g_assert_false(loop_iterate(false));
         g_assert_cmpstr(got->str, ==, "<1><hold>");
         line_fifo_resume(h.fifo);
         iterate_until(got, 18);
@@ -166,7 +167,7 @@ test_loop_during_a_line(void)
         line_fifo_start(h.fifo);
         iterate_until(got, 29);
         g_assert_cmpstr(got->str, ==, "<1>;<loop><2>;<loop><3>;<4>;;;");
-        g_assert_false(g_main_context_pending(NULL));
+        g_assert_false(loop_iterate(false));
         line_fifo_free(h.fifo);
         g_assert_cmpint(unlink(path), ==, 0);
         tempdir_remove(dir);

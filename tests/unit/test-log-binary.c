@@ -81,7 +81,7 @@ finish(Fixture *f)
         log_finish_local(f->log, G_MAXINT64);
         log_drain(f->log, on_drained, &done);
         while (!done)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
 }
 
 static void

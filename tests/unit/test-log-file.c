@@ -2,6 +2,7 @@
 /* Copyright The conmon 3 authors */
 
 #include "log-fixture.h"
+#include "loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,27 +84,19 @@ open_reader(const Fixture *f)
         return fd;
 }
 
-static gboolean
-wake(void *data)
-{
-        return G_SOURCE_CONTINUE;
-}
-
 /* Reads while the log runs, until the data contains `enough`. */
 static void
 read_until(int fd, GString *text, const char *enough)
 {
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-        guint source = g_timeout_add(5, wake, NULL);
         while (!strstr(text->str, enough) && g_get_monotonic_time() < deadline) {
                 char buf[4096];
                 ssize_t n = read(fd, buf, sizeof buf);
                 if (n > 0)
                         g_string_append_len(text, buf, n);
                 else
-                        (void)g_main_context_iteration(NULL, TRUE);
+                        loop_wait_briefly();
         }
-        g_source_remove(source);
         if (!strstr(text->str, enough))
                 g_error("did not get %s", enough);
 }
@@ -174,7 +167,7 @@ drain(Fixture *f)
         log_finish_local(f->log, G_MAXINT64);
         log_drain(f->log, set_flag, &done);
         while (!done && g_get_monotonic_time() < deadline)
-                (void)g_main_context_iteration(NULL, TRUE);
+                (void)loop_iterate(true);
         g_assert_true(done);
 }
 
@@ -200,7 +193,7 @@ test_fifo_never_read(Fixture *f, gconstpointer data)
         g_assert_cmpint(mkfifo(f->path, 0600), ==, 0);
         f->options[0] = (char *)"max-buffer-size=256k";
         start(f);
-        g_assert_false(g_main_context_iteration(NULL, FALSE));
+        g_assert_false(loop_iterate(false));
         write_lines(f, 1, 4000);
         g_assert_true(log_wants(f->log, STREAM_STDOUT));
         int64_t queued = status_number(f, "queued", "records");
@@ -333,7 +326,7 @@ test_short_write(Fixture *f, gconstpointer data)
         write_lines(f, 21, 21);
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (status_number(f, "queued", "records") > 0 && g_get_monotonic_time() < deadline)
-                (void)g_main_context_iteration(NULL, TRUE);
+                (void)loop_iterate(true);
         g_autofree char *text = tempdir_get(f->dir, "bad");
         g_assert_true(g_str_equal(text, f->sent->str));
         g_string_truncate(f->sent, 0);
@@ -352,7 +345,7 @@ test_short_write_and_truncation(Fixture *f, gconstpointer data)
         write_lines(f, 21, 21);
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (status_number(f, "queued", "records") > 0 && g_get_monotonic_time() < deadline)
-                (void)g_main_context_iteration(NULL, TRUE);
+                (void)loop_iterate(true);
         g_string_erase(f->sent, 2 * 146, 4 * 146);
         g_autofree char *text = tempdir_get(f->dir, "bad");
         g_assert_cmpstr(text, ==, f->sent->str);
@@ -533,18 +526,6 @@ test_device(Fixture *f, gconstpointer data)
 }
 
 static int
-next_timeout(void)
-{
-        int timeout = -1, priority;
-        GMainContext *context = g_main_context_default();
-        g_assert_true(g_main_context_acquire(context));
-        (void)g_main_context_prepare(context, &priority);
-        (void)g_main_context_query(context, priority, &timeout, NULL, 0);
-        g_main_context_release(context);
-        return timeout;
-}
-
-static int
 count_mappings(void)
 {
         g_autofree char *maps = NULL;
@@ -559,16 +540,15 @@ count_mappings(void)
 static void
 test_quiet(Fixture *f, gconstpointer data)
 {
+        const gint64 while_quiet = 3 * G_USEC_PER_SEC / 2;
         start(f);
-        g_assert_cmpint(next_timeout(), ==, -1);
+        g_assert_false(loop_wait(while_quiet));
         int mappings = count_mappings();
         write_lines(f, 1, 100);
         g_assert_cmpint(count_mappings(), >, mappings);
-        g_assert_cmpint(next_timeout(), >, 0);
-        gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-        while (next_timeout() >= 0 && g_get_monotonic_time() < deadline)
-                (void)g_main_context_iteration(NULL, TRUE);
-        g_assert_cmpint(next_timeout(), ==, -1);
+        g_assert_true(loop_wait(20 * G_USEC_PER_SEC));
+        for (int i = 0; loop_wait(while_quiet); i++)
+                g_assert_cmpint(i, <, 20);
         g_assert_cmpint(count_mappings(), <=, mappings);
         write_lines(f, 101, 110);
 }

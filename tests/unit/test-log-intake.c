@@ -535,7 +535,7 @@ wait_for_rate(int expected)
 {
         gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
         while (n_over < expected && g_get_monotonic_time() < deadline)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_cmpint(n_over, ==, expected);
 }
 

@@ -3,6 +3,7 @@
 
 /* The journald driver, with a socket in place of the real one in a private mount namespace. */
 
+#include "base/watch.h"
 #include "log-fixture.h"
 
 #include <errno.h>
@@ -214,7 +215,7 @@ test_restart(Fixture *f, gconstpointer data)
         GString *entry;
         gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (!(entry = receive(f)) && g_get_monotonic_time() < end)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_nonnull(entry);
         g_assert_cmpmem(entry->str + 16, 4, "two\n", 4);
         g_string_free(entry, TRUE);
@@ -263,7 +264,7 @@ test_waits(Fixture *f, gconstpointer data)
         (void)unlink(SOCKET_PATH);
         gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (!log_wants(f->log, STREAM_STDOUT) && g_get_monotonic_time() < end)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_true(log_wants(f->log, STREAM_STDOUT));
         f->fd = bind_journal();
 }

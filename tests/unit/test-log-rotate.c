@@ -2,6 +2,7 @@
 /* Copyright The conmon 3 authors */
 
 #include "log-fixture.h"
+#include "loop.h"
 #include "valgrind.h"
 
 #include "log/file/rotate.h"
@@ -111,20 +112,12 @@ is_gone(const Fixture *f, const char *name)
         return size_of(f, name) < 0;
 }
 
-static gboolean
-wake(void *data)
-{
-        return G_SOURCE_CONTINUE;
-}
-
 static void
 wait_until(const Fixture *f, Condition condition, const char *name)
 {
         gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-        guint source = g_timeout_add(5, wake, NULL);
         while (!condition(f, name) && g_get_monotonic_time() < deadline)
-                (void)g_main_context_iteration(NULL, TRUE);
-        g_source_remove(source);
+                loop_wait_briefly();
         g_assert_true(condition(f, name));
 }
 
@@ -651,7 +644,7 @@ run_random(Fixture *f, guint32 seed)
                 else if (what < 90)
                         move_away(f, i);
                 else
-                        (void)g_main_context_iteration(NULL, FALSE);
+                        (void)loop_iterate(false);
         }
         limit_file_size(RLIM_INFINITY);
         if (seed % 2) {

@@ -395,7 +395,7 @@ run_until_wanted(Case *c)
 {
         gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
         while (!log_sink_wants(c->sink, STREAM_STDOUT) && g_get_monotonic_time() < end)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_true(log_sink_wants(c->sink, STREAM_STDOUT));
 }
 
@@ -539,15 +539,15 @@ test_retry(void)
         g_string_free(json, TRUE);
         gint64 deadline = first + 10 * G_USEC_PER_SEC;
         while (c.pipe->sends < 3 && g_get_monotonic_time() < deadline)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_cmpint(c.pipe->sends, ==, 3);
         g_assert_cmpint(g_get_monotonic_time() - first, >=, 290 * 1000);
         c.pipe->failure = 0;
         while (c.pipe->out->len == 0 && g_get_monotonic_time() < deadline)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_cmpuint(c.pipe->out->len, ==, 50 * 9);
         /* No timer is left. */
-        g_assert_false(g_main_context_iteration(NULL, FALSE));
+        g_assert_false(loop_iterate(false));
         case_end(&c);
 }
 
@@ -601,7 +601,7 @@ test_rate_limit(void)
         assert_out(&c, "[a][b]");
         gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
         while (c.pipe->out->len == 0 && g_get_monotonic_time() < deadline)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         assert_out(&c, "err[conmon: 3 records dropped: rate limit]");
         g_assert_cmpint(status_number(&c, "\"rate-limit\"", "records"), ==, 3);
         case_end(&c);
@@ -626,7 +626,7 @@ drain(Case *c)
         gint64 start = g_get_monotonic_time();
         log_sink_drain(c->sink);
         while (log_sink_is_draining(c->sink) && g_get_monotonic_time() - start < 20 * G_USEC_PER_SEC)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         return g_get_monotonic_time() - start;
 }
 
@@ -650,11 +650,17 @@ test_drain_timeout(void)
         }
 }
 
-static gboolean
+typedef struct {
+        Case *test;
+        Timer timer;
+} Opening;
+
+static void
 open_slowly(void *data)
 {
-        open_pipe(data, 3);
-        return G_SOURCE_CONTINUE;
+        Opening *o = data;
+        open_pipe(o->test, 3);
+        timer_start(&o->timer, G_USEC_PER_SEC / 10);
 }
 
 static void
@@ -667,9 +673,11 @@ test_drain_while_it_moves(void)
                 c.pipe->room = 0;
                 write_lines(&c, 1, 4);
                 log_sink_finish(c.sink, G_MAXINT64);
-                guint source = g_timeout_add(100, open_slowly, &c);
+                Opening opening = {.test = &c};
+                timer_init(&opening.timer, open_slowly, &opening);
+                timer_start(&opening.timer, G_USEC_PER_SEC / 10);
                 (void)drain(&c);
-                g_source_remove(source);
+                timer_stop(&opening.timer);
                 g_assert_true((status_number(&c, "\"at-end\"", "records") > 0) == (i == 0));
                 case_end(&c);
         }

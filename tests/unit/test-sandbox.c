@@ -98,7 +98,7 @@ test_worker(void)
         Worker w = {.func = on_answer, .data = &len};
         g_assert_cmpint(worker_start(&w, &kind, NULL, 0, 0), ==, 0);
         while (len < 0)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_cmpint(len, ==, 0);
         g_assert_cmpint(waitpid(-1, NULL, 0), >, 0);
 }

@@ -145,17 +145,10 @@ run_container(const char *socket_path, int report_fd)
         _exit(0);
 }
 
-static gboolean
-on_deadline(gpointer data)
-{
-        g_assert_not_reached();
-}
-
-static gboolean
-on_report(gint fd, GIOCondition condition, gpointer done)
+static void
+on_report(GIOCondition revents, void *done)
 {
         *(gboolean *)done = TRUE;
-        return G_SOURCE_REMOVE;
 }
 
 /* Runs a container to its end. Returns FALSE if this kernel does not allow such a filter. */
@@ -164,16 +157,17 @@ container_report(Fixture *f, Report *ret)
 {
         int ends[2];
         gboolean done = FALSE;
+        Watch report;
         g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
         pid_t pid = fork();
         if (pid == 0)
                 run_container(f->socket_path, ends[1]);
         fd_close(&ends[1]);
-        guint deadline = g_timeout_add_seconds(20, on_deadline, NULL);
-        g_unix_fd_add(ends[0], G_IO_IN, on_report, &done);
+        watch_init(&report, ends[0], WATCH_PRIORITY_IO, on_report, &done);
+        watch_arm(&report, G_IO_IN);
         while (!done)
-                g_main_context_iteration(NULL, TRUE);
-        g_source_remove(deadline);
+                g_assert_true(loop_wait(20 * G_USEC_PER_SEC));
+        watch_done(&report);
         g_assert_cmpint(read(ends[0], ret, sizeof *ret), ==, sizeof *ret);
         fd_close(&ends[0]);
         g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
@@ -199,6 +193,7 @@ test_answers(void)
         Fixture f;
         Report report;
         set_up(&f, "");
+        loop_serve(); /* opens the descriptors of the loop */
         guint before = tempdir_count("/proc/self/fd");
         for (int i = 0; i < 2; i++) {
                 if (!container_report(&f, &report)) {

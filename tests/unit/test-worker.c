@@ -35,7 +35,7 @@ run_task(WorkerTask task, Answer *a)
         Worker w = {.func = on_answer, .data = a};
         g_assert_cmpint(worker_start(&w, &kind, NULL, 0, 0), ==, 0);
         while (!a->done)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_false(w.busy);
         g_assert_cmpint(waitpid(-1, NULL, 0), >, 0);
 }
@@ -143,7 +143,7 @@ test_compressor(void)
         g_assert_cmpint(fd_write_all(in[1], "some text\n", 10), ==, 0);
         fd_close(&in[1]);
         while (!done)
-                g_main_context_iteration(NULL, TRUE);
+                loop_iterate(true);
         g_assert_cmpint(lseek(fileno(out), 0, SEEK_END), >, 20);
         g_assert_cmpint(waitpid(-1, NULL, 0), >, 0);
         fd_close(&in[0]);

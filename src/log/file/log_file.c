@@ -507,8 +507,8 @@ handle_write_error(LogFile *f, LogQueue *q, int error)
         if (error == ESTALE && f->regular)
                 return open_forgotten(f, q);
         if (error == EAGAIN) {
-                if (!f->writable.source)
-                        watch_init(&f->writable, f->fd, WATCH_PRIORITY_IO, on_writable, f);
+                watch_done(&f->writable);
+                watch_init(&f->writable, f->fd, WATCH_PRIORITY_IO, on_writable, f);
                 watch_arm(&f->writable, G_IO_OUT);
                 return LOG_SEND_WAIT;
         }

@@ -50,7 +50,7 @@ NOT_CARRIED = {
     'LogTls': 'options func data busy fd watch limit',
     'LoggerProcess': 'argv environment func data pid_watch ready_watch',
     'Loki': 'stream last_ns',
-    'Monitor': 'endpoints exits health_checks loop refusal runtime catch_up openings request status recorded log_unfinished '
+    'Monitor': 'endpoints exits health_checks refusal runtime catch_up openings request status recorded log_unfinished '
                'command_done program',
     'NotifyRelay': 'watch host_watch',
     'OomWatch': 'watch data',
@@ -59,7 +59,7 @@ NOT_CARRIED = {
     'QuietBuffer': 'size used timer',
     'SignalWatch': 'watch func data',
     'Syslog': 'clock heads whole_data whole_data_len head_max',
-    'Timer': 'func data',
+    'Timer': 'func data start running',
     'Worker': 'func data watch',
 }
 

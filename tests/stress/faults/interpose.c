@@ -659,7 +659,7 @@ WITH_FD(int, dup2, (int fd, int to), fd, fd, to)
 WITH_FD(int, tcgetattr, (int fd, struct termios *t), fd, fd, t)
 WITH_FD(int, tcsetattr, (int fd, int when, const struct termios *t), fd, fd, when, t)
 
-/* Calls with one descriptor are distinguished; those with more are the main loop. */
+/* Calls with one descriptor are distinguished; those with more are the main loop, for what epoll refuses. */
 int
 poll(struct pollfd *fds, nfds_t n, int timeout)
 {
