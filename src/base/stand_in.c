@@ -12,15 +12,14 @@
 
 #define TICK_USEC (G_USEC_PER_SEC / 100)
 
-/* How many ticks pass between two checks, unless a call takes long. Then each tick is one. */
-#define SELDOM 10
+/* Ticks between two checks, while no call takes long. */
+#define IDLE_TICKS 10
 
-/* After this many ticks in slow calls the next one that is found to be slow is considered stuck. */
-#define PATIENCE 20
+/* After so many ticks in slow calls, the next slow call is considered stuck. */
+#define SLOW_TICKS_MAX 20
 
-/* After this many ticks without a slow call the earlier ones are forgotten; without any call, the thread
- * ends. */
-#define CALM 100
+/* After so many ticks without a slow call, earlier ones are forgotten; without any call, the thread ends. */
+#define QUIET_TICKS 100
 
 /* `call` is a number that each call raises by CALL, with these flags. */
 enum {
@@ -132,24 +131,27 @@ wait_for_ticks(StandIn *s, int n)
                 ;
 }
 
-/* Ticks are counted, not time: on a machine that is busy both threads wait. */
+/* Ticks are counted, not time: on a busy machine both threads are delayed. */
 static void
 watch(StandIn *s)
 {
         unsigned seen = atomic_load(&s->call);
-        int n = 1, same = 0, lost = 0, calm = 0;
+        int n = 1, same = 0, slow_ticks = 0, quiet = 0;
         while (!s->stop) {
                 wait_for_ticks(s, n);
                 unsigned call = atomic_load(&s->call);
                 same = call == seen ? same + n : 0;
                 seen = call;
                 bool slow = same > 0 && call & LENT;
-                calm = slow ? 0 : MIN(calm + n, CALM);
-                lost = slow ? MIN(lost + n, PATIENCE) : calm == CALM ? 0 : lost;
-                n = lost > 0 || (call & LENT && n > 1) ? 1 : SELDOM;
-                if (slow && lost == PATIENCE) {
+                quiet = slow ? 0 : MIN(quiet + n, QUIET_TICKS);
+                if (slow)
+                        slow_ticks = MIN(slow_ticks + n, SLOW_TICKS_MAX);
+                else if (quiet == QUIET_TICKS)
+                        slow_ticks = 0;
+                n = slow_ticks > 0 || (call & LENT && n > 1) ? 1 : IDLE_TICKS;
+                if (slow && slow_ticks == SLOW_TICKS_MAX) {
                         take_over(s, call);
-                } else if (same >= CALM && !(call & LENT) &&
+                } else if (same >= QUIET_TICKS && !(call & LENT) &&
                            atomic_compare_exchange_strong(&s->call, &call, call | UNWATCHED)) {
                         if (leave(s))
                                 return;
