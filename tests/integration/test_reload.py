@@ -373,7 +373,8 @@ def test_limits_of_clients(t):
 @slow(60)
 def test_flood(t):
     """The configuration alternates between two files: every line is in the log of -l, and once in one of the two."""
-    m = t.create('fill 1 20000000 100\nwait @/go', *configure(t, FILE % 'a'))
+    script = '\nsleep 20\n'.join(['fill 1 1000000 100'] * 20)  # else it may take less time than one reload
+    m = t.create(f'{script}\nwait @/go', *configure(t, FILE % 'a'))
     for number in range(100):
         configure(t, FILE % 'ba'[number % 2])
         m.control('5 0 0\n')
