@@ -227,7 +227,7 @@ check(HealthCheck *h)
 {
         static const char *const words[] = {"healthcheck", "run", NULL};
         const Settings *s = is_starting(h) && h->startup.timeout_usec > 0 ? &h->startup : &h->settings;
-        if (cgroup_is_frozen(CGROUP_ROOT, h->config.container) || !run(h, words, PROCESS_STDIO_NULL)) {
+        if (!run(h, words, PROCESS_STDIO_NULL)) {
                 plan(h, PHASE_CHECKING, interval(h));
                 return;
         }
@@ -255,6 +255,8 @@ on_timer(void *data)
         HealthCheck *h = data;
         if (h->pid)
                 kill_what_runs(h);
+        else if (cgroup_is_frozen(CGROUP_ROOT, h->config.container))
+                plan(h, h->phase, MAX(interval(h), FIRST_USEC));
         else if (h->phase == PHASE_ASKING)
                 ask(h);
         else

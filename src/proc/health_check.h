@@ -9,9 +9,9 @@
  *
  * A second after the container's start podman is queried for the interval and the timeout (`podman container
  * inspect`). The first check follows immediately, and each next one an interval after the previous one has
- * finished, as with podman's timers, so that checks never overlap. They are suspended while the container is
- * paused. If a check exceeds its timeout by 5 s, its process in the container is killed, so that podman can
- * record it, and another 5 s later podman.
+ * finished, as with podman's timers, so that checks never overlap. Checks and queries are suspended while the
+ * container is paused. If a check exceeds its timeout by 5 s, its process in the container is killed, so that
+ * podman can record it, and another 5 s later podman.
  */
 
 #include "base/state.h"
