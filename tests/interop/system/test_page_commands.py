@@ -147,7 +147,8 @@ def test_commands_for_tests(t):
         if words[0].startswith('build/'):
             run([BUILD / words[0].removeprefix('build/'), *words[1:]])
         elif words[0].startswith('tests/'):
-            run(words if len(words) == 2 else [*words, 'test_slow_reader'], cwd=TOP)
+            run(words if len(words) == 2 else [*words, 'test_slow_reader'], cwd=TOP,
+                env={**os.environ, 'CONMON_TEST_RUNTIME': BUILD / 'tests/lib/runtime/fake-runtime'})
 
 
 HERE = r'''conmon\ (--check-config.*|--log-driver\ help|--version) | man\ .* | meson\ test\ .* | (build|tests)/.* |
