@@ -102,7 +102,7 @@ def test_client_killed(p):
     first.kill()
     for _ in range(20):
         expect(second, b'tick\n')
-    p.must('exec', 'c', 'touch', '/end')
+    p.end('c', '/end')
     out, _ = second.communicate(timeout=20)
     check(set(out.split()) <= {b'tick'}, 'unexpected output')
     equal(p.must('wait', 'c'), '5', 'exit status')
@@ -149,7 +149,7 @@ def test_stopped_client(p):
     p.wait_logs('c', b'up\n')
     client = p.start('attach', '--no-stdin', 'c')
     client.send_signal(signal.SIGSTOP)
-    p.must('exec', 'c', 'touch', '/go')
+    p.end('c', '/go')
     equal(p.must('wait', 'c', timeout=25), '3', 'exit status')
     equal(p.logs('c')[0].count(b'\n'), 1000001, 'lines in the log')
 

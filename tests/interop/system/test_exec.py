@@ -62,7 +62,7 @@ def test_detached(p):
     p.must('exec', '-d', 'c', 'sh', '-c', 'echo done >/tmp/mark; while [ ! -e /end ]; do sleep 0.05; done')
     wait_for(lambda: p('exec', 'c', 'cat', '/tmp/mark').out == b'done\n', 'the mark')
     wait_for(lambda: len(p.own_monitors()) == 2, 'the monitors of the container and of this session')
-    p.must('exec', 'c', 'touch', '/end')
+    p.end('c', '/end')
     p.only_monitor('c')
 
 

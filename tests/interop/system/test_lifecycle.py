@@ -110,7 +110,7 @@ def test_removed_after_the_end(p):
     """With --rm a detached container is removed by the monitor's exit command."""
     p.must('run', '-d', '--rm', '--name', 'c', IMAGE, 'sh', '-c', 'while [ ! -e /go ]; do sleep 0.05; done')
     bundle = p.bundle('c')
-    p('exec', 'c', 'touch', '/go')  # podman exec may be killed by the end that it causes
+    p.end('c', '/go')
     wait_for(lambda: p('container', 'exists', 'c').status == 1, 'the removal of the container')
     p.no_monitors()
     check(not bundle.exists(), 'the bundle was not removed')

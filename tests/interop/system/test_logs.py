@@ -41,7 +41,7 @@ def test_follow(p):
     for text in ('one', 'two'):
         say(p, text)
         wait_for(lambda: f'{text}\n' in (p.dir / 'followed').read_text(), f'{text} to be shown')
-    p.must('exec', 'c', 'touch', '/end')
+    p.end('c', '/end')
     equal(following.wait(30), 0, 'status of logs -f')
     equal((p.dir / 'followed').read_text(), 'up\none\ntwo\n', 'what logs -f showed')
 
@@ -162,7 +162,7 @@ def test_passthrough_detached(p):
                    'while [ ! -e /go ]; do sleep 0.05; done; echo later; exit 4', stdout=out,
                    stderr=subprocess.DEVNULL)
     equal(result.status, 0, 'status')
-    p.must('exec', 'c', 'touch', '/go')
+    p.end('c', '/go')
     equal(p.must('wait', 'c'), '4', 'exit status')
     equal((p.dir / 'out').read_text().splitlines()[-1], 'later', 'last line')
 
