@@ -30,6 +30,8 @@ static struct {
         guint64 n_started; /* timers, ever */
         struct epoll_event *events;
         guint n_events; /* room for so many */
+        struct pollfd *fds;
+        guint n_fds; /* room for so many */
 } loop = {.set = -1, .alarm = -1, .alarm_at = NEVER};
 
 /* ---- lists ---- */
@@ -73,7 +75,7 @@ static void
 put_into_set(Watch *w, int operation)
 {
         struct epoll_event event = {.events = w->events, .data.ptr = w};
-        w->in_set = loop.set >= 0 && epoll_ctl(loop.set, operation, w->fd, &event) == 0;
+        w->in_set = loop.set >= 0 && !w->expects_data && epoll_ctl(loop.set, operation, w->fd, &event) == 0;
         loop.n_in_set += w->in_set;
 }
 
@@ -98,6 +100,12 @@ void
 watch_init(Watch *w, int fd, int priority, WatchFunc func, void *data)
 {
         *w = (Watch){.fd = fd, .priority = priority, .func = func, .data = data};
+}
+
+void
+watch_expect_data(Watch *w)
+{
+        w->expects_data = true;
 }
 
 void
@@ -313,7 +321,11 @@ ask_all(gint64 usec)
 {
         guint n = 1;
         struct timespec limit = {usec / G_USEC_PER_SEC, usec % G_USEC_PER_SEC * 1000};
-        g_autofree struct pollfd *fds = g_new(struct pollfd, 1 + loop.armed.length - loop.n_in_set);
+        if (loop.n_fds < 1 + loop.armed.length) {
+                loop.n_fds = 2 * (loop.armed.length + 8);
+                loop.fds = g_renew(struct pollfd, loop.fds, loop.n_fds);
+        }
+        struct pollfd *fds = loop.fds;
         fds[0] = (struct pollfd){.fd = loop.set, .events = POLLIN};
         for (GList *at = loop.armed.head; at; at = at->next) {
                 const Watch *w = at->data;

@@ -16,6 +16,9 @@
 /* A read(2) of a terminal returns at most this much; a chunk takes several. */
 #define TERMINAL_READ_MAX 4096
 
+/* After a shorter read of a terminal there is probably nothing left: the answer to a request, for example. */
+#define TERMINAL_READ_SHORT 512
+
 /* What one stream may deliver before other event sources run: so many bytes, or whole chunks for so long. A
  * log may take its time for a chunk, on a slow disk or with a new file for every few lines. */
 #define BYTES_PER_TURN (16 * OUTPUT_CHUNK_MAX)
@@ -97,6 +100,7 @@ output_stream_start(OutputStream *s, int fd, bool is_terminal)
                 diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id),
                           strerror(-r));
         watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_readable, s);
+        watch_expect_data(&s->watch);
         set_state(s, s->paused ? OUTPUT_PAUSED : OUTPUT_READING);
 }
 
@@ -132,15 +136,16 @@ deliver(OutputStream *s, bool more)
 static ssize_t
 fill_buffer(OutputStream *s)
 {
-        ssize_t sum = 0;
+        ssize_t n, sum = 0;
         char *begin = quiet_buffer_use(&s->buffer);
         do {
-                ssize_t n = fd_read(s->fd, begin + s->buffer.fill, OUTPUT_CHUNK_MAX - (size_t)sum);
+                n = fd_read(s->fd, begin + s->buffer.fill, OUTPUT_CHUNK_MAX - (size_t)sum);
                 if (n <= 0)
                         return sum > 0 ? sum : n;
                 sum += n;
                 s->buffer.fill += (size_t)n;
-        } while (s->is_terminal && sum <= OUTPUT_CHUNK_MAX - TERMINAL_READ_MAX);
+        } while (s->is_terminal && n >= TERMINAL_READ_SHORT &&
+                 sum <= OUTPUT_CHUNK_MAX - TERMINAL_READ_MAX);
         return sum;
 }
 
@@ -379,6 +384,7 @@ output_stream_restore(OutputStream *s, StateReader *r)
                 return;
         }
         watch_init(&s->watch, s->fd, WATCH_PRIORITY_IO, on_readable, s);
+        watch_expect_data(&s->watch);
         if (s->paused)
                 set_state(s, OUTPUT_PAUSED);
         else

@@ -575,6 +575,37 @@ test_unchanged_costs_nothing(Fixture *f, const void *data)
         g_assert_cmpuint(f->calls, ==, 1);
 }
 
+/* Beside others, which are in the set. */
+static void
+test_data(Fixture *f, const void *data)
+{
+        Fixture other = {0};
+        set_up(&other, kernel);
+        watch_init(&other.watch, other.fds[0], WATCH_PRIORITY_IO, count_call, &other);
+        watch_init(&f->watch, f->fds[0], WATCH_PRIORITY_IO, count_call, f);
+        watch_expect_data(&f->watch);
+        watch_arm(&other.watch, G_IO_IN);
+        turn();
+        n_changes = 0;
+        watch_arm(&f->watch, G_IO_IN);
+        turn();
+        g_assert_cmpuint(f->calls, ==, 0);
+        make_readable(f);
+        turn();
+        g_assert_cmpuint(f->calls, ==, 1);
+        g_assert_cmpuint(other.calls, ==, 0);
+        make_readable(&other);
+        turn();
+        g_assert_cmpuint(f->calls, ==, 2);
+        g_assert_cmpuint(other.calls, ==, 1);
+        watch_arm(&f->watch, G_IO_OUT);
+        watch_disarm(&f->watch);
+        turn();
+        g_assert_cmpuint(f->calls, ==, 2);
+        g_assert_cmpint(n_changes, ==, 0);
+        tear_down(&other, NULL);
+}
+
 static void
 count_timer(void *data)
 {
@@ -765,6 +796,7 @@ main(int argc, char **argv)
         add("/watch/file", test_file);
         add("/watch/closed-descriptor", test_closed_descriptor);
         add("/watch/nested", test_nested);
+        add("/watch/data", test_data);
         add("/watch/unchanged-costs-nothing", test_unchanged_costs_nothing);
         add("/watch/fork", test_fork);
         add("/timer/once", test_timer);
