@@ -7,7 +7,7 @@
  *     bench-bare [-t] [-a SOCKET] LOG WRITER [ARGUMENT…]
  *
  * With -t the writer has a terminal instead of a pipe. With -a one attach client is accepted; its data goes
- * to the writer's stdin, and it gets the output. */
+ * to the writer's stdin, and it gets the output, after the log as from a monitor. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,10 +115,10 @@ pass_answer(int from, int log, int client)
 
         if (n <= 0)
                 return false;
-        if (writev(client, parts, 2) < 0)
-                return false;
         (void) frame((size_t) n, &end);
-        return write(log, out, (size_t) (end - out)) == end - out;
+        if (write(log, out, (size_t) (end - out)) != end - out)
+                return false;
+        return writev(client, parts, 2) > 0;
 }
 
 /* Requests and answers, until the output ends. */

@@ -18,6 +18,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import shutil
 import select
 import signal
@@ -232,10 +233,12 @@ class Bench:
             raise Failure("log: " + (done.stdout.strip() or "cannot be checked"))
 
     def turns(self, rounds, run, monitors=None):
-        """Runs each monitor once per round; each round begins with another one."""
+        """Runs each monitor once per round, in random order: the one that ran before has an influence."""
         order = list(self.monitors if monitors is None else monitors)
+        chance = random.Random(0)
         broken = set()
         for _ in range(rounds):
+            chance.shuffle(order)
             for monitor in order:
                 if monitor.name in broken:
                     continue
@@ -249,7 +252,6 @@ class Bench:
                 finally:
                     self.end_all()
                     shutil.rmtree(path, ignore_errors=True)
-            order = order[1:] + order[:1]
 
     # -------------------------------------------------------------------------------------------- throughput
 
