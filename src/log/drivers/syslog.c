@@ -415,10 +415,15 @@ syslog_max_encoded_len(void *data, size_t len)
 static char *
 put_count(char *at, size_t len)
 {
-        char count[COUNT_MAX + 1];
-        size_t n = (size_t)snprintf(count, sizeof count, "%zu ", len);
+        char count[COUNT_MAX], *digit = count + sizeof count;
+        size_t n, left = len;
+        *--digit = ' ';
+        do
+                *--digit = (char)('0' + left % 10);
+        while (left /= 10);
+        n = (size_t)(count + sizeof count - digit);
         memmove(at + n, at, len);
-        memcpy(at, count, n);
+        memcpy(at, digit, n);
         return at + n + len;
 }
 
