@@ -56,7 +56,8 @@
  *   alert after it             500  in TLS 1.3 the server refuses the client's certificate only after the
  *                                   handshake; this is how long the program waits if the server requested one
  *   the end of a proxy       10000  for data and close_notify after the monitor has closed its side
- *   proxy's buffers          16384  for each direction: the largest record
+ *   proxy's buffers          65536  to the server: four records, so that the processes take turns less often
+ *                            16384  from the server: the largest record
  *
  * The monitor, which has the TCP socket, detects a server that has vanished. */
 #define TLS_HELPER_REQUEST_MAX   16384
@@ -68,7 +69,8 @@
 #define TLS_HELPER_HANDSHAKE_MS  15000
 #define TLS_HELPER_ALERT_MS      500
 #define TLS_HELPER_END_MS        10000
-#define TLS_HELPER_BUFFER        16384
+#define TLS_HELPER_UP_BUFFER     65536
+#define TLS_HELPER_DOWN_BUFFER   16384
 
 typedef enum {
         TLS_FAILED,

@@ -16,7 +16,6 @@ typedef struct {
         char *at;
         size_t len;
         bool ended; /* nothing comes after these */
-        char bytes[TLS_HELPER_BUFFER];
 } Flow;
 
 typedef struct {
@@ -29,6 +28,8 @@ typedef struct {
         bool broken;        /* the connection to the server */
         bool deaf;          /* the monitor does not read any more */
         long long deadline; /* set once the monitor has gone; else 0 */
+        char up_bytes[TLS_HELPER_UP_BUFFER];
+        char down_bytes[TLS_HELPER_DOWN_BUFFER];
 } Proxy;
 
 static bool
@@ -44,10 +45,10 @@ read_monitor(Proxy *p)
 {
         if (p->up.len > 0 || p->up.ended)
                 return false;
-        ssize_t n = recv(TLS_HELPER_FD, p->up.bytes, sizeof p->up.bytes, MSG_DONTWAIT | MSG_PEEK);
+        ssize_t n = recv(TLS_HELPER_FD, p->up_bytes, sizeof p->up_bytes, MSG_DONTWAIT | MSG_PEEK);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return false;
-        p->up.at = p->up.bytes;
+        p->up.at = p->up_bytes;
         p->up.len = p->n_peeked = n > 0 ? (size_t)n : 0;
         p->up.ended = n <= 0;
         return true;
@@ -59,7 +60,7 @@ static void
 take_off(Proxy *p)
 {
         while (p->n_peeked > 0) {
-                ssize_t n = recv(TLS_HELPER_FD, p->up.bytes, p->n_peeked, MSG_DONTWAIT);
+                ssize_t n = recv(TLS_HELPER_FD, p->up_bytes, p->n_peeked, MSG_DONTWAIT);
                 if (n < 0 && errno == EINTR)
                         continue;
                 p->n_peeked -= n > 0 ? (size_t)n : p->n_peeked;
@@ -113,14 +114,14 @@ read_server(Proxy *p)
 {
         if (p->down.len > 0 || p->down.ended)
                 return false;
-        ssize_t n = gnutls_record_recv(p->session->tls, p->down.bytes, sizeof p->down.bytes);
+        ssize_t n = gnutls_record_recv(p->session->tls, p->down_bytes, sizeof p->down_bytes);
         if (is_temporary(n))
                 return false;
         if (n == GNUTLS_E_REHANDSHAKE)
                 refuse_handshake(p);
         if (n < 0 && !gnutls_error_is_fatal((int)n))
                 return true;
-        p->down.at = p->down.bytes;
+        p->down.at = p->down_bytes;
         p->down.len = n > 0 ? (size_t)n : 0;
         p->down.ended = n <= 0;
         p->broken = n < 0;
@@ -205,9 +206,9 @@ proxy_run(Session *s)
         if (!p)
                 return;
         p->session = s;
-        p->down.at = p->down.bytes;
+        p->down.at = p->down_bytes;
         p->down.len = s->n_first;
-        memcpy(p->down.bytes, s->first, s->n_first);
+        memcpy(p->down_bytes, s->first, s->n_first);
         while (!is_over(p))
                 if (!step(p))
                         wait_for_events(p);
