@@ -119,6 +119,10 @@ MEASURES = {
     "journald100.cpu": ("journald, 100-byte lines, CPU", "s/GiB", LOW),
     "syslog100": ("syslog over a unix stream, 100-byte lines", "MB/s", HIGH),
     "fluentd100": ("fluentd over a unix stream, 100-byte lines", "MB/s", HIGH),
+    "syslogtcp100": ("syslog over TCP, 100-byte lines", "MB/s", HIGH),
+    "fluentdtcp100": ("fluentd over TCP, 100-byte lines", "MB/s", HIGH),
+    "syslogtls100": ("syslog over TLS by proxy, 100-byte lines", "MB/s", HIGH),
+    "syslogtls100.tcp": ("... over TCP in the same rounds", "MB/s", HIGH),
     "otlp100": ("otlp over HTTP, 100-byte lines", "MB/s", HIGH),
     "otlp100.cpu": ("otlp over HTTP, 100-byte lines, CPU", "s/GiB", LOW),
     "otlp1": ("idle with otlp connected, one: private dirty", "kB", LOW),
@@ -160,6 +164,7 @@ TARGETS = [
     ("journald100", REFERENCE, 1.0),
     ("syslog100", None, 150),
     ("fluentd100", None, 150),
+    ("syslogtls100", ("syslogtls100.tcp",), 0.5),
     ("fluentd1", ("memory1",), 40),
     ("otlp100", None, 150),
     ("otlp1", ("memory1",), 24),
@@ -256,7 +261,8 @@ class Bench:
     # -------------------------------------------------------------------------------------------- throughput
 
     def throughput(self, measure, line, total, chunk=65536, clients=0, terminal=False, monitors=None,
-                   log=("-l", "k8s-file:{}/log"), form="k8s-file", sink=None, prefix=(), rounds=None):
+                   log=("-l", "k8s-file:{}/log"), form="k8s-file", sink=None, prefix=(), rounds=None,
+                   environment=None):
         """Measures the throughput of `total` bytes. `log` is the part of the command line that selects the
         log, `form` the expected format of the file (None: no file), `sink` the address of a receiver,
         `prefix` a command that runs the monitor."""
@@ -269,8 +275,9 @@ class Bench:
             if sink:
                 options += ["--sink", sink.format(path)]
             command = self.command(monitor, path, [part.format(path) for part in log], ["-t"] if terminal else [])
-            result, = self.session(monitor, path, command, options, {"BENCH_WRITE": f"{line} {chunk} {total}",
-                                                                     "BENCH_GATE": str(path / "gate")}, prefix)
+            result, = self.session(monitor, path, command, options,
+                                   {"BENCH_WRITE": f"{line} {chunk} {total}", "BENCH_GATE": str(path / "gate"),
+                                    **(environment or {})}, prefix)
             exits = [file.read_text() for file in (path / "exits").iterdir()]
             if exits != ([] if monitor.bare else ["0"]):
                 raise Failure(f"exit codes in the exit files: {exits}")
@@ -317,11 +324,18 @@ class Bench:
 
     def driver(self, name):
         """Whether this monitor has a log driver; prints a message if not."""
-        done = subprocess.run([self.monitors[0].path, "--log-driver", "help"], capture_output=True, text=True)
-        if done.returncode == 0 and name in [line.split()[0].split(":")[0] for line in done.stdout.splitlines()[1:]]:
+        if self.with_driver(name, self.monitors[:1]):
             return True
         print(f"this monitor has no log driver {name}: not measured", file=sys.stderr)
         return False
+
+    def with_driver(self, name, monitors=None):
+        """The monitors that have a log driver."""
+        def has(monitor):
+            done = subprocess.run([monitor.path, "--log-driver", "help"], capture_output=True, text=True)
+            return done.returncode == 0 and name in [line.split()[0].split(":")[0]
+                                                     for line in done.stdout.splitlines()[1:]]
+        return [m for m in self.usable(monitors, True) if has(m)]
 
     def json100(self):
         """json-file, k8s-file and both with this monitor, in the same rounds."""
@@ -348,11 +362,52 @@ class Bench:
                                  "--log-opt", "syslog-address=unix://{}/sink"],
                             sink="stream:{}/sink")
 
+    def over_tcp(self, measure, name, monitors, rounds=None):
+        port = free_port()
+        self.throughput(measure, 100, self.amount(16, 64) * MIB, monitors=monitors, form=None, rounds=rounds,
+                        log=["--log-driver", name, "--log-opt", "mode=blocking",
+                             "--log-opt", f"{name}-address=tcp://127.0.0.1:{port}"],
+                        sink=f"tcp:{port}")
+
+    def syslogtcp100(self):
+        self.over_tcp("syslogtcp100", "syslog", self.with_driver("syslog"))
+
+    def fluentdtcp100(self):
+        self.over_tcp("fluentdtcp100", "fluentd", self.with_driver("fluentd"))
+
+    def syslogtls100(self):
+        """The server writes what it gets to a file, so that its length can be checked."""
+        helper = pathlib.Path(self.monitors[0].path).parent / "tls" / "conmon-tls"
+        if not helper.exists() or not shutil.which("openssl"):
+            return print("syslogtls100: needs tls/conmon-tls beside the monitor, and openssl", file=sys.stderr)
+        key, certificate, received = (self.root / name for name in ("key.pem", "certificate.pem", "received"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        port, amount = free_port(), self.amount(16, 64) * MIB
+        with open(received, "ab") as file:
+            server = subprocess.Popen(["openssl", "s_server", "-quiet", "-accept", f"127.0.0.1:{port}",
+                                       "-cert", certificate, "-key", key],
+                                      stdin=subprocess.PIPE, stdout=file)
+        time.sleep(0.5)
+        try:
+            for _ in range(self.rounds):
+                self.throughput("syslogtls100", 100, amount, monitors=self.monitors[:1], form=None, rounds=1,
+                                log=["--log-driver", "syslog", "--log-opt", "mode=blocking",
+                                     "--log-opt", f"syslog-address=tcp+tls://127.0.0.1:{port}",
+                                     "--log-opt", f"syslog-tls-ca-cert={certificate}"],
+                                environment={"CONMON_TLS": str(helper)})
+                self.over_tcp("syslogtls100.tcp", "syslog", self.monitors[:1], 1)
+                if received.stat().st_size < amount:
+                    raise Failure(f"{received.stat().st_size} bytes were received over TLS, {amount} written")
+                os.truncate(received, 0)
+        finally:
+            server.kill()
+            server.wait()
+
     def otlp100(self):
         if self.driver("otlp"):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
+            port = free_port()
             self.throughput("otlp100", 100, self.amount(16, 64) * MIB, monitors=self.monitors[:1], form=None,
                             log=["--log-driver", "otlp", "--log-opt", "mode=blocking",
                                  "--log-opt", f"otlp-endpoint=http://127.0.0.1:{port}"],
@@ -533,9 +588,15 @@ class Bench:
         self.turns(self.amount(1, 3), run, self.usable(None, True))
 
 
-CASES = ["lines100", "lines16", "lines100k", "bytes1", "json100", "journald100", "syslog100", "fluentd100", "otlp100",
-         "attach1", "attach8", "pty", "echo", "late", "start", "exec", "memory1", "memory200", "journald200",
+CASES = ["lines100", "lines16", "lines100k", "bytes1", "json100", "journald100", "syslog100", "fluentd100",
+         "syslogtcp100", "fluentdtcp100", "syslogtls100", "otlp100", "attach1", "attach8", "pty", "echo", "late", "start", "exec", "memory1", "memory200", "journald200",
          "fluentd1", "otlp1", "load"]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def wait_for_text(path, seconds=20):

@@ -222,10 +222,11 @@ bind_port(const char *port)
 static void __attribute__((noreturn))
 run(const char *address, int to)
 {
-        bool http = strncmp(address, "http:", 5) == 0, stream = http || strncmp(address, "stream:", 7) == 0;
+        bool http = strncmp(address, "http:", 5) == 0, inet = http || strncmp(address, "tcp:", 4) == 0;
+        bool stream = inet || strncmp(address, "stream:", 7) == 0;
         const char *place = strchr(address, ':') + 1;
         SinkResult result = { 0 };
-        int fd = http ? bind_port(place) : bind_local(place, stream);
+        int fd = inet ? bind_port(place) : bind_local(place, stream);
 
         (void) signal(SIGTERM, on_term);
         if (fd < 0 || (stream && listen(fd, 8) < 0)) {
