@@ -11,7 +11,7 @@ ports_variant() {
                 -Dc_args='-funsigned-char -fexceptions -D_FORTIFY_SOURCE=3' ||
                 die "the build with clang and an unsigned char failed"
         step "Testing with clang and an unsigned char"
-        run_tests build-variant variant -t 2 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
+        run_tests build-variant variant -t 2 --num-processes $processes --suite unit --suite fuzz
 }
 
 # Debian has no GLib for musl: each file is compiled with musl's headers, without linking. Generated headers
@@ -123,10 +123,10 @@ ports_foreign() {
                 return 0
         }
         step "Testing on $processor"
-        run_tests "build-$processor" "$processor" -t 3 --num-processes $(($(nproc) + 1)) --suite unit --suite fuzz
+        run_tests "build-$processor" "$processor" -t 3 --num-processes $processes --suite unit --suite fuzz
         # Tests of written bytes and messages, only without QEMU, which does not emulate executed programs.
         grep -q '^exe_wrapper' "$scratch/$processor.ini" ||
-                run_tests "build-$processor" "$processor-integration" -t 3 --num-processes $(($(nproc) + 1)) \
+                run_tests "build-$processor" "$processor-integration" -t 3 --num-processes $processes \
                         integration-k8s_file integration-log_files integration-sync integration-upgrade
 }
 
@@ -168,7 +168,7 @@ ports_release() {
         # shellcheck disable=SC2086
         quietly $as_user meson setup "build-$1" -Dwerror=true -Doptimization=1 -Ddebug=false &&
                 quietly $as_user meson compile -C "build-$1" &&
-                run_tests "build-$1" "$1" -t 3 --num-processes $(($(nproc) + 1)) --suite unit ||
+                run_tests "build-$1" "$1" -t 3 --num-processes $processes --suite unit ||
                 echo "0 1 0" >>"$counts"
         as_user=''
 }

@@ -438,9 +438,12 @@ def test_disk_without_room_for_a_new_file(t):
     m = t.create('fill 1 1900 100\ntouch @/written\nwait @/go', '--log-size-max', 1500, '--log-opt',
                  'k8s-file.max-file=2', log=f'k8s-file:{log}')
     t.wait_file('written')
-    m.control('3 0 0\n')
-    wait_for((m.bundle / 'log-status.json').exists, 'the status file')
-    equal(status(m, m.bundle / 'log-status.json')[str(log)]['errors']['last'], 'No space left on device')
+
+    def failed():
+        m.control('3 0 0\n')
+        path = m.bundle / 'log-status.json'
+        return path.exists() and status(m, path)[str(log)]['errors']['last'] == 'No space left on device'
+    wait_for(failed, 'the failed rotation')
     equal(len(parse(log.read_bytes())), 10, 'records for which there was space')
     for blocker in blockers:
         blocker.unlink()
