@@ -65,6 +65,10 @@ foreign_roots() {
                 mmdebstrap --variant=extract --architectures="$processor" \
                         --include=libc6-dev,libglib2.0-dev,libyajl-dev,libjson-c-dev,zlib1g-dev \
                         "$release" "$root" "deb $(debian_mirror) $release main" >"$root.log" 2>&1 || true
+                # base-files, which is not there, has the first link; the second is absolute on ppc64el.
+                [ -e "$root/lib" ] || ln -s usr/lib "$root/lib"
+                loader=$root/lib64/ld64.so.2
+                case $(readlink "$loader") in /*) ln -sf "..$(readlink "$loader")" "$loader" ;; esac
                 : >"$root.done"
         done
 }

@@ -158,7 +158,8 @@ adopt(LogFile *f, LogFile *opened)
 typedef struct {
         LogFile file;
         int r;
-        atomic_bool left; /* by one of the two threads: the other one frees it */
+        /* By one of the two threads: the other one frees it. No bool, for which riscv64 needs libatomic. */
+        atomic_int left;
 } Opening;
 
 static void
