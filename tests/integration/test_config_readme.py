@@ -11,14 +11,17 @@ import pathlib
 import re
 import shutil
 import sys
-import tomllib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import check, content, equal, main, needs_root, SHORT_CID, skip  # noqa: E402
-from harness.syslog import Syslog
+from harness.syslog import Syslog  # noqa: E402
+from harness.toml import load  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = TOP / 'contrib/examples'
+# The tables of the runtime handler in the examples for CRI-O.
+HANDLERS = {name: load(EXAMPLES / name)['crio']['runtime']['runtimes']['logged']
+            for name in ('crio.conf', 'crio-env.conf')}
 SCRIPT = 'print first line\\n\neprint second\\n\nprint last\\n'
 LINES = {'stdout': [b'first line', b'last'], 'stderr': [b'second']}
 
@@ -131,17 +134,12 @@ def cri_o(t, annotations=None, env=None):
     spawned(t, m, argv, t.environment(SCRIPT, CRI_O_EXTERNAL='1', **(env or {})), name)
 
 
-def handler(name):
-    """The table of the runtime handler in the example for CRI-O."""
-    return tomllib.loads((EXAMPLES / name).read_text())['crio']['runtime']['runtimes']['logged']
-
-
 def cri_o_handler(t, path, what):
-    cri_o(t, handler('crio.conf')[what])
+    cri_o(t, HANDLERS['crio.conf'][what])
 
 
 def cri_o_environment(t, path, what):
-    cri_o(t, env=dict(variable.split('=', 1) for variable in handler('crio-env.conf')[what]))
+    cri_o(t, env=dict(variable.split('=', 1) for variable in HANDLERS['crio-env.conf'][what]))
 
 
 def cri_o_pod(t, path, what):
@@ -183,7 +181,7 @@ def run_row(where, what, driver):
 def test_monitor_of_cri_o(t):
     """The examples name the monitor by the path in which the text installs it."""
     path, = re.findall(r'^ +monitor_path = "(.*)"$', (TOP / 'README.md').read_text(), re.M)
-    equal([handler(name)['monitor_path'] for name in ('crio.conf', 'crio-env.conf')], [path, path])
+    equal([table['monitor_path'] for table in HANDLERS.values()], [path, path])
 
 
 @needs_root
