@@ -8,6 +8,7 @@
 #include "base/json_walk.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <json.h>
 #include <limits.h>
 #include <string.h>
@@ -97,8 +98,27 @@ typedef struct {
         size_t members; /* of all objects in a valid text; json-c drops all duplicates but the last */
 } Scan;
 
+/* Makes an integer beyond 64 bits a double, which keeps its text: json-c 0.18 refuses it, and older
+ * versions report the nearest integer of 64 bits. Returns the length of the number. */
+static size_t
+pass_number(char *number)
+{
+        size_t len = strspn(number, "-+.eE0123456789");
+        size_t sign = *number == '-';
+        if (sign + strspn(number + sign, "0123456789") < len || number[sign] == '0')
+                return len;
+        errno = 0;
+        if (sign)
+                (void)g_ascii_strtoll(number, NULL, 10);
+        else
+                (void)g_ascii_strtoull(number, NULL, 10);
+        if (errno == ERANGE)
+                memcpy(number + len - 2, "e2", 2);
+        return len;
+}
+
 static Scan
-scan(const char *text, size_t len)
+scan(char *text, size_t len)
 {
         Scan s = {.control = len};
         bool in_string = false;
@@ -112,6 +132,8 @@ scan(const char *text, size_t len)
                         in_string = !in_string;
                 else if (in_string)
                         i += c == '\\';
+                else if (c == '-' || g_ascii_isdigit(c))
+                        i += pass_number(text + i) - 1;
                 else
                         s.members += c == ':';
         }
@@ -194,9 +216,10 @@ read_document(const JsonC *j, JsonWalk walk, const char *text, size_t len, GErro
         struct json_tokener *tokener = j->tokener_new_ex(JSON_NESTING_MAX);
         struct json_object *value = NULL;
         Report r = {.json_c = j, .walk = walk};
-        Scan s = scan(text, len);
+        g_autofree char *copy = g_strndup(text, len);
+        Scan s = scan(copy, len);
         j->set_flags(tokener, JSON_TOKENER_STRICT);
-        bool ok = s.control == len && len < INT_MAX && parse(j, tokener, text, len, &value);
+        bool ok = s.control == len && len < INT_MAX && parse(j, tokener, copy, len, &value);
         if (ok)
                 report(&r, value);
         else

@@ -28,12 +28,12 @@ has_half_characters(const char *text)
         return false;
 }
 
-/* json-c saturates numbers beyond 64 bits. */
+/* json-c reports integers beyond 64 bits with an exponent. */
 static double
 number_of(const JsonValue *value)
 {
         g_autofree char *text = g_strndup(value->text, value->len);
-        return CLAMP(g_ascii_strtod(text, NULL), (double)INT64_MIN, (double)UINT64_MAX) + 0.0;
+        return g_ascii_strtod(text, NULL) + 0.0;
 }
 
 static void
