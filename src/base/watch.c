@@ -69,13 +69,13 @@ pop_head(GQueue *list)
 
 /* ---- watches ---- */
 
-/* Without a set, and for what epoll_ctl(2) refuses for whatever reason (EPERM: a file; EEXIST: another watch
- * has the descriptor; ENOSPC, ENOMEM), poll(2) does the same more slowly. */
+/* Without a set, for what trickles, and for what epoll_ctl(2) refuses for whatever reason (EPERM: a file;
+ * EEXIST: another watch has the descriptor; ENOSPC, ENOMEM), poll(2) does the same more slowly. */
 static void
 put_into_set(Watch *w, int operation)
 {
         struct epoll_event event = {.events = w->events, .data.ptr = w};
-        w->in_set = loop.set >= 0 && !w->expects_data && epoll_ctl(loop.set, operation, w->fd, &event) == 0;
+        w->in_set = loop.set >= 0 && !w->trickles && epoll_ctl(loop.set, operation, w->fd, &event) == 0;
         loop.n_in_set += w->in_set;
 }
 
@@ -103,9 +103,15 @@ watch_init(Watch *w, int fd, int priority, WatchFunc func, void *data)
 }
 
 void
-watch_expect_data(Watch *w)
+watch_expect_trickle(Watch *w, bool expected)
 {
-        w->expects_data = true;
+        if (w->trickles == expected)
+                return;
+        w->trickles = expected;
+        if (expected)
+                take_out_of_set(w);
+        else if (is_linked(&w->armed))
+                put_into_set(w, EPOLL_CTL_ADD);
 }
 
 void
@@ -319,24 +325,25 @@ ask_set(int timeout)
 static void
 ask_all(gint64 usec)
 {
-        guint n = 1;
+        guint n = 0;
         struct timespec limit = {usec / G_USEC_PER_SEC, usec % G_USEC_PER_SEC * 1000};
         if (loop.n_fds < 1 + loop.armed.length) {
                 loop.n_fds = 2 * (loop.armed.length + 8);
                 loop.fds = g_renew(struct pollfd, loop.fds, loop.n_fds);
         }
         struct pollfd *fds = loop.fds;
-        fds[0] = (struct pollfd){.fd = loop.set, .events = POLLIN};
         for (GList *at = loop.armed.head; at; at = at->next) {
                 const Watch *w = at->data;
                 if (!w->in_set)
                         fds[n++] = (struct pollfd){.fd = w->fd, .events = (short)w->events};
         }
-        if (ppoll(fds, n, usec < 0 ? NULL : &limit, NULL) <= 0)
+        /* Last: what has priority, as a new client has over output, must not be looked at earlier. */
+        fds[n] = (struct pollfd){.fd = loop.set, .events = POLLIN};
+        if (ppoll(fds, n + 1, usec < 0 ? NULL : &limit, NULL) <= 0)
                 return;
-        if (fds[0].revents)
+        if (fds[n].revents)
                 ask_set(0);
-        n = 1;
+        n = 0;
         for (GList *at = loop.armed.head; at; at = at->next) {
                 Watch *w = at->data;
                 if (!w->in_set && fds[n++].revents)

@@ -10,8 +10,8 @@
  * inside a callback, also by another thread while the first one waits.
  *
  * Nothing here fails. Without epoll(7) or a timerfd, for example for lack of descriptors, the loop uses
- * poll(2), as it does for watches with much data, and for those that epoll does not take: files, which are
- * always ready, and further watches of the same descriptor. */
+ * poll(2), as it does for single watches that epoll does not take: files, which are always ready, and further
+ * watches of the same descriptor. */
 
 #include "base/state.h"
 
@@ -36,7 +36,7 @@ typedef struct Watch {
         void *data;
         GIOCondition events;  /* waited for while armed */
         GIOCondition revents; /* reported in this round */
-        bool expects_data;    /* poll(2) waits for it */
+        bool trickles;        /* see watch_expect_trickle */
         bool in_set;          /* epoll waits for it; else poll(2) does */
         GList armed;          /* its places in the lists of the loop; data is NULL: not in this list */
         GList ready;
@@ -45,10 +45,11 @@ typedef struct Watch {
 /* Prepares a watch, not yet armed. The descriptor stays the caller's. */
 void watch_init(Watch *w, int fd, int priority, WatchFunc func, void *data);
 
-/* For a descriptor with much data, before the watch is armed: poll(2) waits for it instead of epoll(7),
- * which each write(2) of the other side would call, even while nobody waits. Each such watch makes each
- * wait a little slower. */
-void watch_expect_data(Watch *w);
+/* For a descriptor to which the other side writes a few bytes at a time: poll(2) waits for it instead of
+ * epoll(7), whose code each of these write(2) calls would run, even while nobody waits. But such a watch
+ * makes each wait a little slower, and loses its turn: the others are called in the order in which they
+ * became ready. Not initially. */
+void watch_expect_trickle(Watch *w, bool expected);
 
 /* Waits for `events` from now on; replaces what was waited for before. */
 void watch_arm(Watch *w, GIOCondition events);

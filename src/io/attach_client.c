@@ -319,8 +319,6 @@ attach_client_new(int fd, bool first, const AttachClientConfig *config, const At
         c->events = events;
         g_queue_init(&c->queue);
         watch_init(&c->watch, fd, WATCH_PRIORITY_IO, on_event, c);
-        if (first)
-                watch_expect_data(&c->watch); /* one or two; later ones may be many */
         timer_init(&c->stall_timer, on_stalled, c);
         update_watch(c);
         return c;

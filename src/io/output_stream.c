@@ -19,6 +19,10 @@
 /* After a shorter read of a terminal there is probably nothing left: the answer to a request, for example. */
 #define TERMINAL_READ_SHORT 512
 
+/* After so many reads in a row of at most so many bytes, within a line, more of the same is expected. */
+#define TRICKLE_READS 16
+#define TRICKLE_LEN   16
+
 /* What one stream may deliver before other event sources run: so many bytes, or whole chunks for so long. A
  * log may take its time for a chunk, on a slow disk or with a new file for every few lines. */
 #define BYTES_PER_TURN (16 * OUTPUT_CHUNK_MAX)
@@ -100,7 +104,6 @@ output_stream_start(OutputStream *s, int fd, bool is_terminal)
                 diag_warn("Failed to make the container's %s non-blocking: %s", stream_name(s->id),
                           strerror(-r));
         watch_init(&s->watch, fd, WATCH_PRIORITY_IO, on_readable, s);
-        watch_expect_data(&s->watch);
         set_state(s, s->paused ? OUTPUT_PAUSED : OUTPUT_READING);
 }
 
@@ -249,6 +252,21 @@ output_stream_take(OutputStream *s, size_t len)
         s->n_taken++;
 }
 
+/* Notices a container that writes its lines byte by byte. */
+static void
+note_size(OutputStream *s, size_t n)
+{
+        const QuietBuffer *b = &s->buffer;
+        if (n > TRICKLE_LEN || b->pages.data[b->fill - 1] == '\n')
+                s->n_tiny = 0;
+        else if (s->n_tiny < TRICKLE_READS)
+                s->n_tiny++;
+        if (n > TRICKLE_LEN)
+                watch_expect_trickle(&s->watch, false);
+        else if (s->n_tiny == TRICKLE_READS)
+                watch_expect_trickle(&s->watch, true);
+}
+
 static void
 pump(OutputStream *s)
 {
@@ -261,6 +279,7 @@ pump(OutputStream *s)
                         return;
                 }
                 done += (size_t)n;
+                note_size(s, (size_t)n);
                 if (!deliver(s, true))
                         return;
                 if (n < OUTPUT_CHUNK_MAX / 2 || g_get_monotonic_time() >= end)
@@ -384,7 +403,6 @@ output_stream_restore(OutputStream *s, StateReader *r)
                 return;
         }
         watch_init(&s->watch, s->fd, WATCH_PRIORITY_IO, on_readable, s);
-        watch_expect_data(&s->watch);
         if (s->paused)
                 set_state(s, OUTPUT_PAUSED);
         else

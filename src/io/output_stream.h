@@ -50,6 +50,7 @@ typedef struct OutputStream {
         Watch hangup_watch;
         QuietBuffer buffer;
         unsigned n_taken; /* calls of output_stream_take */
+        unsigned n_tiny;  /* reads in a row of a few bytes within a line */
         bool failure_reported;
         OutputFunc func;
         void *data;

@@ -54,6 +54,13 @@ def test_one_byte_at_a_time(t):
     equal(content(records), b'abcd\n')
 
 
+@differs('the order of streams')
+def test_order_of_streams(t):
+    """What was written to stderr first is logged first, also if both streams are readable at once."""
+    records = logged(t, 'sh for i in $(seq 60); do echo $i >&2; echo $i; sleep 0.01; done')
+    equal([record.stream for record in records], 60 * ['stderr', 'stdout'])
+
+
 @differs('an incomplete line at the end of a read is held back')
 def test_fast_writer_has_few_partial_records(t):
     """A flood of short lines has hardly any partial records."""

@@ -575,15 +575,36 @@ test_unchanged_costs_nothing(Fixture *f, const void *data)
         g_assert_cmpuint(f->calls, ==, 1);
 }
 
+/* The watches are called in the order in which they became ready. */
+static void
+test_order(Fixture *f, const void *data)
+{
+        Fixture other = {0};
+        set_up(&other, kernel);
+        Named first = {.name = "first", .fixture = f}, second = {.name = "second", .fixture = &other};
+        named_arm(&first, WATCH_PRIORITY_IO);
+        named_arm(&second, WATCH_PRIORITY_IO);
+        second.fixture = f;
+        turn();
+        make_readable(&other);
+        make_readable(f);
+        turn();
+        if (!kernel->create_error && !kernel->ctl_error)
+                g_assert_cmpstr(f->order->str, ==, "second first ");
+        watch_done(&first.watch);
+        watch_done(&second.watch);
+        tear_down(&other, NULL);
+}
+
 /* Beside others, which are in the set. */
 static void
-test_data(Fixture *f, const void *data)
+test_trickle(Fixture *f, const void *data)
 {
         Fixture other = {0};
         set_up(&other, kernel);
         watch_init(&other.watch, other.fds[0], WATCH_PRIORITY_IO, count_call, &other);
         watch_init(&f->watch, f->fds[0], WATCH_PRIORITY_IO, count_call, f);
-        watch_expect_data(&f->watch);
+        watch_expect_trickle(&f->watch, true);
         watch_arm(&other.watch, G_IO_IN);
         turn();
         n_changes = 0;
@@ -603,6 +624,13 @@ test_data(Fixture *f, const void *data)
         turn();
         g_assert_cmpuint(f->calls, ==, 2);
         g_assert_cmpint(n_changes, ==, 0);
+        watch_arm(&f->watch, G_IO_IN);
+        for (guint calls = 3; calls < 10; calls++) {
+                watch_expect_trickle(&f->watch, calls % 2 > 0);
+                turn();
+                g_assert_cmpuint(f->calls, ==, calls);
+        }
+        watch_disarm(&f->watch);
         tear_down(&other, NULL);
 }
 
@@ -796,7 +824,8 @@ main(int argc, char **argv)
         add("/watch/file", test_file);
         add("/watch/closed-descriptor", test_closed_descriptor);
         add("/watch/nested", test_nested);
-        add("/watch/data", test_data);
+        add("/watch/order", test_order);
+        add("/watch/trickle", test_trickle);
         add("/watch/unchanged-costs-nothing", test_unchanged_costs_nothing);
         add("/watch/fork", test_fork);
         add("/timer/once", test_timer);

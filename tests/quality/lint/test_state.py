@@ -54,7 +54,7 @@ NOT_CARRIED = {
                'command_done program',
     'NotifyRelay': 'watch host_watch',
     'OomWatch': 'watch data',
-    'OutputStream': 'watch wait_timer hangup_epoll hangup_watch n_taken func data',
+    'OutputStream': 'watch wait_timer hangup_epoll hangup_watch n_taken n_tiny func data',
     'PluginFifo': 'sink spare watch waiting reader_gone look look_wait',
     'QuietBuffer': 'size used timer',
     'SignalWatch': 'watch func data',
