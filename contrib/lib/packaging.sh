@@ -100,6 +100,7 @@ try_rpms() {
         rpm --root "$scratch/rpm/root" -i --nodeps --noscripts "$@" &&
                 rpm --root "$scratch/rpm/root" -V --nodeps conmon conmon-tls &&
                 [ -x "$scratch/rpm/root/usr/libexec/conmon/conmon-tls" ] &&
+                [ -f "$scratch/rpm/root/usr/lib/modules-load.d/conmon-tls.conf" ] &&
                 rpm --root "$scratch/rpm/root" -e --nodeps --noscripts conmon conmon-tls &&
                 [ -z "$(find "$scratch/rpm/root" -name '*conmon*')" ]
 }
