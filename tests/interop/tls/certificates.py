@@ -28,6 +28,16 @@ class Authority:
         """Returns the paths of a certificate and its key."""
         return self._make(name, names + times + purpose, self)
 
+    def revoke(self, certificate, response):
+        """Writes an OCSP response, with openssl."""
+        shutil.which('openssl') or skip('openssl is not installed')
+        serial = self._run('openssl', 'x509', '-in', certificate, '-noout', '-serial').strip().split('=')[1]
+        index = self.directory / 'index'
+        index.write_text(f'R\t491231000000Z\t250101000000Z\t{serial}\tunknown\t/CN=server\n')
+        self._run('openssl', 'ocsp', '-index', index, '-CA', self.certificate, '-rsigner', self.certificate,
+                  '-rkey', self.key, '-issuer', self.certificate, '-cert', certificate, '-respout', response,
+                  '-ndays', '3')
+
     def _make(self, name, template, issuer):
         cert, key, text = (self.directory / f'{name}.{end}' for end in ('crt', 'key', 'template'))
         text.write_text(f'cn = "{name}"\n{template}')
@@ -39,7 +49,11 @@ class Authority:
                            issuer.certificate, '--load-ca-privkey', issuer.key, '--template', text, '--outfile', cert)
         return cert, key
 
+    def _certtool(self, *args):
+        self._run('certtool', *args)
+
     @staticmethod
-    def _certtool(*args):
-        done = subprocess.run(['certtool', *map(str, args)], capture_output=True, text=True, check=False)
-        check(done.returncode == 0, f'certtool {args}: {done.stderr}')
+    def _run(*args):
+        done = subprocess.run([*map(str, args)], capture_output=True, text=True, check=False)
+        check(done.returncode == 0, f'{args}: {done.stderr}')
+        return done.stdout

@@ -181,6 +181,16 @@ def test_purpose(t):
           "the server's certificate is not for a TLS server (extended key usage)")
 
 
+def test_revoked(t):
+    """The server sends an OCSP response that says so."""
+    ca = authority(t)
+    cert, key = ca.issue('good')
+    response = t.dir / 'response'
+    ca.revoke(cert, response)
+    equal(Helper(t, OpenSSL(t, (cert, key), '-status_file', response).port, ca=ca.certificate).reason(),
+          "the server's certificate was revoked")
+
+
 def test_unknown_authority(t):
     ca = authority(t)
     other = Authority(t.dir, 'other')
