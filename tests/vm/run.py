@@ -31,7 +31,8 @@ MODULES = pathlib.Path('/usr/lib/uml/modules')
 
 # In the order of their dependencies.
 NEEDED_MODULES = ('fs/overlayfs/overlay', 'fs/fuse/fuse', 'crypto/gf128mul', 'crypto/ghash-generic', 'crypto/ctr',
-                  'crypto/gcm', 'net/tls/tls')
+                  'crypto/gcm', 'lib/crypto/libchacha', 'crypto/chacha_generic', 'lib/crypto/libpoly1305',
+                  'crypto/poly1305_generic', 'crypto/chacha20poly1305', 'net/tls/tls')
 
 # The host's units that the guest's systemd can start.
 UNITS = ('dbus.service', 'dbus.socket', 'systemd-journald.service', 'systemd-journald.socket',
