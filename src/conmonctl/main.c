@@ -294,6 +294,15 @@ describe_commands(void)
         return g_string_free(text, FALSE);
 }
 
+/* GLib's help has an ellipsis, which not every locale can print. */
+static void
+print_help(const char *text)
+{
+        const char *ellipsis = strstr(text, "\xe2\x80\xa6");
+        int before = ellipsis ? (int)(ellipsis - text) : (int)strlen(text);
+        printf("%.*s%s%s", before, text, ellipsis ? "..." : "", ellipsis ? ellipsis + 3 : "");
+}
+
 static gboolean
 parse(Settings *s, int argc, char **argv, GError **error)
 {
@@ -319,6 +328,7 @@ parse(Settings *s, int argc, char **argv, GError **error)
         g_option_context_set_summary(context, "Shows container monitors, and sends requests to them.");
         g_option_context_set_description(context, description);
         g_option_context_add_main_entries(context, entries, NULL);
+        g_set_print_handler(print_help);
         return g_option_context_parse(context, &argc, &argv, error);
 }
 

@@ -159,6 +159,14 @@ def test_wrong_usage(t):
         equal(ctl(*arguments, status=2), f'conmonctl: {text}\n')
 
 
+def test_help(t):
+    """It is the same in every locale."""
+    for locale in ('C', 'C.UTF-8'):
+        text = subprocess.run([CONMONCTL, '--help'], stdout=subprocess.PIPE, check=True,
+                              env={'PATH': os.environ['PATH'], 'LC_ALL': locale}).stdout
+        check(text.startswith(b'Usage:\n  conmonctl [OPTION...] [COMMAND [CONTAINER...]]\n'), text)
+
+
 def test_escape_sequences_in_names(t):
     m = container(t, name='evil\x1b[2J\n\x07')
     text = ctl('list', m.cid)
