@@ -33,6 +33,12 @@ count_memory(const LogSink *s)
         return all - MIN(MIN(sent, s->queue_max), all);
 }
 
+bool
+sink_has_taken(const LogSink *s)
+{
+        return s->queue.taken > 0 || (s->transport->taken && s->transport->taken(s->self) > 0);
+}
+
 void
 sink_review_admission(LogSink *s)
 {
@@ -229,7 +235,7 @@ sink_announce(LogSink *s)
 static LogDropCause
 full_cause(const LogSink *s)
 {
-        bool connected = s->condition != SINK_FAILING && s->queue.taken > 0;
+        bool connected = s->condition != SINK_FAILING && sink_has_taken(s);
         bool has_server = s->driver->flags & (LOG_DRIVER_REMOTE | LOG_DRIVER_LOCAL_SERVER);
         if (s->refused)
                 return LOG_DROP_REFUSED;

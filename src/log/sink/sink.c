@@ -225,7 +225,7 @@ note_wait(LogSink *s, bool moved)
         if (moved)
                 note_success(s, SINK_WAITING);
         else if (s->condition == SINK_OK)
-                s->condition = s->queue.taken > 0 ? SINK_WAITING : SINK_CONNECTING;
+                s->condition = sink_has_taken(s) ? SINK_WAITING : SINK_CONNECTING;
 }
 
 static uint64_t
@@ -299,7 +299,7 @@ give_up_time(const LogSink *s)
 {
         if (s->phase == SINK_DRAINING)
                 return MIN(s->moved_usec + s->drain_timeout, s->drain_end);
-        bool connecting = s->condition == SINK_CONNECTING;
+        bool connecting = s->condition == SINK_CONNECTING && !sink_has_taken(s);
         return s->moved_usec + (connecting ? MIN(CONNECT_USEC, s->stall_timeout) : s->stall_timeout);
 }
 

@@ -22,7 +22,7 @@ typedef enum {
  * timer. */
 typedef enum {
         SINK_OK,         /* everything was sent */
-        SINK_CONNECTING, /* nothing was sent yet, and nothing has failed */
+        SINK_CONNECTING, /* nothing was accepted yet, and nothing has failed */
         SINK_WAITING,    /* partially sent; the driver reports when it can continue */
         SINK_STALLED,    /* as WAITING, but without progress for stall-timeout */
         SINK_FAILING,    /* the last attempt failed; a timer runs until the next one */

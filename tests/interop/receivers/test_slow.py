@@ -18,7 +18,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from receivers import DatagramPeer, finish, hide_run, launch, Peer  # noqa: E402
+from receivers import DatagramPeer, finish, hide_run, launch, Peer, status_now  # noqa: E402
 from test_faults import numbers, shell  # noqa: E402
 from test_plugin import Plugins  # noqa: E402
 from harness import check, equal, main, slow, wait_for  # noqa: E402
@@ -72,16 +72,15 @@ def size(found):
 class Pace:
     """The pace of a server: called with the data of each read, and delays the next one."""
 
-    def __init__(self, per_second=None, stop_after=None, intermittent=0):
-        self.per_second, self.stop_after = per_second, stop_after
+    def __init__(self, per_second=None, stop_after=None, intermittent=0, delay=0):
+        self.per_second, self.stop_after, self.delay = per_second, stop_after, delay
         self.end = time.monotonic() + intermittent
         self.count, self.random, self.over = 0, random.Random(intermittent), threading.Event()
 
     def __call__(self, data):
         n = len(LINE.findall(data))
         self.count += n
-        if self.per_second:
-            time.sleep(n / self.per_second)
+        time.sleep(n / self.per_second if self.per_second else self.delay)
         if self.stop_after is not None and self.count > self.stop_after:
             self.over.wait()
         if time.monotonic() < self.end:
@@ -191,6 +190,21 @@ def test_slow(t, target):
     equal(target.got(), list(everything))
 
 
+def late_answers(name):
+    def test(t):
+        """Nothing is lost if a server takes its time for each answer, also for the first one."""
+        target, everything = Target(t, name), range(6000)
+        target.more = ()
+        target.serve(delay=0.5)
+        sink = finish(target.launch(shell(lines(len(everything)))), timeout=60)
+        equal((sink['in'], sink['out']), (size(everything), size(everything)))
+        equal(target.got(), list(everything))
+    return slow(60)(test)
+
+
+tests.update({f'test_late_answers_{name}': late_answers(name) for name in DRIVERS if DRIVERS[name][0] == 'http'})
+
+
 @for_drivers
 def test_stalled(t, target):
     """The container is delayed once, by stall-timeout."""
@@ -204,6 +218,28 @@ def test_stalled(t, target):
     sink = finish(m)
     equal(sink['in'], size(range(COUNT)))
     check(sink['dropped']['queue-full']['records'] > COUNT / 10, sink)
+
+
+@slow(60)
+def test_no_acknowledgement(t):
+    """A server that reads and never acknowledges delays the container once, not again after each reconnection."""
+    target = Target(t, 'fluentd-ack')
+    target.pace, target.peer = Pace(), Peer(t, target.read)
+    m = target.launch(shell('i=0', f'while [ ! -e @/enough ]; do echo "{TEXT % "$i"}"; i=$((i+1)); done'),
+                      'stall-timeout=500ms', 'fluentd-read-timeout=1s', 'drain-timeout=100ms')
+    delays, moved, seen, end = 0, time.monotonic(), 0, time.monotonic() + 6
+    while time.monotonic() < end:
+        now = status_now(m)['in']['records']
+        if now > seen:
+            delays += time.monotonic() - moved > 0.3
+            moved, seen = time.monotonic(), now
+        time.sleep(0.02)
+    t.touch('enough')
+    finish(m)
+    equal((delays, target.peer.connections > 2), (1, True))
+
+
+tests['test_no_acknowledgement'] = test_no_acknowledgement
 
 
 @for_drivers

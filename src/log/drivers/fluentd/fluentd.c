@@ -337,7 +337,10 @@ start_chunk(Fluentd *self, LogQueue *q)
                 return false;
         Chunk *chunk = &self->window[(self->oldest + self->n_chunks++) % WINDOW];
         *chunk = (Chunk){.number = self->next_number++, .n = log_queue_count(q, len)};
-        log_queue_sent(q, len);
+        if (self->request_ack)
+                log_queue_reserve(q, len); /* only the acknowledgement is progress */
+        else
+                log_queue_sent(q, len);
         self->entries = (struct iovec){(char *)bytes, len};
         self->head_len = (size_t)(msgpack_put_bin_head(self->head + self->tag_len, len) - self->head);
         make_trailer(self, chunk);
