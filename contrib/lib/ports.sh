@@ -88,7 +88,6 @@ foreign_wrapper() {
 # directory, if the kernel allows it.
 foreign_machine() {
         flags="'--sysroot=$root'" wrapper="exe_wrapper = '$root.run'"
-        case $processor in i386|armhf) flags="$flags, '-D_TIME_BITS=64', '-D_FILE_OFFSET_BITS=64'" ;; esac
         if [ "$processor" = i386 ] && "$root/lib/ld-linux.so.2" --version >/dev/null 2>&1; then
                 libraries=$root/lib/$multiarch:$root/usr/lib/$multiarch
                 flags="$flags, '-Wl,--dynamic-linker=$root/lib/ld-linux.so.2,--disable-new-dtags,-rpath,$libraries'"
