@@ -12,6 +12,10 @@ ports_variant() {
                 die "the build with clang and an unsigned char failed"
         step "Testing with clang and an unsigned char"
         run_tests build-variant variant -t 2 --num-processes $processes --suite unit --suite fuzz
+        # Tests of what json-c reads: bundles, configuration and the status of monitors.
+        run_tests build-variant variant-integration -t 2 --num-processes $processes integration-config_choice \
+                integration-config_readme integration-conmonctl integration-log_files integration-page_examples \
+                integration-runtime
 }
 
 # Debian has no GLib for musl: each file is compiled with musl's headers, without linking. Generated headers
