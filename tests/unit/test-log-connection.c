@@ -7,8 +7,21 @@
 
 #include <linux/filter.h>
 #include <netdb.h>
+#include <time.h>
 
 typedef NetFixture Fixture;
+
+/* Replaces GLib's clock in this program. It may be put forward while the main loop does not run, whose
+ * alarm is set by the kernel's clock. */
+static gint64 ahead_usec;
+
+gint64
+g_get_monotonic_time(void)
+{
+        struct timespec now;
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000 + ahead_usec;
+}
 
 static void
 set_up(Fixture *f, gconstpointer data)
@@ -233,6 +246,80 @@ test_udp_next_address(Fixture *f, gconstpointer data)
         net_wait_delivered(f->log, f->dir, 8);
 }
 
+/* The log's socket, which sends to this address. */
+static int
+find_socket(const struct sockaddr_storage *server)
+{
+        for (int fd = 3; fd < 1000; fd++) {
+                struct sockaddr_storage peer = {0};
+                socklen_t len = sizeof peer;
+                if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+                    memcmp(&peer, server, sizeof peer) == 0)
+                        return fd;
+        }
+        g_assert_not_reached();
+}
+
+/* Returns a socket that receives at a free port of this host, and its address. */
+static int
+receive_at(const struct addrinfo *host, struct sockaddr_storage *ret)
+{
+        socklen_t len = sizeof *ret;
+        int fd = socket(host->ai_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        *ret = (struct sockaddr_storage){0};
+        g_assert_cmpint(bind(fd, host->ai_addr, host->ai_addrlen), ==, 0);
+        g_assert_cmpint(getsockname(fd, (struct sockaddr *)ret, &len), ==, 0);
+        return fd;
+}
+
+static void
+write_later(Fixture *f, const char *text, int seconds)
+{
+        ahead_usec = seconds * G_USEC_PER_SEC;
+        log_fixture_write(f->log, STREAM_STDOUT, text);
+        ahead_usec = 0;
+}
+
+/* The name is resolved again after a minute, and the socket that sends to an address (here: a port) that
+ * was not found is replaced. */
+static void
+test_udp_moves(Fixture *f, gconstpointer data)
+{
+        struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list, *last;
+        struct sockaddr_storage server, other;
+        g_assert_cmpint(getaddrinfo("localhost", NULL, &hints, &list), ==, 0);
+        for (last = list; last->ai_next; last = last->ai_next)
+                continue;
+        f->fd = receive_at(last, &server);
+        int old = receive_at(last, &other);
+        socklen_t len = last->ai_addrlen;
+        freeaddrinfo(list);
+        net_add_option(f, "syslog-address=udp://localhost:%u",
+                       ntohs(((struct sockaddr_in *)&server)->sin_port));
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
+        g_autofree char *one = message("one"), *two = message("two"), *three = message("three");
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        net_expect_datagram(f->fd, one);
+        g_assert_cmpint(connect(find_socket(&server), (struct sockaddr *)&other, len), ==, 0);
+        write_later(f, "two\n", 55);
+        net_run(100);
+        net_expect_datagram(old, two);
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        net_expect_datagram(old, two);
+        write_later(f, "two\n", 65);
+        net_expect_datagram(old, two);
+        gint64 end = g_get_monotonic_time() + NET_WAIT_USEC;
+        for (GPollFD p = {.fd = f->fd, .events = G_IO_IN}; g_poll(&p, 1, 0) == 0; net_run(10)) {
+                g_assert_cmpint(g_get_monotonic_time(), <, end);
+                log_fixture_write(f->log, STREAM_STDOUT, "three\n");
+        }
+        net_expect_datagram(f->fd, three);
+        g_autofree char *status = net_status(f->log, f->dir);
+        net_check_sum(status);
+        net_wait_delivered(f->log, f->dir, net_count(status, "in", "bytes"));
+        (void)close(old);
+}
+
 static void
 test_unknown_host(Fixture *f, gconstpointer data)
 {
@@ -266,6 +353,7 @@ main(int argc, char **argv)
         ADD("udp-refused", test_udp_refused);
         ADD("udp-refused-to-the-end", test_udp_refused_to_the_end);
         ADD("udp-next-address", test_udp_next_address);
+        ADD("udp-moves", test_udp_moves);
         ADD("unknown-host", test_unknown_host);
         return g_test_run();
 }
