@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright The conmon 3 authors */
 
+#include "build-config.h"
 #include "log-fixture.h"
 #include "log/help.h"
 
@@ -361,6 +362,28 @@ test_help(void)
         g_assert_null(log_help("k8s-file", "./help"));
 }
 
+/* In a build without conmon-tls. */
+static void
+test_no_tls(void)
+{
+        static const char *const cases[][3] = {
+                {"syslog", "syslog-address=tcp+tls://127.0.0.1:6514", "tcp+tls://127.0.0.1:6514"},
+                {"fluentd", "fluentd-address=tls://127.0.0.1:24224", "tls://127.0.0.1:24224"},
+                {"gelf", "gelf-address=tls://127.0.0.1:12201", "tls://127.0.0.1:12201"},
+                {"loki", "loki-url=https://127.0.0.1:3100", "https://127.0.0.1:3100"},
+        };
+        char *paths[] = {(char *)"none", NULL};
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                LogConfig config = log_fixture_config(paths);
+                char *drivers[] = {(char *)cases[i][0], NULL}, *options[] = {(char *)cases[i][1], NULL};
+                g_autofree char *error = log_fixture_refusal(&config, drivers, options);
+                g_autofree char *wanted =
+                        g_strdup_printf("Log driver %s: '%s' needs TLS, which this conmon was built without",
+                                        cases[i][0], cases[i][2]);
+                g_assert_cmpstr(error, ==, wanted);
+        }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -378,6 +401,9 @@ main(int argc, char **argv)
         g_test_add_func("/log/command-line/one-file-one-log", test_one_file_one_log);
         g_test_add_func("/log/command-line/help", test_help);
         g_test_add_func("/log/command-line/help-of-defaults", test_help_of_defaults);
+        g_unsetenv("CONMON_TLS");
+        if (!*CONMON_TLS_PROGRAM)
+                g_test_add_func("/log/command-line/no-tls", test_no_tls);
         int r = g_test_run();
         (void)g_chdir("/");
         tempdir_remove(dir);
