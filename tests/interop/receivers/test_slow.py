@@ -18,7 +18,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from receivers import DatagramPeer, finish, hide_run, launch, Peer, status_now  # noqa: E402
+from receivers import DatagramPeer, finish, HERE, hide_run, launch, Peer, status_now  # noqa: E402
 from test_faults import numbers, shell  # noqa: E402
 from test_plugin import Plugins  # noqa: E402
 from harness import check, equal, main, slow, wait_for  # noqa: E402
@@ -34,8 +34,25 @@ TEXT = 'line %s of the container ' + 'x' * 100
 QUEUE = 'max-buffer-size=64k'
 BATCHES = 'batch-wait=20ms', 'batch-size=16k'
 
+# An external logger, which reads standard output of the container at a pace.
+LOGGER = '''#!/usr/bin/python3 -B
+import os, sys
+os.close(5)
+sys.path.insert(0, {here!r})
+from test_slow import Pace
+pace = Pace(**{pace!r})
+while data := os.read(3, 1 << 14):
+    with open({file!r}, 'ab') as file:
+        file.write(data)
+    pace(data)
+# Lines about dropped records.
+while os.read(4, 1 << 14):
+    pass
+'''
+
 # The transport of each driver, the option for the address, and further options.
 DRIVERS = {
+    'binary': ('binary', None),
     'fluentd': ('tcp', 'fluentd-address'),
     'fluentd-ack': ('tcp', 'fluentd-address', 'fluentd-request-ack=true'),
     'gelf': ('tcp', 'gelf-address'),
@@ -103,6 +120,11 @@ class Target:
             self.plugins = Plugins(self.t)
             self.plugins.serve(options[next(iter(pace))])
             return
+        if self.transport == 'binary':
+            path, file = self.t.dir / 'logger', self.t.dir / 'read'
+            path.write_text(LOGGER.format(here=str(HERE), pace=pace, file=str(file)))
+            path.chmod(0o755)
+            return
         handlers = {'http': self.answer, 'unixgram': self.read_messages, 'journal': self.read_messages}
         handle = self.acknowledge if self.name == 'fluentd-ack' else handlers.get(self.transport, self.read)
         self.pace = Pace(**pace)
@@ -161,6 +183,8 @@ class Target:
         driver, options = self.name.split('-')[0], (QUEUE, *self.more, *options)
         if self.transport == 'plugin':
             driver, env = 'plugin:shipper', self.plugins.env
+        elif self.transport == 'binary':
+            driver = f'binary://{self.t.dir}/logger'
         elif self.transport != 'journal':
             local = self.transport in ('unix', 'unixgram')
             where = self.t.dir / 'server' if local else f'127.0.0.1:{self.peer.port}'
@@ -172,6 +196,8 @@ class Target:
     def got(self):
         if self.plugins:
             return numbers(*(line.encode() for line in self.plugins.lines()))
+        if self.transport == 'binary':
+            return numbers((self.t.dir / 'read').read_bytes())
         return numbers(*self.peer.received())
 
 
