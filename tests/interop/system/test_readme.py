@@ -59,7 +59,7 @@ def use(p, settings):
     lines = [line for line in path.read_text().splitlines() if not line.startswith('conmon_path')]
     at = lines.index('[engine]') + 1
     path.write_text('\n'.join(lines[:at] + settings + lines[at:]) + '\n')
-    return p.must(*words('README.md', 'podman info')).split(': ', 1)
+    return p.must(*words('README.md', "podman info --format '{{.Host.Conmon")).split(': ', 1)
 
 
 def try_container(p, name, monitor):
