@@ -34,7 +34,8 @@
  *               The answer comes with the TCP socket to the server, too, so that the monitor can query what
  *               was acknowledged (SIOCOUTQ, TCP_INFO) and set options; it must not read or write it. Every
  *               byte is in at least one of the two sockets: the program removes it from the socketpair only
- *               after it has written it to the TCP socket.
+ *               after it has written it to the TCP socket. For a while it may be in both: what they hold
+ *               together is an upper bound of what was not acknowledged.
  *
  * If the socketpair ends before the answer, the program was not started or has crashed. If the monitor closes
  * its side before the answer, the program exits. */
