@@ -651,13 +651,22 @@ WITH_NUMBER(int, signalfd, (int fd, const sigset_t *set, int flags), "flags", fl
 WITH_NUMBER(int, epoll_create1, (int flags), "flags", flags, flags)
 WITH_NUMBER(int, inotify_init1, (int flags), "flags", flags, flags)
 WITH_NUMBER(int, timerfd_create, (int clock, int flags), "clock", clock, clock, flags)
-WITH_FD(int, epoll_ctl, (int fd, int op, int other, struct epoll_event *event), other, fd, op, other, event)
 WITH_FD(int, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, fd, events, max,
         timeout)
 WITH_FD(int, dup, (int fd), fd, fd)
 WITH_FD(int, dup2, (int fd, int to), fd, fd, to)
 WITH_FD(int, tcgetattr, (int fd, struct termios *t), fd, fd, t)
 WITH_FD(int, tcsetattr, (int fd, int when, const struct termios *t), fd, fd, when, t)
+
+/* A removal needs no memory: it can't fail. */
+int
+epoll_ctl(int fd, int op, int other, struct epoll_event *event)
+{
+        int how = op == EPOLL_CTL_DEL ? 0 : decide_fd("epoll_ctl", other);
+        if (how > 0)
+                FAIL(-1);
+        return REAL(epoll_ctl)(fd, op, other, event);
+}
 
 /* Calls with one descriptor are distinguished; those with more are the main loop, for what epoll refuses. */
 int
