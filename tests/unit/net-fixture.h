@@ -159,6 +159,15 @@ net_expect(int fd, const char *expected)
         g_string_free(text, TRUE);
 }
 
+/* Checks that nothing more arrives for a while. */
+static inline void
+net_expect_nothing(int fd)
+{
+        GPollFD p = {.fd = fd, .events = G_IO_IN};
+        net_run(300);
+        g_assert_cmpint(g_poll(&p, 1, 0), ==, 0);
+}
+
 /* Reads one datagram. */
 static inline void
 net_expect_datagram(int fd, const char *expected)

@@ -220,6 +220,53 @@ test_udp_refused_to_the_end(Fixture *f, gconstpointer data)
         g_assert_cmpuint(net_count(status, "refused", "records"), ==, 1);
 }
 
+/* Reads a datagram, without its header, into `text`. */
+static void
+read_line(int fd, char *text, size_t size)
+{
+        char bytes[1024];
+        net_wait_readable(fd);
+        ssize_t n = recv(fd, bytes, sizeof bytes - 1, 0);
+        g_assert_cmpint((int)n, >, 0);
+        bytes[n] = '\0';
+        const char *line = strstr(bytes, "]: ");
+        g_assert_nonnull(line);
+        (void)g_strlcpy(text, line + strlen("]: "), size);
+}
+
+/* A server that returns gets the rest of the queue and then, once, the number of dropped records. */
+static void
+test_udp_refusals_are_reported(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "max-buffer-size=1k");
+        start(f, SOCK_DGRAM);
+        for (int round = 1; round <= 2; round++) {
+                (void)close(f->fd);
+                for (int i = 0; i < 100; i++)
+                        log_fixture_write(f->log, STREAM_STDOUT, "line\n");
+                net_run(50);
+                g_autofree char *status = net_status(f->log, f->dir);
+                uint64_t queued = net_count(status, "queued", "records"),
+                         lost = 100 * (uint64_t)round - net_count(status, "out", "records") - queued;
+                g_assert_cmpuint(net_count(status, "refused", "records"), ==, lost);
+                f->fd = net_listen(SOCK_DGRAM, &f->port);
+                char text[200];
+                for (uint64_t i = 0; i < queued; i++) {
+                        read_line(f->fd, text, sizeof text);
+                        g_assert_cmpstr(text, ==, "line\n");
+                }
+                read_line(f->fd, text, sizeof text);
+                g_autofree char *report =
+                        g_strdup_printf("conmon: %d records dropped: refused\n", 100 - (int)queued);
+                g_assert_cmpstr(text, ==, report);
+                g_assert_cmpuint(lost, ==, (uint64_t)round * (100 - queued));
+        }
+        log_fixture_write(f->log, STREAM_STDOUT, "last\n");
+        g_autofree char *last = message("last");
+        net_expect_datagram(f->fd, last);
+        net_expect_nothing(f->fd);
+}
+
 /* A host with several addresses, of which the server listens only on the last one. */
 static void
 test_udp_next_address(Fixture *f, gconstpointer data)
@@ -352,6 +399,7 @@ main(int argc, char **argv)
         ADD("server-ends", test_server_ends);
         ADD("udp-refused", test_udp_refused);
         ADD("udp-refused-to-the-end", test_udp_refused_to_the_end);
+        ADD("udp-refusals-are-reported", test_udp_refusals_are_reported);
         ADD("udp-next-address", test_udp_next_address);
         ADD("udp-moves", test_udp_moves);
         ADD("unknown-host", test_unknown_host);

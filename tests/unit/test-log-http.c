@@ -239,6 +239,54 @@ check_answer(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+static void
+answer_batch(int fd, const char *part, const char *answer)
+{
+        GString *body = g_string_new(NULL);
+        g_free(http_read_request(fd, body));
+        if (!memmem(body->str, body->len, part, strlen(part)))
+                g_error("no '%s' in the request", part);
+        g_string_free(body, TRUE);
+        http_say(fd, answer);
+}
+
+/* Refused records are reported once, after the server has accepted a later one; a report that it refuses,
+ * too, is not repeated. */
+static void
+test_refusals_are_reported(Fixture *f, gconstpointer data)
+{
+        static const char bad[] = "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n";
+        net_add_option(f, "batch-wait=10ms");
+        start(f);
+        log_fixture_write(f->log, STREAM_STDOUT, "bad one\nbad two\n");
+        int fd = net_accept(f->fd);
+        answer_batch(fd, "bad two", bad);
+        http_wait_for_count(f, "refused", 2);
+        net_expect_nothing(fd);
+        log_fixture_write(f->log, STREAM_STDOUT, "bad three\n");
+        answer_batch(fd, "bad three", bad);
+        http_wait_for_count(f, "refused", 3);
+        log_fixture_write(f->log, STREAM_STDOUT, "good one\n");
+        answer_batch(fd, "good one", HTTP_OK);
+        answer_batch(fd, "conmon: 3 records dropped: refused", HTTP_OK);
+        log_fixture_write(f->log, STREAM_STDOUT, "good two\n");
+        answer_batch(fd, "good two", HTTP_OK);
+        net_expect_nothing(fd);
+        log_fixture_write(f->log, STREAM_STDOUT, "bad four\n");
+        answer_batch(fd, "bad four", bad);
+        http_wait_for_count(f, "refused", 4);
+        log_fixture_write(f->log, STREAM_STDOUT, "good three\n");
+        answer_batch(fd, "good three", HTTP_OK);
+        answer_batch(fd, "conmon: 1 record dropped: refused", bad);
+        net_expect_nothing(fd);
+        log_fixture_write(f->log, STREAM_STDOUT, "good four\n");
+        answer_batch(fd, "good four", HTTP_OK);
+        net_expect_nothing(fd);
+        http_wait_for_count(f, "out", 4);
+        http_wait_for_count(f, "refused", 4);
+        (void)close(fd);
+}
+
 /* No answer, an incomplete one, or none in time: the batch is sent again. */
 static void
 test_no_answer(Fixture *f, gconstpointer data)
@@ -396,6 +444,7 @@ main(int argc, char **argv)
                 g_autofree char *name = g_strdup_printf("/log-http/answer-%zu", i);
                 g_test_add(name, Fixture, &answers[i], set_up, check_answer, net_tear_down);
         }
+        ADD("refusals-are-reported", test_refusals_are_reported);
         ADD("no-answer", test_no_answer);
         ADD("timeout", test_timeout);
         ADD("kept-connection-ends", test_kept_connection_ends);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright The conmon 3 authors */
 
+#include "log/sink/change.h"
 #include "log/sink/state.h"
 #include "log/split.h"
 
@@ -709,6 +710,25 @@ test_drain(void)
         case_end(&c);
 }
 
+/* Losses that the predecessor has reported are not reported by its successor, too. */
+static void
+test_successor(void)
+{
+        Case old, c;
+        case_start(&old, (const char *[]){"queue=256", "mode=non-blocking", NULL});
+        old.pipe->room = 0;
+        write_lines(&old, 1, 40);
+        open_pipe(&old, SIZE_MAX);
+        g_assert_nonnull(strstr(old.pipe->out->str, "err[conmon: 25 records dropped: queue full]"));
+        case_start(&c, (const char *[]){NULL});
+        log_sink_add_counts(c.sink, old.sink);
+        write_lines(&c, 41, 41);
+        assert_out(&c, "[0000041]");
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 25);
+        case_end(&c);
+        case_end(&old);
+}
+
 /* A destination that can't be reopened accepts nothing, and its queue is limited. */
 static void
 test_failed_reopening(void)
@@ -892,6 +912,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/retry", test_retry);
         g_test_add_func("/log/sink/failures", test_failures);
         g_test_add_func("/log/sink/failure-to-the-end", test_failure_to_the_end);
+        g_test_add_func("/log/sink/successor", test_successor);
         g_test_add_func("/log/sink/failed-reopening", test_failed_reopening);
         g_test_add_func("/log/sink/rate-limit", test_rate_limit);
         g_test_add_func("/log/sink/end", test_end);

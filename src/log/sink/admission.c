@@ -224,8 +224,8 @@ sink_announce(LogSink *s)
         if (!log_losses_pending(&s->losses) || is_losing(s) || s->condition == SINK_ENDED)
                 return;
         bool limited = s->intake && log_intake_is_limited(s->intake) && s->phase < SINK_FINISHED;
-        for (LogDropCause i = 0; i < N_LOG_DROPS_ANNOUNCED; i++)
-                if (s->losses.unannounced[i] > 0 && !(i == LOG_DROP_RATE && limited))
+        for (LogDropCause i = 0; i < N_LOG_DROPS; i++)
+                if (log_losses_are_due(&s->losses, i) && !(i == LOG_DROP_RATE && limited))
                         announce_cause(s, i);
 }
 

@@ -110,8 +110,7 @@ log_sink_add_counts(LogSink *s, const LogSink *old)
 {
         add_count(&s->in, old->in);
         add_count(&s->queue.done, old->queue.done);
-        for (LogDropCause i = 0; i < N_LOG_DROPS; i++)
-                log_losses_add(&s->losses, i, old->losses.total[i]);
+        log_losses_add_all(&s->losses, &old->losses);
         s->n_markers += old->n_markers;
         s->n_errors += old->n_errors;
 }

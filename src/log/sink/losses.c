@@ -42,7 +42,25 @@ log_losses_add(LogLosses *l, LogDropCause cause, LogCount count)
 {
         l->total[cause].records += count.records;
         l->total[cause].bytes += count.bytes;
-        l->unannounced[cause] += count.records;
+        *(cause == LOG_DROP_REFUSED ? &l->refused : &l->unannounced[cause]) += count.records;
+}
+
+void
+log_losses_add_all(LogLosses *l, const LogLosses *from)
+{
+        for (int i = 0; i < N_LOG_DROPS; i++) {
+                l->total[i].records += from->total[i].records;
+                l->total[i].bytes += from->total[i].bytes;
+                l->unannounced[i] += from->unannounced[i];
+        }
+        l->refused += from->refused;
+}
+
+void
+log_losses_accepted(LogLosses *l)
+{
+        l->unannounced[LOG_DROP_REFUSED] += l->refused;
+        l->refused = 0;
 }
 
 LogCount
@@ -57,10 +75,16 @@ log_losses_sum(const LogLosses *l)
 }
 
 bool
+log_losses_are_due(const LogLosses *l, LogDropCause cause)
+{
+        return cause <= LOG_DROP_REFUSED && cause != LOG_DROP_LIMIT && l->unannounced[cause] > 0;
+}
+
+bool
 log_losses_pending(const LogLosses *l)
 {
-        for (int i = 0; i < N_LOG_DROPS_ANNOUNCED; i++)
-                if (l->unannounced[i] > 0)
+        for (LogDropCause i = 0; i < N_LOG_DROPS; i++)
+                if (log_losses_are_due(l, i))
                         return true;
         return false;
 }
@@ -100,8 +124,9 @@ log_losses_save(const LogLosses *l, StateWriter *w)
 {
         for (int i = 0; i < N_LOG_DROPS; i++) {
                 state_begin(w, causes[i].name);
+                uint64_t refused = i == LOG_DROP_REFUSED ? l->refused : 0;
                 log_count_save(l->total[i], w, "total");
-                state_put_uint(w, "unannounced", l->unannounced[i]);
+                state_put_uint(w, "unannounced", l->unannounced[i] + refused);
                 state_end(w);
         }
 }
@@ -117,4 +142,6 @@ log_losses_restore(LogLosses *l, StateReader *r)
                 l->unannounced[i] = state_get_uint(r, "unannounced", UINT64_MAX);
                 state_leave(r);
         }
+        l->refused = l->unannounced[LOG_DROP_REFUSED];
+        l->unannounced[LOG_DROP_REFUSED] = 0;
 }

@@ -9,24 +9,23 @@
 
 #include <glib.h>
 
+/* In the order of the state for a live upgrade, which may be an older version's. */
 typedef enum {
         LOG_DROP_FULL,          /* the queue was full */
         LOG_DROP_NOT_CONNECTED, /* the same, because there was no connection to the destination */
         LOG_DROP_RATE,          /* rate limit */
         LOG_DROP_ENCODE,        /* the format can't represent it */
         LOG_DROP_LIMIT,         /* --log-global-size-max is reached: permanent, so never reported */
-        LOG_DROP_REFUSED,       /* the server refuses it, and would also refuse a report */
+        LOG_DROP_REFUSED,       /* the server refuses it */
         LOG_DROP_FILTER,        /* streams, include, exclude: intended, not reported */
         LOG_DROP_END,           /* could not be delivered before the end */
         N_LOG_DROPS,
 } LogDropCause;
 
-/* Causes before this one are reported. */
-#define N_LOG_DROPS_ANNOUNCED LOG_DROP_LIMIT
-
 typedef struct LogLosses {
         LogCount total[N_LOG_DROPS];
         uint64_t unannounced[N_LOG_DROPS]; /* records */
+        uint64_t refused;                  /* records not among these yet: a report would be refused, too */
 } LogLosses;
 
 /* Convert a cause to its name in the status, and back; false if there is none. */
@@ -35,10 +34,19 @@ bool log_losses_find(const char *name, LogDropCause *ret);
 
 void log_losses_add(LogLosses *l, LogDropCause cause, LogCount count);
 
+/* Adds everything that another sink has lost; what that one has reported is not reported again. */
+void log_losses_add_all(LogLosses *l, const LogLosses *from);
+
+/* The destination has accepted a record: earlier refusals can be reported. */
+void log_losses_accepted(LogLosses *l);
+
 /* Everything lost, whatever the cause. */
 LogCount log_losses_sum(const LogLosses *l);
 
-/* True if there are unreported losses. */
+/* True if there are unreported losses for this cause that can be reported. */
+bool log_losses_are_due(const LogLosses *l, LogDropCause cause);
+
+/* The same for any cause. */
 bool log_losses_pending(const LogLosses *l);
 
 /* Buffer size for a report. */

@@ -267,10 +267,12 @@ sink_send(LogSink *s)
 {
         if (s->phase == SINK_OPENED || timer_is_running(&s->retry) || is_stuck(s))
                 return;
-        uint64_t before = s->queue.taken;
+        uint64_t before = s->queue.taken, delivered = s->queue.done.records;
         s->sending = s->transport->may_stall;
         int r = s->transport->send(s->self, &s->queue);
         s->sending = false;
+        if (s->queue.done.records != delivered)
+                log_losses_accepted(&s->losses);
         if (r < 0)
                 note_failure(s, r);
         else if (r == LOG_SEND_WAIT)

@@ -165,6 +165,27 @@ def test_refused(t, target):
     check(sink['errors']['count'] > 0, 'no refusal was counted')
 
 
+@for_drivers('udp')
+def test_refusal_is_reported(t, target):
+    """A server that returns gets the rest of the queue, and then the number of records that were dropped."""
+    target.serve().close()
+    m = target.launch(shell(lines(0, 10), wait_in_shell('more'), lines(10, 100), wait_in_shell('go'), lines(100, 110)),
+                      'max-buffer-size=4k')
+    wait_for(lambda: status_now(m)['errors']['count'] > 0, 'a refusal')
+    t.touch('more')
+    wait_for(lambda: status_now(m)['in']['records'] == 100, 'the first lines')
+    lost = status_now(m)['dropped']['refused']['records']
+    check(lost > 0, 'nothing was dropped')
+    peer = target.serve()
+    report = f'conmon: {lost} records dropped: refused'.encode()
+    wait_for(lambda: any(report in data for data in peer.received()), 'the report')
+    t.touch('go')
+    sink = finish(m)
+    wait_for(lambda: got(peer)[-1:] == [109], 'the last line')
+    equal((sink['dropped']['refused']['records'], sink['markers']), (lost, 1), 'refused records, reports')
+    equal(b''.join(peer.received()).count(b'dropped'), 1, 'reports')
+
+
 @for_drivers()
 def test_late(t, target):
     """When the server appears, it gets the records from the queue, in order and once."""

@@ -131,7 +131,8 @@ def check_partly(t, name, what, delivered, refused, requests, words):
 def test_partial_success_otlp(t):
     """ExportLogsPartialSuccess does not say which records were rejected."""
     body = b'\x0a\x0c\x08\x03\x12\x08too long'
-    _, sink = check_partly(t, 'otlp', answer('200 OK', body), 17, 3, 1, 'too long')
+    peer, sink = check_partly(t, 'otlp', answer('200 OK', body), 17, 3, 2, 'too long')
+    check(b'conmon: 3 records dropped: refused' in peer.requests[1].body, 'no report')
     equal(sink['dropped']['refused']['bytes'], sum(SIZES[17:]))
 
 
@@ -142,8 +143,9 @@ def test_warning_otlp(t):
 
 def test_one_event_splunk(t):
     what = answer('400 Bad Request', {'text': 'Invalid data format', 'code': 6, 'invalid-event-number': 4})
-    peer, sink = check_partly(t, 'splunk', what, 19, 1, 2, 'Invalid data format')
+    peer, sink = check_partly(t, 'splunk', what, 19, 1, 3, 'Invalid data format')
     equal(numbers(peer.requests[1]), [i for i in range(COUNT) if i != 4])
+    check(b'conmon: 1 record dropped: refused' in peer.requests[2].body, 'no report')
     equal(sink['dropped']['refused']['bytes'], SIZES[4])
     equal(sink['errors']['count'], 0)
 
@@ -168,6 +170,7 @@ def test_each_elasticsearch(t):
     peer, sink = check_partly(t, 'http-elasticsearch', answer('200 OK', {'took': 1, 'errors': True, 'items': items}), 19, 1,
                               2, 'no such field')
     equal(numbers(peer.requests[1]), [7, 9])
+    check(b'conmon: 1 record dropped: refused' in peer.requests[1].body, 'no report')
     equal(sink['dropped']['refused']['bytes'], SIZES[3])
 
 

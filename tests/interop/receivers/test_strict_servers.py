@@ -167,7 +167,7 @@ def test_splunk_raw_blank(t):
     (t.dir / 'out').write_bytes(b'a\n\n  \nb\n')
     sink = finish(launch(t, 'copy 1 @/out 0 8', 'splunk', f'splunk-url={server.url}', f'splunk-token-file={token}',
                          'splunk-format=raw', 'tag='))
-    equal([record['event'] for record in server.records], ['a', 'b'])
+    equal([record['event'] for record in server.records], ['a', 'b', 'conmon: 2 records dropped: refused'])
     equal(sink['dropped']['refused'], {'records': 2, 'bytes': 4})
 
 
