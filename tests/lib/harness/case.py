@@ -4,6 +4,7 @@
 """The environment of one test: a directory, monitors, and a check that they leave nothing behind."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -26,7 +27,13 @@ SHORT_CID = CID[:12]
 
 
 # Byte strings that show that a program was built with, or runs under, one of these tools.
-MARKS = {'sanitizer': b'__asan_init', 'valgrind': b'exec valgrind '}
+MARKS = {'sanitizer': b'__asan_init', 'valgrind': b'exec valgrind ', 'qemu': b'# qemu-user'}
+
+
+@functools.cache
+def _tools(program):
+    data = pathlib.Path(program).read_bytes()
+    return {tool for tool, mark in MARKS.items() if mark in data}
 
 
 class Case:
@@ -69,14 +76,13 @@ class Case:
         return not self.runs_with('valgrind') and tuple(map(int, release)) >= (6, 15)
 
     def skip_with(self, **reasons):
-        """Skips the test if the monitor was built with or runs under one of these tools: sanitizer, valgrind."""
+        """Skips the test if the monitor was built with or runs under one of these tools: sanitizer, valgrind, qemu."""
         for tool, reason in reasons.items():
             if self.runs_with(tool):
                 skip(f'{tool}: {reason}')
 
     def runs_with(self, tool):
-        with open(self.program, 'rb') as file:
-            return MARKS[tool] in file.read()
+        return tool in _tools(self.program)
 
     def monitor(self, name='1', cid=CID, bundle=None):
         """The files and directories for a monitor that is not started yet."""
@@ -97,6 +103,8 @@ class Case:
         argv += ['--full-attach'] if full_attach else ['--socket-dir-path', str(m.sockets)]
         argv += ['-l', log or f'k8s-file:{m.log}', '--log-level', level]
         argv += ['--conmon-pidfile', str(m.conmon_pidfile)] if conmon_pidfile else []
+        # The daemon, after fork(2), would not become the parent of orphans in qemu-user.
+        argv += ['--sync'] if self.runs_with('qemu') else []
         if mode == 'exec':
             argv += ['-e', '--exec-process-spec', str(m.root / 'process.json')]
         return argv
