@@ -16,12 +16,17 @@
  * Untouched pages cost no memory. */
 #define PACKET_MAX (256 * 1024)
 
+/* How often to try to write to a terminal that no process has open. */
+#define RETRY_USEC (G_USEC_PER_SEC / 5)
+
 static void on_writable(GIOCondition revents, void *data);
+static void on_retry(void *data);
 
 void
 container_stdin_init(ContainerStdin *s, StdinWantsFunc on_wants, void *data)
 {
         *s = (ContainerStdin){.state = STDIN_GONE, .fd = -1, .on_wants = on_wants, .data = data};
+        timer_init(&s->retry, on_retry, s);
         quiet_buffer_init(&s->buffer, PACKET_MAX);
 }
 
@@ -61,6 +66,7 @@ static void
 gone(ContainerStdin *s)
 {
         watch_done(&s->watch);
+        timer_stop(&s->retry);
         fd_close(&s->fd);
         quiet_buffer_done(&s->buffer);
         s->state = STDIN_GONE;
@@ -102,7 +108,17 @@ on_writable(GIOCondition revents, void *data)
         flush(s);
         if (container_stdin_wants(s)) {
                 s->on_wants(true, s->data);
+        } else if (revents & G_IO_HUP) {
+                /* poll(2) reports this all the time, but the kernel's buffer is full. */
+                watch_disarm(&s->watch);
+                timer_start(&s->retry, RETRY_USEC);
         }
+}
+
+static void
+on_retry(void *data)
+{
+        on_writable(0, data);
 }
 
 static ssize_t

@@ -26,6 +26,7 @@ typedef struct ContainerStdin {
         StdinState state;
         int fd;
         Watch watch;
+        Timer retry; /* instead of `watch`, while no process has the terminal open */
         QuietBuffer buffer; /* still to be written */
         char last;          /* the byte that was written last */
         bool close_when_written;

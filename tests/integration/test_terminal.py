@@ -4,6 +4,7 @@
 
 """Containers with a terminal."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -242,6 +243,33 @@ def test_terminal_without_open_slave(t):
     check(cpu_seconds(m.pid) - before < 0.05, 'the monitor is busy')
     m.finish(0)
     equal(content(m.records()), b'back\r\n')
+
+
+def write_calls(pid):
+    with open(f'/proc/{pid}/io', encoding='ascii') as file:
+        return int(next(line.split()[1] for line in file if line.startswith('syscw:')))
+
+
+@differs('the reference uses the processor')
+def test_input_without_open_slave(t):
+    """More input than the kernel holds waits, without using the processor, until the terminal is opened again."""
+    m = t.create('sh tty=$(tty); exec </dev/null >/dev/null 2>&1; touch @/closed; while ! [ -e @/go ]; do sleep 0.05; done; '
+                 'exec cat <$tty >$tty', '-t')
+    client = m.attach()
+    t.wait_file('closed')
+    client.socket.settimeout(0.2)
+    with contextlib.suppress(OSError):
+        while True:
+            client.send(b'line\n' * 800)
+    client.socket.settimeout(None)
+    before = write_calls(m.pid)
+    time.sleep(0.5)
+    check(write_calls(m.pid) - before < 20, f'{write_calls(m.pid) - before} writes')
+    t.touch('go')
+    client.send(b'marker\n')
+    client.until(b'marker')
+    kill(m.container)
+    m.finish(137)
 
 
 def test_end_of_terminal_is_no_error(t):

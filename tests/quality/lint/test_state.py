@@ -16,7 +16,7 @@ NOT_CARRIED = {
     'Binary': 'sink finished ended',
     'Container': 'exit_code status timed_out ended_ns ended_usec record_usec',
     'ContainerProcess': 'ended reaped_by_others watch reap_timer on_end data',
-    'ContainerStdin': 'watch on_wants data',
+    'ContainerStdin': 'watch retry on_wants data',
     'ExitQueue': 'mask score patterns pattern_bytes waiting timer failures',
     'ExitSocket': 'watch events',
     'Fluentd': 'scan trailer trailer_len head_len',
