@@ -28,6 +28,9 @@
 /* The limit for connected sessions that have not sent anything yet. */
 #define GUESTS_MAX 64
 
+/* Delay after a failed accept(2) (out of descriptors or memory). */
+#define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
+
 /* Bytes for the three words before those of the command. */
 #define HEAD_MAX 1024
 
@@ -43,6 +46,7 @@ struct ExitSocket {
         char *cid;
         int fd;
         Watch watch;
+        Timer retry; /* after a failed accept(2) */
         GPtrArray *guests; /* of Guest */
         ExitSocketEvents events;
 };
@@ -125,9 +129,19 @@ on_connection(GIOCondition revents, void *data)
 {
         ExitSocket *s = data;
         autofd int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0 || s->guests->len >= GUESTS_MAX || !peer_is_alike(fd))
-                return;
-        add_guest(s, fd_steal(&fd));
+        if (fd >= 0 && s->guests->len < GUESTS_MAX && peer_is_alike(fd)) {
+                add_guest(s, fd_steal(&fd));
+        } else if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+                watch_disarm(&s->watch);
+                timer_start(&s->retry, ACCEPT_RETRY_USEC);
+        }
+}
+
+static void
+on_retry(void *data)
+{
+        ExitSocket *s = data;
+        watch_arm(&s->watch, G_IO_IN);
 }
 
 static ExitSocket *
@@ -139,6 +153,7 @@ socket_new(char *path, char *cid, int fd, const ExitSocketEvents *events)
         s->fd = fd;
         s->guests = g_ptr_array_new_with_free_func(guest_free);
         s->events = *events;
+        timer_init(&s->retry, on_retry, s);
         watch_init(&s->watch, s->fd, WATCH_PRIORITY_IO, on_connection, s);
         watch_arm(&s->watch, G_IO_IN);
         return s;
@@ -200,6 +215,7 @@ exit_socket_free(ExitSocket *s)
 {
         if (!s)
                 return;
+        timer_stop(&s->retry);
         watch_done(&s->watch);
         fd_close(&s->fd);
         g_ptr_array_unref(s->guests);

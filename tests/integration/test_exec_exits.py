@@ -10,6 +10,7 @@ CONMON_TEST_SESSIONS is the number of sessions in test_many_sessions.
 import itertools
 import os
 import pathlib
+import resource
 import secrets
 import shutil
 import signal
@@ -20,7 +21,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import (  # noqa: E402
-    CID, Monitor, alive, check, children, descriptors, differs, equal, kill, main, skip, slow, wait_for,
+    CID, Monitor, alive, check, children, cpu_seconds, descriptors, differs, equal, kill, main, skip, slow, wait_for,
     whole_lines)
 
 SESSIONS = int(os.environ.get('CONMON_TEST_SESSIONS', 30))
@@ -303,6 +304,23 @@ def test_bad_requests(t):
         s.close()
     equal(asks(path), "b'1'")
     check(alive(c.pid), 'the monitor ended')
+
+
+@differs('the reference has no such socket')
+def test_no_descriptors(t):
+    """A session that can't be accepted costs no processor time, and is served later."""
+    c, path = listening(t)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = resource.prlimit(c.pid, resource.RLIMIT_NOFILE, (len(descriptors(c.pid)), hard))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(str(path))
+        s.settimeout(10)
+        s.send(offer())
+        before = cpu_seconds(c.pid)
+        time.sleep(0.5)
+        check(cpu_seconds(c.pid) - before < 0.05, 'the monitor is busy')
+        resource.prlimit(c.pid, resource.RLIMIT_NOFILE, limits)
+        equal(s.recv(10), b'1', 'the answer')
 
 
 # Costs

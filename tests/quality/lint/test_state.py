@@ -18,7 +18,7 @@ NOT_CARRIED = {
     'ContainerProcess': 'ended reaped_by_others watch reap_timer on_end data',
     'ContainerStdin': 'watch retry on_wants data',
     'ExitQueue': 'mask score patterns pattern_bytes waiting timer failures',
-    'ExitSocket': 'watch events',
+    'ExitSocket': 'watch retry events',
     'Fluentd': 'scan trailer trailer_len head_len',
     'Gelf': 'compressed',
     'Guest': 'server watch',
