@@ -43,6 +43,13 @@ answer_failure(int error, const char *format, ...)
         answer_send_failure(&answer);
 }
 
+void
+answer_connected(void)
+{
+        TlsAnswer answer = {.mode = TLS_CONNECTED};
+        (void)send(TLS_HELPER_FD, &answer, sizeof answer, MSG_NOSIGNAL);
+}
+
 static void
 attach_fd(struct msghdr *message, int fd)
 {

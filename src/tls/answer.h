@@ -15,5 +15,8 @@ void answer_compose_failure(TlsAnswer *ret, int error, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 _Noreturn void answer_send_failure(const TlsAnswer *answer);
 
+/* Sends TLS_CONNECTED. */
+void answer_connected(void);
+
 /* Sends an answer of TLS_KERNEL or TLS_PROXY with the TCP socket. Exits if that fails. */
 void answer_success(const TlsAnswer *answer, int fd);

@@ -79,7 +79,9 @@ main(int argc, char **argv)
         rights_give_up(0);
         sandbox_enter(SANDBOX_RESOLVER);
 
-        session_shake_hands(&s, dial(&lookup));
+        int fd = dial(&lookup);
+        answer_connected();
+        session_shake_hands(&s, fd);
         bool in_kernel = kernel_take_over(&s) == 0;
         answer(&s, in_kernel ? TLS_KERNEL : TLS_PROXY, &lookup);
         if (!in_kernel)

@@ -22,23 +22,24 @@
  *   addresses those of the host, from an earlier answer, separated by spaces. They are used if the name
  *             server does not answer
  *
- * The answer is one TlsAnswer. recvmsg(2) gets all of it or nothing. Its modes:
+ * An answer is a TlsAnswer. recvmsg(2) gets all of it or nothing. Its modes:
  *
- *   TLS_FAILED  `reason` says why; the program has exited.
- *   TLS_KERNEL  The answer comes with a descriptor (SCM_RIGHTS): a non-blocking TCP socket with kernel TLS.
- *               The program has exited.
- *   TLS_PROXY   The kernel does not support it. From now on the socketpair is the connection: the program
- *               passes bytes between it and the server. When the server closes the connection, the monitor
- *               reads the end. When the monitor closes or shuts down its side, the program sends what is
- *               still in flight and close_notify, and then exits, also if the monitor has exited.
- *               The answer comes with the TCP socket to the server, too, so that the monitor can query what
- *               was acknowledged (SIOCOUTQ, TCP_INFO) and set options; it must not read or write it. Every
- *               byte is in at least one of the two sockets: the program removes it from the socketpair only
- *               after it has written it to the TCP socket. For a while it may be in both: what they hold
- *               together is an upper bound of what was not acknowledged.
+ *   TLS_CONNECTED  The server has accepted the connection, and the handshake begins. Another answer follows.
+ *   TLS_FAILED     `reason` says why; the program has exited.
+ *   TLS_KERNEL     The answer comes with a descriptor (SCM_RIGHTS): a non-blocking TCP socket with kernel
+ *                  TLS. The program has exited.
+ *   TLS_PROXY      The kernel does not support it. From now on the socketpair is the connection: the program
+ *                  passes bytes between it and the server. When the server closes the connection, the monitor
+ *                  reads the end. When the monitor closes or shuts down its side, the program sends what is
+ *                  still in flight and close_notify, and then exits, also if the monitor has exited.
+ *                  The answer comes with the TCP socket to the server, too, so that the monitor can query
+ *                  what was acknowledged (SIOCOUTQ, TCP_INFO) and set options; it must not read or write it.
+ *                  Every byte is in at least one of the two sockets: the program removes it from the
+ *                  socketpair only after it has written it to the TCP socket. For a while it may be in both:
+ *                  what they hold together is an upper bound of what was not acknowledged.
  *
- * If the socketpair ends before the answer, the program was not started or has crashed. If the monitor closes
- * its side before the answer, the program exits. */
+ * If the socketpair ends before the last answer, the program was not started or has crashed. If the monitor
+ * closes its side before that, the program exits. */
 
 #include <stdint.h>
 
@@ -77,6 +78,7 @@ typedef enum {
         TLS_FAILED,
         TLS_KERNEL,
         TLS_PROXY,
+        TLS_CONNECTED,
 } TlsMode;
 
 /* All strings are terminated by a NUL. */
@@ -85,11 +87,11 @@ typedef struct TlsAnswer {
         uint32_t error; /* of TLS_FAILED, an errno: ENOENT unknown host, EKEYREJECTED certificate not
                            accepted, EPROTO handshake failed, EINVAL invalid request or file, or that of
                            resolving or connecting */
-        char version[16]; /* "TLS1.3" */
-        char cipher[48];  /* "AES-256-GCM" */
+        char version[16]; /* of TLS_KERNEL and TLS_PROXY: "TLS1.3", */
+        char cipher[48];  /* and "AES-256-GCM" */
         union {
                 char reason[TLS_HELPER_TEXT_MAX];    /* of TLS_FAILED; no full stop */
-                char addresses[TLS_HELPER_TEXT_MAX]; /* of the others: those of the host */
+                char addresses[TLS_HELPER_TEXT_MAX]; /* of these two: those of the host */
         };
 } TlsAnswer;
 

@@ -515,7 +515,8 @@ log_connection_write(LogConnection *c, const struct iovec *pieces, int n)
 uint64_t
 log_connection_taken(void *connection)
 {
-        return ((const LogConnection *)connection)->arrival.n_acked;
+        const LogConnection *c = connection;
+        return c->arrival.n_acked + (c->tls && c->tls->accepted);
 }
 
 void

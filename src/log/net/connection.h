@@ -115,7 +115,7 @@ void log_connection_save(const LogConnection *c, StateWriter *w);
 void log_connection_restore(LogConnection *c, LogSink *sink, const LogTlsOptions *tls, StateReader *r);
 
 /* Functions for the LogTransport of drivers whose instance begins with a LogConnection: .taken is what has
- * arrived, */
+ * arrived; with TLS also that a server has accepted the connection, which the container may wait for, */
 uint64_t log_connection_taken(void *connection);
 
 /* .status, */

@@ -252,7 +252,9 @@ on_answer(GIOCondition revents, void *data)
         /* Strings from another program may be unterminated. */
         answer.version[sizeof answer.version - 1] = answer.cipher[sizeof answer.cipher - 1] = '\0';
         answer.reason[sizeof answer.reason - 1] = '\0';
-        if ((answer.mode == TLS_PROXY || answer.mode == TLS_KERNEL) && fd >= 0)
+        if (answer.mode == TLS_CONNECTED)
+                t->accepted = true;
+        else if ((answer.mode == TLS_PROXY || answer.mode == TLS_KERNEL) && fd >= 0)
                 succeed(t, &answer, fd_steal(&fd));
         else
                 fail(t, answer.error > 0 && answer.error < 4096 ? -(int)answer.error : -EPROTO,

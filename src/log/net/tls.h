@@ -64,6 +64,7 @@ typedef struct LogTls {
         LogTlsFunc func;
         void *data;
         bool busy;
+        bool accepted; /* a server has ever accepted a TCP connection */
         int fd; /* to conmon-tls; meaningless when idle */
         Watch watch;
         Timer limit;

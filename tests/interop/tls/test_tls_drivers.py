@@ -37,6 +37,8 @@ DRIVERS = {
 class TlsPeer(Peer):
     """A TLS server; `data` is the decrypted data."""
 
+    delay = 0  # seconds before the handshake
+
     def __init__(self, t, identity, handle=None, authority=None, address=('127.0.0.1', 0)):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(*identity)
@@ -47,6 +49,7 @@ class TlsPeer(Peer):
         super().__init__(t, handle, address)
 
     def _run(self, connection, parts):
+        time.sleep(self.delay)
         try:
             encrypted = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
             self.open.append(encrypted)
@@ -233,6 +236,16 @@ def outage(stop):
 
 test_no_name_server = outage(NameServer.close)
 test_silent_name_server = outage(lambda names: names.answer.clear())
+
+
+def test_far_server(t):
+    """The container waits for a handshake that takes long, as it waits for a slow server."""
+    a = authority(t)
+    peer = TlsPeer(t, a.issue('server'))
+    peer.delay = 1
+    m = start(t, 'syslog', peer.port, verified('syslog', a), 'max-buffer-size=64k', script='fill 1 500000 100\n')
+    sink = finish(m)
+    equal(sink['out']['records'], 5000, f'delivered records; {sink}')
 
 
 def test_silent_server(t):

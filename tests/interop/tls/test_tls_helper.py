@@ -26,7 +26,7 @@ from servers import free_port, GnuTLS, OpenSSL, Python  # noqa: E402
 
 PROGRAM = pathlib.Path(os.environ.get('CONMON_TLS', ROOT / 'build/src/tls/conmon-tls'))
 ANSWER = 1024
-FAILED, KERNEL, PROXY = range(3)
+FAILED, KERNEL, PROXY, CONNECTED = range(4)
 MEGABYTE = 1 << 20
 
 
@@ -39,7 +39,7 @@ class Helper:
         null = os.open(os.devnull, os.O_RDWR)
         actions = [(os.POSIX_SPAWN_DUP2, null, n) for n in range(3)]
         actions.append((os.POSIX_SPAWN_DUP2, other.fileno(), 3))
-        self.tcp = None
+        self.tcp, self.accepted = None, False
         self.pid = os.posix_spawn(PROGRAM, [str(PROGRAM)], {}, file_actions=actions)
         self.status = None
         t.stack.callback(self.close)
@@ -50,8 +50,11 @@ class Helper:
         self.socket.sendall(text.encode() if request is None else request)
 
     def answer(self):
-        """Reads the answer: mode, error, version, cipher, and the reason or the addresses."""
+        """Reads the last answer: mode, error, version, cipher, and the reason or the addresses."""
         data, ancillary, _, _ = self.socket.recvmsg(ANSWER, 100)
+        self.accepted = data == struct.pack('I', CONNECTED).ljust(ANSWER, b'\0')
+        if self.accepted:
+            data, ancillary, _, _ = self.socket.recvmsg(ANSWER, 100)
         equal(len(data), ANSWER, 'length of the answer')
         mode, error, *texts = struct.unpack('II16s48s952s', data)
         equal(len(ancillary), mode != FAILED, 'descriptors')
@@ -70,7 +73,7 @@ class Helper:
         answer = self.answer()
         if answer[0] == KERNEL:
             skip('this kernel has TLS, so there is no proxy')
-        equal((answer[0], answer[2]), (PROXY, version), 'the answer')
+        equal((self.accepted, answer[0], answer[2]), (True, PROXY, version), 'the answers')
         check('127.0.0.1' in answer[4].split(), f'addresses: {answer[4]}')
         matches('AES-(128|256)-GCM|CHACHA20-POLY1305', answer[3], 'cipher')
         return self

@@ -47,7 +47,7 @@ NOT_CARRIED = {
                'stall_timeout drain_timeout over finished drain_end changed changed_data',
     'LogSplitter': 'now_ns more',
     'LogStripper': 'copy',
-    'LogTls': 'options func data busy fd watch limit',
+    'LogTls': 'options func data busy accepted fd watch limit',
     'LoggerProcess': 'argv environment func data pid_watch ready_watch',
     'Loki': 'stream last_ns',
     'Monitor': 'endpoints exits health_checks refusal runtime catch_up openings request status recorded log_unfinished '
