@@ -172,12 +172,13 @@ value_parse(const ValueType *type, const char *text, int64_t *ret_number)
 static void
 append_number(GString *text, ValueKind kind, int64_t number)
 {
-        static const struct {
+        static const struct Unit {
                 int64_t factor;
                 const char *name;
         } sizes[] = {{1000000000, "g"}, {1000000, "m"}, {1000, "k"}},
           binary_sizes[] = {{1 << 30, "g"}, {1 << 20, "m"}, {1 << 10, "k"}},
-          durations[] = {{3600000000, "h"}, {60000000, "m"}, {1000000, "s"}, {1000, "ms"}, {1, "us"}}, *units;
+          durations[] = {{3600000000, "h"}, {60000000, "m"}, {1000000, "s"}, {1000, "ms"}, {1, "us"}};
+        const struct Unit *units;
         units = kind == VALUE_SIZE ? sizes : kind == VALUE_BINARY_SIZE ? binary_sizes : durations;
         size_t n = kind == VALUE_INT ? 0 : kind == VALUE_DURATION ? G_N_ELEMENTS(durations) : 3;
         size_t i = 0;
