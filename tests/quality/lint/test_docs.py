@@ -14,7 +14,7 @@ from harness import check
 CONMON = os.environ.get('CONMON', str(TOP / 'build/src/conmon'))
 
 # Technical terms that codespell takes for misspellings.
-WORDS = 'als,crate,nd,ser,te,whats'
+WORDS = 'als,caf,crate,nd,nome,ser,te,tru,whats'
 
 
 def output_of(*argv):
