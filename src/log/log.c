@@ -103,13 +103,16 @@ on_settle(void *data)
                 end_drain(log);
 }
 
-/* A sink became full, has space again, or has nothing left to send. It is still at work: nothing is freed. */
+/* A sink became full, has space again, or has nothing left to send. It is still at work: nothing is freed,
+ * but a little later. */
 static void
 on_change(void *data)
 {
         Log *log = data;
         if (log_sinks_can_reap(log) || (log->drained && !is_draining(log)))
                 timer_start(&log->settle, 0);
+        if (!timer_is_running(&log->quiet))
+                timer_start(&log->quiet, QUIET_USEC);
         for (StreamId i = 0; i < N_STREAMS; i++) {
                 bool wants = log_wants(log, i);
                 if (wants == log->wanted[i])

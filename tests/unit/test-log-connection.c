@@ -178,6 +178,36 @@ test_server_ends(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+static int
+count_mappings(void)
+{
+        g_autofree char *maps = NULL;
+        g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+        int n = 0;
+        for (const char *at = maps; (at = strchr(at, '\n')); at++)
+                n++;
+        return n;
+}
+
+/* The queue's memory is freed after delivery, also if that takes longer than the time after which the log
+ * counts as idle. */
+static void
+test_memory_after_an_outage(Fixture *f, gconstpointer data)
+{
+        start(f, SOCK_STREAM);
+        (void)close(f->fd);
+        int mappings = count_mappings();
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        net_run(2300);
+        f->fd = net_listen(SOCK_STREAM, &f->port);
+        net_wait_delivered(f->log, f->dir, 4);
+        g_assert_cmpint(count_mappings(), >, mappings);
+        for (int i = 0; count_mappings() > mappings; i++) {
+                g_assert_cmpint(i, <, 20);
+                net_run(500);
+        }
+}
+
 /* Refused datagrams are not counted as delivered, and stay queued. */
 static void
 test_udp_refused(Fixture *f, gconstpointer data)
@@ -397,6 +427,7 @@ main(int argc, char **argv)
         ADD("peer-vanishes", test_peer_vanishes);
         ADD("peer-is-busy", test_peer_is_busy);
         ADD("server-ends", test_server_ends);
+        ADD("memory-after-an-outage", test_memory_after_an_outage);
         ADD("udp-refused", test_udp_refused);
         ADD("udp-refused-to-the-end", test_udp_refused_to_the_end);
         ADD("udp-refusals-are-reported", test_udp_refusals_are_reported);

@@ -334,10 +334,11 @@ update(LogSink *s)
         } else if (!watches) {
                 timer_stop(&s->progress);
         }
-        bool drained = s->phase >= SINK_FINISHED && log_queue_is_empty(&s->queue);
-        if (wants == s->wants && !drained)
+        bool emptied = log_queue_is_empty(&s->queue) && (s->phase >= SINK_FINISHED || s->release_due);
+        if (wants == s->wants && !emptied)
                 return;
         s->wants = wants;
+        s->release_due = s->release_due && !emptied;
         notify(s);
 }
 
@@ -453,6 +454,7 @@ log_sink_reopen(LogSink *s)
 void
 log_sink_release(LogSink *s)
 {
+        s->release_due = !log_queue_is_empty(&s->queue);
         log_queue_release(&s->queue);
         if (s->intake)
                 log_intake_release(s->intake);

@@ -9,8 +9,8 @@
 #include "log/api/driver.h"
 #include "log/sink/options.h"
 
-/* Called when log_sink_wants has changed, and when the records left by log_sink_finish were sent or
- * dropped. */
+/* Called when log_sink_wants has changed, and when the records left by log_sink_finish, or those in the way
+ * of log_sink_release, were sent or dropped. */
 typedef void (*LogSinkChangedFunc)(void *data);
 
 /* Creates a sink with the given options (ownership passes, also on failure) and opens its driver. */

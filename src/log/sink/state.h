@@ -99,6 +99,7 @@ struct LogSink {
         SinkAdmission admission;
         SinkStream streams[N_STREAMS];
         bool wants; /* what was last reported to the caller */
+        bool release_due; /* memory could not be freed, because the queue was not empty */
 
         char *last_error; /* a sentence without a full stop; NULL: none so far */
         uint64_t n_errors;
