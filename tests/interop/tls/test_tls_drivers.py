@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 import time
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
@@ -24,6 +25,7 @@ from receivers import finish, free_port, launch, NameServer, Peer, Rsyslog, stat
 from servers import GnuTLS, OpenSSL  # noqa: E402
 
 PROGRAM = pathlib.Path(os.environ.setdefault('CONMON_TLS', str(ROOT / 'build/src/tls/conmon-tls')))
+WHO = os.environ.get('CONMON_TEST_TLS', 'kernel|proxy')
 SCRIPT = 'print one\\n\nprint two\\n'
 
 # The driver, the scheme of its address, and the data of the two lines.
@@ -83,7 +85,7 @@ def delivers(driver):
         m = start(t, driver, peer.port, verified(driver, a))
         sink = finish(m)
         equal(sink['out'], {'records': 2, 'bytes': 8}, 'delivered records')
-        matches(os.environ.get('CONMON_TEST_TLS', 'kernel|proxy'), sink['tls'], 'who encrypts')
+        matches(WHO, sink['tls'], 'who encrypts')
         matches(r'TLS1\.[23]', sink['tls_version'])
         matches('AES-(128|256)-GCM|CHACHA20-POLY1305', sink['tls_cipher'])
         wait_for(lambda: not peer.threads[-1].is_alive(), 'the end of the connection')
@@ -212,6 +214,30 @@ def test_reconnect(t):
     equal(finish(m)['out']['records'], 2, 'delivered records')
 
 
+def test_server_ends(t):
+    """The server ends each connection with close_notify after a line; the next line goes over a new one."""
+    a = authority(t)
+    end = threading.Semaphore(0)
+
+    def take_a_line(peer, connection, parts):
+        parts.append(connection.recv(1 << 16))
+        end.acquire()
+        connection.unwrap()
+    peer = TlsPeer(t, a.issue('server'), take_a_line)
+    m = start(t, 'syslog', peer.port, verified('syslog', a),
+              script='print one\\n\nwait @/1\nprint two\\n\nwait @/2\nprint three\\n\nwait @/3')
+    for n in range(1, 4):
+        wait_for(lambda n=n: status_now(m)['out']['records'] == n, f'line {n}')
+        matches(WHO, status_now(m)['tls'], 'who encrypts')
+        end.release()
+        wait_for(lambda: not peer.threads[-1].is_alive(), 'the end of the connection')
+        t.touch(str(n))
+    sink = finish(m)
+    equal((sink['in'], sink['out'], sink['errors']['count']), ({'records': 3, 'bytes': 14}, sink['in'], 0))
+    equal([data.split(b': ')[-1] for data in peer.received()], [b'one', b'two', b'three'], 'lines of each connection')
+    equal(peer.errors, [], 'errors of the server')
+
+
 def outage(stop):
     """A server that ends while there is no name server is looked for where it was."""
     @needs_root
@@ -322,7 +348,7 @@ def test_slow_reader(t):
     peer = TlsPeer(t, a.issue('server'), read_slowly)
     lines = 20000
     m = start(t, 'gelf', peer.port, verified('gelf', a), 'mode=blocking',
-              script=f'sh i=0; while [ $i -lt {lines} ]; do echo line $i of the container; i=$((i+1)); done')
+              script=f'sh seq -f "line %g of the container" 0 {lines - 1}')
     equal(finish(m, timeout=60)['out']['records'], lines, 'delivered records')
     wait_for(lambda: not peer.threads[-1].is_alive(), 'the end of the connection')
     found = [int(number) for number in re.findall(rb'"line (\d+) of the', b''.join(peer.received()))]
