@@ -19,15 +19,30 @@ expect() {
         fi
 }
 
-# Builds Debian packages in a directory in $scratch: build_deb DIRECTORY
+# Runs a command as an ordinary user who has a new directory in $scratch, as build machines do: by_builder DIRECTORY
+# COMMAND...
+by_builder() {
+        builder_dir=$1
+        shift
+        if [ "$(id -u)" = 0 ]; then
+                chown -R 1000:1000 "$scratch/$builder_dir"
+                set -- setpriv --reuid=1000 --regid=1000 --clear-groups env -u XDG_RUNTIME_DIR HOME=/nonexistent "$@"
+        fi
+        "$@"
+}
+
+# Builds Debian packages in a directory in $scratch, with their tests unless the profile is nocheck:
+# build_deb DIRECTORY [PROFILE]
 build_deb() (
         mkdir -p "$scratch/$1" &&
                 tar -C "$scratch/$1" -xf "$tarball" &&
                 cp "$tarball" "$scratch/$1/conmon_$version.orig.tar.xz" &&
                 cd "$scratch/$1/conmon-$version" &&
                 cp -r contrib/packaging/debian debian &&
-                DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" DEB_BUILD_PROFILES=nocheck dpkg-buildpackage -us -uc >../build.log 2>&1 || {
+                by_builder "$1" env DEB_BUILD_OPTIONS="parallel=$processes ${2-}" DEB_BUILD_PROFILES="${2-}" \
+                        dpkg-buildpackage -us -uc >../build.log 2>&1 || {
                 cat "$scratch/$1/build.log"
+                grep -A 20 '^not ok' "$scratch/$1/build.log" # at the end, which is shown
                 exit 1
         }
 )
@@ -77,21 +92,22 @@ try_debs() {
         unshare --mount --pid --fork sh contrib/lib/in-root "$chroot" sh /packages/try-packages "$version"
 }
 
-# Defines Fedora's macros, which Debian's rpm lacks. Its scripts need bash.
-build_rpm() {
+# Defines Fedora's macros, which Debian's rpm lacks. Its scripts need bash. The integration tests ran for Debian's package.
+build_rpm() (
         mkdir -p "$scratch/rpm/SOURCES"
         cp "$tarball" "$scratch/rpm/SOURCES"
-        cat >"$scratch/rpm/macros" <<'EOF'
+        cp contrib/packaging/rpm/conmon.spec "$scratch/rpm"
+        cat >"$scratch/rpm/macros" <<EOF
 %_modulesloaddir /usr/lib/modules-load.d
 %__os_install_post bash %{_rpmconfigdir}/brp-compress /usr; strip %{buildroot}%{_bindir}/* %{buildroot}%{_libexecdir}/conmon/*
 %meson meson setup --prefix=/usr --libexecdir=libexec --sysconfdir=/etc --wrap-mode=nodownload --buildtype=plain build
 %meson_build meson compile -C build --verbose
 %meson_install DESTDIR=%{buildroot} meson install -C build --no-rebuild
-%meson_test meson test -C build --print-errorlogs
+%meson_test meson test -C build --print-errorlogs --num-processes $processes --no-suite integration
 EOF
-        rpmbuild -ba --nodeps --define "_topdir $scratch/rpm" --define 'without_check 1' \
-                --load "$scratch/rpm/macros" contrib/packaging/rpm/conmon.spec
-}
+        cd "$scratch/rpm"
+        by_builder rpm rpmbuild -ba --nodeps --define "_topdir $scratch/rpm" --load "$scratch/rpm/macros" conmon.spec
+)
 
 # Installs into an empty root directory and removes again; only the database is left.
 try_rpms() {
@@ -115,8 +131,8 @@ stage_packages() {
         quietly meson dist -C build-check --no-tests --formats xztar --allow-dirty || die "creating the tarball failed"
         tarball=$(echo "$PWD"/build-check/meson-dist/conmon-*.tar.xz)
         version=$(meson introspect build-check --projectinfo | sed 's/.*"version": *"\([^"]*\)".*/\1/')
-        expect "Debian packages are built" build_deb one
-        expect "Debian packages are built in another directory" build_deb another/directory
+        expect "Debian packages are built" build_deb one nocheck
+        expect "Debian packages are built in another directory and pass their tests" build_deb another/directory
         expect "both builds are identical" same_debs
         expect "lintian finds nothing" lintian --fail-on error,warning,info --display-info "$scratch"/one/*.changes
         # Meson passes -pie to the linker; here only the compiler's options are checked.
@@ -124,7 +140,7 @@ stage_packages() {
         expect "programs are hardened" hardened_debs
         wait
         expect "they replace Debian's conmon, and are replaced by it" try_debs
-        expect "Fedora packages are built" build_rpm
+        expect "Fedora packages are built and pass their tests" build_rpm
         expect "rpmlint finds nothing" rpmlint --strict -c contrib/packaging/rpm/rpmlint.toml contrib/packaging/rpm/conmon.spec \
                 "$scratch"/rpm/RPMS/*/conmon-[0-9]*.rpm "$scratch"/rpm/RPMS/*/conmon-tls-[0-9]*.rpm
         expect "they are installed and removed" try_rpms
