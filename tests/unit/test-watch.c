@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -634,6 +635,123 @@ test_trickle(Fixture *f, const void *data)
         tear_down(&other, NULL);
 }
 
+/* Random operations, also inside callbacks and in nested loops. */
+typedef struct Pipe {
+        struct Pipes *all;
+        int fds[2];
+        Watch *watch; /* freed and allocated again, like a client's */
+        bool armed, called;
+} Pipe;
+
+typedef struct Pipes {
+        Pipe pipes[8];
+        int depth;
+} Pipes;
+
+static void random_operation(Pipes *all);
+
+static void
+call_randomly(GIOCondition revents, void *data)
+{
+        Pipe *p = data;
+        g_assert_true(p->armed);
+        p->called = true;
+        if (p->all->depth == 2)
+                return;
+        p->all->depth++;
+        for (int i = g_test_rand_int_range(0, 4); i > 0; i--)
+                random_operation(p->all);
+        if (g_test_rand_int_range(0, 4) == 0)
+                turn();
+        p->all->depth--;
+}
+
+static void
+pipe_begin(Pipe *p)
+{
+        g_assert_cmpint(pipe2(p->fds, O_CLOEXEC | O_NONBLOCK), ==, 0);
+        p->watch = g_new(Watch, 1);
+        watch_init(p->watch, p->fds[0], WATCH_PRIORITY_IO, call_randomly, p);
+        p->armed = false;
+}
+
+static void
+pipe_end(Pipe *p)
+{
+        watch_done(p->watch);
+        g_free(p->watch);
+        fd_close(&p->fds[0]);
+        fd_close(&p->fds[1]);
+}
+
+static void
+random_operation(Pipes *all)
+{
+        char bytes[100];
+        Pipe *p = &all->pipes[g_test_rand_int_range(0, G_N_ELEMENTS(all->pipes))];
+        switch (g_test_rand_int_range(0, 8)) {
+        case 0:
+                pipe_end(p);
+                pipe_begin(p);
+                break;
+        case 1:
+                watch_disarm(p->watch);
+                p->armed = false;
+                break;
+        case 2:
+                (void)!read(p->fds[0], bytes, sizeof bytes);
+                break;
+        case 3:
+                watch_expect_trickle(p->watch, g_test_rand_bit());
+                break;
+        case 4:
+        case 5:
+                (void)!write(p->fds[1], "x", 1);
+                break;
+        default:
+                watch_arm(p->watch, g_test_rand_int_range(0, 4) > 0 ? G_IO_IN : 0);
+                p->armed = true;
+        }
+}
+
+/* One round calls those that are ready. */
+static void
+check_round(Pipes *all)
+{
+        bool ready[G_N_ELEMENTS(all->pipes)];
+        for (guint i = 0; i < G_N_ELEMENTS(ready); i++) {
+                Pipe *p = &all->pipes[i];
+                struct pollfd wanted = {.fd = p->fds[0], .events = (short)p->watch->events};
+                ready[i] = p->armed && poll(&wanted, 1, 0) > 0;
+                p->called = false;
+        }
+        all->depth = 2;
+        turn();
+        all->depth = 0;
+        for (guint i = 0; i < G_N_ELEMENTS(ready); i++)
+                g_assert_cmpint(all->pipes[i].called, ==, ready[i]);
+}
+
+static void
+test_random(Fixture *f, const void *data)
+{
+        Pipes all = {0};
+        for (guint i = 0; i < G_N_ELEMENTS(all.pipes); i++) {
+                all.pipes[i].all = &all;
+                pipe_begin(&all.pipes[i]);
+        }
+        for (int i = 0; i < 3000; i++) {
+                random_operation(&all);
+                turn();
+                if (i % 10 == 0)
+                        check_round(&all);
+                if (i % 500 == 0)
+                        loop_close();
+        }
+        for (guint i = 0; i < G_N_ELEMENTS(all.pipes); i++)
+                pipe_end(&all.pipes[i]);
+}
+
 static void
 count_timer(void *data)
 {
@@ -826,6 +944,7 @@ main(int argc, char **argv)
         add("/watch/nested", test_nested);
         add("/watch/order", test_order);
         add("/watch/trickle", test_trickle);
+        add("/watch/random", test_random);
         add("/watch/unchanged-costs-nothing", test_unchanged_costs_nothing);
         add("/watch/fork", test_fork);
         add("/timer/once", test_timer);
