@@ -19,13 +19,7 @@ log_driver_encode(const LogDriver *driver, void *self, const LogRecord *records,
         const LogFormat *f = &driver->format;
         if (f->encode)
                 return f->encode(self, records, n, block);
-        for (size_t i = 0; i < n; i++) {
-                char *at = log_block_room(block, f->max_encoded_len(self, records[i].len));
-                if (!at)
-                        return i;
-                log_block_add(block, (size_t)(f->put(self, &records[i], at) - at), &records[i]);
-        }
-        return n;
+        return log_format_encode_each(f->put, f->max_encoded_len, self, records, n, block);
 }
 
 void

@@ -23,13 +23,13 @@ has_prefix(const LogRecord *r)
 }
 
 int
-log_severity_take(LogSeverity *s, LogRecord *r)
+log_severity_parse(LogSeverity *s, LogRecord *r)
 {
         uint8_t *line = &s->line[r->stream];
         if (r->flags & LOG_RECORD_CONTINUES)
                 return *line;
         *line = s->usual[r->stream];
-        if (!s->parse_prefix || r->flags & LOG_RECORD_MARKER || !has_prefix(r))
+        if (r->flags & LOG_RECORD_MARKER || !has_prefix(r))
                 return *line;
         *line = (uint8_t)(r->bytes[1] - '0');
         r->bytes += PREFIX_LEN;

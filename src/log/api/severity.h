@@ -37,10 +37,23 @@ typedef struct LogSeverity {
 
 void log_severity_init(LogSeverity *s, const LogSeverityOptions *o);
 
-/* The severity of a record, from 0 to 7. A severity prefix is removed from the record, but stays in the
- * count of the container's bytes. The first part of a line applies to the others. To be called once for
- * each record, in order; again for one that did not fit. */
-int log_severity_take(LogSeverity *s, LogRecord *r);
+/* The part of log_severity_take for lines with prefixes. Removes the prefix; returns the severity. */
+int log_severity_parse(LogSeverity *s, LogRecord *r);
+
+/* Sets the severity of a record, from 0 to 7. Returns the record, or if severity prefixes are parsed, *copy
+ * without the prefix, which stays in the count of the container's bytes. The first part of a line applies to
+ * the others. To be called once for each record, in order; again for one that did not fit. */
+static inline const LogRecord *
+log_severity_take(LogSeverity *s, const LogRecord *r, LogRecord *copy, int *ret_severity)
+{
+        if (!s->parse_prefix) {
+                *ret_severity = s->usual[r->stream];
+                return r;
+        }
+        *copy = *r;
+        *ret_severity = log_severity_parse(s, copy);
+        return copy;
+}
 
 /* Live upgrade. */
 void log_severity_save(const LogSeverity *s, StateWriter *w);

@@ -253,12 +253,13 @@ static char *
 gelf_put(void *data, const LogRecord *whole, char *at)
 {
         Gelf *self = data;
-        LogRecord r = *whole;
-        int severity = log_severity_take(&self->severity, &r);
-        const LogRecord *text = r.len < whole->len && log_record_is_blank(&r) ? whole : &r;
+        int severity;
+        LogRecord copy;
+        const LogRecord *r = log_severity_take(&self->severity, whole, &copy, &severity);
+        const LogRecord *text = r->len < whole->len && log_record_is_blank(r) ? whole : r;
         at = g_stpcpy(at, self->before);
         at = json_put_text(at, text->bytes, text->len);
-        at = put_members(&r, severity, at);
+        at = put_members(r, severity, at);
         at = g_stpcpy(at, self->behind);
         *at++ = '}';
         if (!self->udp)

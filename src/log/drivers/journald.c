@@ -262,19 +262,20 @@ static char *
 journald_put(void *data, const LogRecord *record, char *at)
 {
         Journald *self = data;
-        LogRecord r = *record;
-        bool partial = (r.flags & LOG_RECORD_PARTIAL) != 0;
-        char priority = (char)('0' + log_severity_take(&self->severity, &r));
-        uint64_t size = htole64(r.len + 1);
+        int severity;
+        LogRecord copy;
+        const LogRecord *r = log_severity_take(&self->severity, record, &copy, &severity);
+        bool partial = (r->flags & LOG_RECORD_PARTIAL) != 0;
+        uint64_t size = htole64(r->len + 1);
         at = mempcpy(at, message_key, sizeof message_key - 1);
         *at++ = partial ? '=' : '\n';
         if (!partial)
                 at = mempcpy(at, &size, sizeof size);
-        at = mempcpy(at, r.bytes, r.len);
+        at = mempcpy(at, r->bytes, r->len);
         if (!partial)
                 *at++ = '\n';
         at = mempcpy(at, self->before->str, self->before->len);
-        *at++ = priority;
+        *at++ = (char)('0' + severity);
         at = mempcpy(at, self->behind->str, self->behind->len);
         if (partial && self->tell_partial)
                 at = mempcpy(at, partial_field, sizeof partial_field - 1);

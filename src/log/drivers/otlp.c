@@ -462,24 +462,25 @@ static char *
 otlp_put(void *data, const LogRecord *record, char *at)
 {
         Otlp *self = data;
-        LogRecord r = *record;
-        int severity = log_severity_take(&self->severity, &r);
+        int severity;
+        LogRecord copy;
+        const LogRecord *r = log_severity_take(&self->severity, record, &copy, &severity);
         const char *severity_text = severities[severity].text;
-        const GString *attributes = self->attributes[r.stream];
+        const GString *attributes = self->attributes[r->stream];
         char partial[PARTIAL_MAX];
-        size_t partial_len = put_partial(&r, partial), text_len = strlen(severity_text);
-        size_t any = protobuf_bytes_len(r.len);
+        size_t partial_len = put_partial(r, partial), text_len = strlen(severity_text);
+        size_t any = protobuf_bytes_len(r->len);
         size_t len = 9 + 2 + protobuf_bytes_len(text_len) + protobuf_bytes_len(any) + attributes->len +
                      partial_len + 9;
         at = protobuf_put_head(at, SCOPE_LOGS_RECORDS, len);
-        at = protobuf_put_fixed64(at, RECORD_TIME, (uint64_t)r.time_ns);
+        at = protobuf_put_fixed64(at, RECORD_TIME, (uint64_t)r->time_ns);
         at = protobuf_put_number(at, RECORD_SEVERITY_NUMBER, severities[severity].number);
         at = protobuf_put_bytes(at, RECORD_SEVERITY_TEXT, severity_text, text_len);
         at = protobuf_put_head(at, RECORD_BODY, any);
-        at = protobuf_put_bytes(at, is_utf8(r.bytes, r.len) ? ANY_STRING : ANY_BYTES, r.bytes, r.len);
+        at = protobuf_put_bytes(at, is_utf8(r->bytes, r->len) ? ANY_STRING : ANY_BYTES, r->bytes, r->len);
         at = mempcpy(at, attributes->str, attributes->len);
         at = mempcpy(at, partial, partial_len);
-        return protobuf_put_fixed64(at, RECORD_OBSERVED_TIME, (uint64_t)r.time_ns);
+        return protobuf_put_fixed64(at, RECORD_OBSERVED_TIME, (uint64_t)r->time_ns);
 }
 
 /* ---- requests and answers ---- */

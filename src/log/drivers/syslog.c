@@ -431,17 +431,24 @@ static char *
 syslog_put(void *data, const LogRecord *record, char *at)
 {
         Syslog *self = data;
-        LogRecord r = *record;
-        int severity = log_severity_take(&self->severity, &r);
-        const GString *head = get_head(self, &r, severity);
+        int severity;
+        LogRecord copy;
+        const LogRecord *r = log_severity_take(&self->severity, record, &copy, &severity);
+        const GString *head = get_head(self, r, severity);
         char *end = at;
         end = mempcpy(end, head->str, head->len);
-        end += put_data(self, &r, end, self->head_max + PARTIAL_MAX);
-        end = mempcpy(end, r.bytes, r.len);
+        end += put_data(self, r, end, self->head_max + PARTIAL_MAX);
+        end = mempcpy(end, r->bytes, r->len);
         if (self->counted)
                 return put_count(at, (size_t)(end - at));
         *end++ = '\n';
         return end;
+}
+
+static size_t
+syslog_encode(void *data, const LogRecord *records, size_t n, LogBlock *block)
+{
+        return log_format_encode_each(syslog_put, syslog_max_encoded_len, data, records, n, block);
 }
 
 /* ---- live upgrade ---- */
@@ -489,7 +496,7 @@ const LogDriver log_driver_syslog = {
                  LOG_DRIVER_WHOLE_LINES | LOG_DRIVER_UTF8 | LOG_DRIVER_MAX_MESSAGE,
         .max_record = MESSAGE_MAX,
         .size = sizeof(Syslog),
-        .format = {syslog_put, syslog_max_encoded_len},
+        .format = {.encode = syslog_encode, .max_encoded_len = syslog_max_encoded_len},
         .transport = &log_connection_transport,
         .check = syslog_check,
         .open = syslog_open,
