@@ -60,10 +60,10 @@ class Machine(podman.Podman):
         return ['setpriv', f'--reuid={self.user}', f'--regid={self.user}', '--clear-groups'] if self.user else []
 
     def as_user(self):
-        """Runs podman as an ordinary user from now on."""
+        """Runs podman as an ordinary user from now on. It adds files to the containers' root directory."""
         runtime_dir = pathlib.Path(f'/run/user/{USER}')
         runtime_dir.mkdir(parents=True, exist_ok=True)
-        for path in (runtime_dir, self.dir, *self.dir.rglob('*')):
+        for path in (runtime_dir, ROOT, ROOT / 'etc', self.dir, *self.dir.rglob('*')):
             shutil.chown(path, USER, USER)
         runtime_dir.chmod(0o700)
         self.environment['XDG_RUNTIME_DIR'] = str(runtime_dir)

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The conmon 3 authors
 
-"""Boots a virtual machine with systemd and cgroup v2, runs the test files of this directory in it, and prints
+"""Boots virtual machines with systemd and cgroup v2, runs the test files of this directory in them, and prints
 their TAP.
 
     run.py [NAME...] [--case PATTERN] [--keep]      NAME: test_NAME.py; default all
 
-The machine is a user-mode Linux, a kernel that runs as a process with the host's file tree: it needs no
-privileges and no image. Its system calls are slow, so these tests check behavior, not speed."""
+A machine is a user-mode Linux, a kernel that runs as a process with the host's file tree: it needs no
+privileges and no image. Its system calls are slow, so these tests check behavior, not speed. It uses one
+processor; with more there are two machines, each of which takes the next file when it is done with one."""
 
 import argparse
 import os
@@ -34,6 +35,9 @@ NEEDED_MODULES = ('fs/overlayfs/overlay', 'fs/fuse/fuse', 'crypto/gf128mul', 'cr
                   'crypto/gcm', 'lib/crypto/libchacha', 'crypto/chacha_generic', 'lib/crypto/libpoly1305',
                   'crypto/poly1305_generic', 'crypto/chacha20poly1305', 'net/tls/tls')
 
+# Files that take long are taken first, so that both machines end at about the same time.
+LONG = ('health', 'podman', 'runtime')
+
 # The host's units that the guest's systemd can start.
 UNITS = ('dbus.service', 'dbus.socket', 'systemd-journald.service', 'systemd-journald.socket',
          'systemd-journald-dev-log.socket', 'shutdown.target', 'final.target', 'umount.target', 'sockets.target',
@@ -51,9 +55,10 @@ def missing():
 
 
 def make_share(share, names, case):
-    """Creates the directory that host and guest share."""
+    """Creates the directory that host and guests share."""
     share.chmod(0o755)  # accessible to the guest's ordinary users, too
     (share / 'out').mkdir()
+    (share / 'taken').mkdir()
     shutil.copytree(HERE / 'guest', share / 'guest')
     shutil.move(share / 'guest/units', share / 'units')
     shutil.move(share / 'guest/users', share / 'users')
@@ -70,24 +75,30 @@ def make_share(share, names, case):
         shutil.copy(tls, share / 'conmon-tls')
     (share / 'environment').write_text(f'export CONMON_TEST_TIMEOUT_FACTOR={TIMEOUT_FACTOR}\n')
     (share / 'modules').write_text(''.join(f'kernel/{module}.ko\n' for module in NEEDED_MODULES))
-    (share / 'list').write_text(''.join(f'{name} {case}\n' for name in names))
+    (share / 'list').write_text(''.join(f'{name} {case}\n' for name in sorted(names, key=lambda name: name not in LONG)))
 
 
-def boot(share, limit):
-    """Runs the machine to its end, with its console output in a file. Returns False after a timeout."""
+def start(share, number):
+    """Starts a machine, with its console output in a file."""
     modules = max(MODULES.glob('*'))
     argv = ['linux.uml', 'mem=1500M', 'root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'ro',
             f'init={share}/guest/init', f'vm.share={share}', f'vm.modules={modules}', 'con=null', 'con0=null,fd:1', 'quiet']
-    with open(share / 'console', 'wb') as console:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-                                   env={**os.environ, 'TMPDIR': '/dev/shm'}, start_new_session=True)
+    with open(share / f'console{number}', 'wb') as console:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                                env={**os.environ, 'TMPDIR': '/dev/shm'}, start_new_session=True)
+
+
+def run(share, number, limit):
+    """Runs machines to their ends. Returns False after a timeout."""
+    deadline, in_time = time.monotonic() + limit, True
+    for process in [start(share, index) for index in range(number)]:
         try:
-            process.wait(limit)
-            return True
+            process.wait(max(0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
-            return False
+            in_time = False
+    return in_time
 
 
 class Report:
@@ -136,14 +147,15 @@ def main():
     started, report = time.monotonic(), Report()
     try:
         make_share(share, names, options.case)
-        in_time = boot(share, scaled(480))
+        in_time = run(share, min(2, len(names), len(os.sched_getaffinity(0))), scaled(480))
         for name in names:
             output, status = share / 'out' / name, share / 'out' / f'{name}.status'
             report.file(name, output.read_text(errors='replace') if output.exists() else '',
                         status.read_text().strip() if status.exists() else None)
         if report.bad or not in_time:
-            console = (share / 'console').read_text(errors='replace').splitlines()
-            report.lines += [f'# console: {line}' for line in console[-60:]]
+            for console in sorted(share.glob('console?')):
+                lines = console.read_text(errors='replace').splitlines()
+                report.lines += [f'# {console.name}: {line}' for line in lines[-60:]]
     finally:
         if options.keep:
             print(f'# kept {share}')

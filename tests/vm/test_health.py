@@ -40,7 +40,7 @@ def test_timers_of_systemd(t):
     pid = container(t)
     identity = t.inspect('a', 'Id')
     equal(t.show(f'{identity}.timer', 'ActiveState'), 'active', 'state of the timer')
-    check(without_children(pid, 15), 'the monitor has run a check')
+    check(without_children(pid, 7), 'the monitor has run a check')
     wait_for(lambda: t.show(f'{identity}.timer', 'LastTriggerUSec'), 'the timer to run', 60)
     sh('systemctl', 'stop', f'{identity}.timer')
 
@@ -54,7 +54,7 @@ def test_timer_of_the_monitor(t):
     wait_for(lambda: len(log(t)) > 1, 'two checks', 60)
     t.must('pause', 'a')
     # a running check may end, and leave a process to reap
-    wait_for(lambda: without_children(pid, 8), 'eight seconds without a check', 40)
+    wait_for(lambda: without_children(pid, 5), 'five seconds without a check', 40)
     t.must('unpause', 'a')
     before = log(t)[-1]['Start']
     wait_for(lambda: log(t)[-1]['Start'] != before, 'another check', 60)
