@@ -191,6 +191,26 @@ log_sink_refused(LogSink *s)
         s->refused = true;
 }
 
+/* True if there was progress since the last check. */
+static bool
+look_for_progress(LogSink *s)
+{
+        uint64_t taken = s->queue.taken + (s->transport->taken ? s->transport->taken(s->self) : 0);
+        bool moved = taken != s->seen;
+        s->seen = taken;
+        return moved;
+}
+
+/* At the end only delivered records count once an attempt has failed: what else has arrived came in vain. */
+static void
+forget_progress(LogSink *s)
+{
+        if (s->phase != SINK_DRAINING)
+                return;
+        (void)look_for_progress(s);
+        s->moved_usec = s->delivered_usec;
+}
+
 static void
 note_failure(LogSink *s, int r)
 {
@@ -198,6 +218,7 @@ note_failure(LogSink *s, int r)
         g_free(s->last_error);
         s->last_error = sink_describe_error(s, r);
         s->condition = SINK_FAILING;
+        forget_progress(s);
         report_failure(s, s->last_error);
         int64_t wait = (int64_t)RETRY_FIRST_USEC << MIN(s->attempt, 10u);
         s->attempt++;
@@ -271,8 +292,10 @@ sink_send(LogSink *s)
         s->sending = s->transport->may_stall;
         int r = s->transport->send(s->self, &s->queue);
         s->sending = false;
-        if (s->queue.done.records != delivered)
+        if (s->queue.done.records != delivered) {
                 log_losses_accepted(&s->losses);
+                s->delivered_usec = s->phase == SINK_DRAINING ? g_get_monotonic_time() : 0;
+        }
         if (r < 0)
                 note_failure(s, r);
         else if (r == LOG_SEND_WAIT)
@@ -284,16 +307,6 @@ sink_send(LogSink *s)
 }
 
 /* ---- waiting for progress ---- */
-
-/* True if there was progress since the last check. */
-static bool
-look_for_progress(LogSink *s)
-{
-        uint64_t taken = s->queue.taken + (s->transport->taken ? s->transport->taken(s->self) : 0);
-        bool moved = taken != s->seen;
-        s->seen = taken;
-        return moved;
-}
 
 /* When to give up without further progress. */
 static gint64
@@ -530,7 +543,7 @@ log_sink_drain(LogSink *s)
         if (!log_sink_is_draining(s))
                 return;
         s->phase = SINK_DRAINING;
-        s->moved_usec = g_get_monotonic_time();
+        s->moved_usec = s->delivered_usec = g_get_monotonic_time();
         s->drain_end = s->moved_usec + s->drain_timeout * (s->mode == MODE_NON_BLOCKING ? 1 : DRAIN_TIMES);
         update(s);
 }

@@ -114,6 +114,7 @@ struct LogSink {
         Timer progress;
         uint64_t seen;     /* the progress at the last check */
         gint64 moved_usec; /* time of the last progress, or since when there has been something to send */
+        gint64 delivered_usec; /* while draining: time of the last delivery, or of the beginning */
         gint64 drain_end;
 
         LogSinkChangedFunc changed;

@@ -5,6 +5,7 @@
 """Servers that are absent, late or don't read, that hang up, restart or send garbage, for each driver with a
 server: the container runs at full speed, its end is recorded in time, and the counters are exact."""
 
+import contextlib
 import os
 import re
 import socket
@@ -132,6 +133,31 @@ def read_one(peer, connection, parts):
     """Closes the connection after one read."""
     parts.append(connection.recv(200))
     connection.close()
+
+
+def read_all_in_vain(peer, connection, parts):
+    """Closes the connection when it has read everything, without an answer."""
+    connection.settimeout(0.05)
+    with contextlib.suppress(OSError):
+        while piece := connection.recv(1 << 16):
+            parts.append(piece)
+    connection.close()
+
+
+def test_no_answer(t, target):
+    """What the server reads in vain does not prolong the end."""
+    target.serve(read_all_in_vain)
+    m = target.launch(shell(lines(0, 100), 'touch @/written'), 'drain-timeout=2s')
+    t.wait_file('written')
+    begin = time.monotonic()
+    sink = finish(m, timeout=30)
+    took = time.monotonic() - begin
+    check(1.8 < took < 10, f'the end took {took:.1f} s')
+    equal(sink['dropped']['at-end'], size(100))
+
+
+tests.update({f'test_no_answer_{name.replace("-", "_")}': lambda t, name=name: test_no_answer(t, Target(t, name))
+              for name in ('http', 'otlp', 'fluentd-ack')})
 
 
 UNTIL_ENOUGH = shell('i=0', 'while [ ! -e @/enough ]; do echo "line $i of the container"; i=$((i+1)); sleep 0.005; done',
