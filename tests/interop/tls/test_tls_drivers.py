@@ -292,7 +292,8 @@ def test_server_vanishes(t):
     peer = TlsPeer(t, a.issue('server'))
     m = start(t, 'syslog', peer.port, verified('syslog', a), 'peer-timeout=1s',
               script='print one\\n\nwait @/go\nprint two\\n\nwait @/end')
-    wait_for(lambda: status_now(m)['out']['records'] == 1, 'the first line')
+    wait_for(lambda: b': one' in b''.join(peer.received()), 'the first line')
+    wait_for(lambda: status_now(m)['out']['records'] == 1, 'its acknowledgement')
     vanish(peer.open[-1])
     t.touch('go')
     wait_for(lambda: b': two' in peer.received()[-1], 'the second line', 20)
