@@ -99,6 +99,10 @@ class Reader:
     def _serve(self, connection, pace, stop_after, then):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(0)
+        # Among them are sockets of the servers, which would stay connected when a server closes them.
+        own = connection.socket.fileno()
+        os.closerange(3, own)
+        os.closerange(own + 1, 4096)
         if then == 'half close':
             connection.half_close()
         outputs, total = {stream: open(path, 'wb', 0) for stream, path in self.files.items()}, 0
