@@ -423,13 +423,19 @@ class Replaced(Life):
         self.attach()
         self.wait_log(b'not')
         self.control('4 0 0\n3 0 0\n')
-        path = m.bundle / 'log-status.json'
+        answer = None
         with contextlib.suppress(Failure):
-            wait_for(path.exists, 'the answer', 2)
-        if path.exists():
-            self.check_answer(json.loads(path.read_text()))
+            answer = wait_for(self.answer, 'the answer', 2)
+        if answer:
+            self.check_answer(answer)
         t.touch('write')
         self.wait_log(b'finished')
+
+    def answer(self):
+        """The status with the result of the upgrade. Another test, which lists monitors, may have asked for one before."""
+        path = self.m.bundle / 'log-status.json'
+        status = json.loads(path.read_text()) if path.exists() else {}
+        return status if 'request' in status else None
 
     def check_answer(self, status):
         """The guard has another pid, and is not the parent of the container."""
