@@ -3,6 +3,8 @@
 
 #include "sink.h"
 
+#include "tls_stream.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -173,8 +175,36 @@ take_http(int fd, SinkResult *ret)
         return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+/* The address is "tls:PORT:FILE". */
 static void
-serve(int fd, bool stream, bool http, SinkResult *ret)
+load_tls(const char *place)
+{
+        const char *colon = strchr(place, ':');
+
+        if (colon != NULL)
+                tls_stream_load(colon + 1);
+}
+
+static bool
+take_tls(int fd, SinkResult *ret)
+{
+        static char data[MESSAGE_MAX];
+        static int accepted = -1;
+        size_t n;
+
+        if (accepted != fd)
+                tls_stream_accept(fd);
+        n = tls_stream_read(data, sizeof data);
+        accepted = n > 0 ? fd : -1;
+        ret->bytes += n;
+        ret->messages += n > 0;
+        return n > 0;
+}
+
+typedef bool (*Take)(int fd, SinkResult *ret);
+
+static void
+serve(int fd, bool stream, Take take, SinkResult *ret)
 {
         struct pollfd polls[2] = { { .fd = fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
 
@@ -189,7 +219,7 @@ serve(int fd, bool stream, bool http, SinkResult *ret)
                 } else if (polls[0].revents != 0) {
                         (void) take_datagrams(fd, ret);
                 }
-                if (polls[1].revents != 0 && !(http ? take_http : take_stream)(polls[1].fd, ret)) {
+                if (polls[1].revents != 0 && !take(polls[1].fd, ret)) {
                         close(polls[1].fd);
                         polls[1].fd = -1;
                 }
@@ -222,20 +252,23 @@ bind_port(const char *port)
 static void __attribute__((noreturn))
 run(const char *address, int to)
 {
-        bool http = strncmp(address, "http:", 5) == 0, inet = http || strncmp(address, "tcp:", 4) == 0;
+        bool http = strncmp(address, "http:", 5) == 0, tls = strncmp(address, "tls:", 4) == 0;
+        bool inet = http || tls || strncmp(address, "tcp:", 4) == 0;
         bool stream = inet || strncmp(address, "stream:", 7) == 0;
         const char *place = strchr(address, ':') + 1;
         SinkResult result = { 0 };
         int fd = inet ? bind_port(place) : bind_local(place, stream);
 
         (void) signal(SIGTERM, on_term);
+        if (tls)
+                load_tls(place);
         if (fd < 0 || (stream && listen(fd, 8) < 0)) {
                 perror(address);
                 exit(1);
         }
         if (write(to, "r", 1) != 1)
                 exit(1);
-        serve(fd, stream, http, &result);
+        serve(fd, stream, http ? take_http : tls ? take_tls : take_stream, &result);
         exit(write(to, &result, sizeof result) != sizeof result);
 }
 

@@ -19,8 +19,9 @@ typedef struct Sink {
         int fd;
 } Sink;
 
-/* Listens at "stream:PATH" or "dgram:PATH", or at "tcp:PORT" or "http:PORT" of 127.0.0.1; it answers HTTP
- * requests. Returns when it listens. Ends the program on failure. */
+/* Listens at "stream:PATH" or "dgram:PATH", or at "tcp:PORT", "http:PORT" or "tls:PORT:FILE" of 127.0.0.1,
+ * where the PEM file has a certificate and its key; it answers HTTP requests. Returns when it listens. Ends
+ * the program on failure. */
 void sink_start(Sink *s, const char *address);
 
 /* Reads the remaining data and ends the receiver. To be called when the sender has exited. */
