@@ -5,7 +5,7 @@
 
 /* Keeps the main loop running while its thread is blocked in a call on a file.
  *
- * A write to a file whose disk is frozen, or whose server is down, blocks. No signal interrupts it, and files
+ * A call on a file whose disk is frozen, or whose server is down, blocks. No signal interrupts it, and files
  * have no non-blocking mode. So the main thread makes such calls between stand_in_lend and
  * stand_in_take_back. Meanwhile a second thread checks how long they take. After 200 ms, in one call or in
  * several slow ones, that thread runs the loop until the call returns, like a nested loop inside that call.
@@ -32,7 +32,7 @@ StandIn *stand_in_new(StandInFunc serve, void *data);
  * thread gets the privileges that the main thread has when it is started. */
 void stand_in_allow(StandIn *s, bool allowed);
 
-/* To be called before and after one call that may block; between them only data of that call may be used. The
+/* To be called before and after what may block; between them only data of that may be used. The
  * second function gets the result of the first, which is false in the stand-in itself and if s is NULL: then
  * the call just blocks. May change errno. */
 bool stand_in_lend(StandIn *s);

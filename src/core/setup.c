@@ -188,11 +188,28 @@ monitor_set_up(Monitor *m, GError **error)
         return !refused || refuse(m, selection->warn, refused, error);
 }
 
+/* The disk or server of the files may stall; then the stand-in runs the loop, perhaps until the container has
+ * ended. config.json, which drivers may need later, is kept. */
+static gboolean
+read_files(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
+{
+        const char *text;
+        size_t len;
+        bool lent = stand_in_lend(m->stand_in);
+        gboolean done = selection_new(asked, ret_selection, error);
+        if (done && asked->config_json)
+                (void)config_json_read(asked->config_json, &text, &len);
+        stand_in_take_back(m->stand_in, lent);
+        if (done && m->state != MONITOR_RUNNING)
+                return error_set(error, CONMON_ERROR_FAILED, "the container has ended");
+        return done;
+}
+
 /* Without configuration there is no selection, and the command line is used. */
 static gboolean
 reload_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, GError **error)
 {
-        if (!selection_new(asked, ret_selection, error))
+        if (!read_files(m, asked, ret_selection, error))
                 return FALSE;
         const Selection *s = *ret_selection;
         if (s && !asked->exec && !check_config_sections(s->config, error))

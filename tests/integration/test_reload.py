@@ -11,9 +11,12 @@ import subprocess
 import sys
 import pathlib
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import check, CONMON, content, descriptors, equal, main, parse_json, slow, wait_for  # noqa: E402
+from harness import (  # noqa: E402
+    check, CONMON, content, descriptors, equal, main, parse_json, slow, status_field, tool, wait_for)
+from harness.check import scaled
 from harness.syslog import Syslog  # noqa: E402
 
 CONMONCTL = pathlib.Path(CONMON).parent / 'conmonctl/conmonctl'
@@ -334,6 +337,41 @@ def test_errors_change_nothing(t):
     step(t, m, 3)
     end(t, m)
     equal((lines(t.dir / 'a-name'), lines(t.dir / 'b-name')), (['1', '2'], ['3']))
+
+
+def slow_configuration(ends):
+    """While the configuration is read from a slow disk, output is passed on and the end recorded."""
+    def test(t):
+        strace = tool('strace')
+        m = start(t, FILE % 'a', '-i')
+        client = m.attach()
+        tracer = subprocess.Popen([strace, '-qq', '-f', '-p', str(m.pid), '-o', t.dir / 'trace', '-P', t.dir / 'conmon.conf',
+                                   '-e', 'trace=openat,openat2', '-e', 'inject=openat,openat2:delay_enter=4000000'])
+        t.stack.callback(tracer.wait)
+        t.stack.callback(tracer.terminate)
+        wait_for(lambda: status_field(m.pid, 'TracerPid') == str(tracer.pid), 'strace')
+        configure(t, FILE % 'b')
+        m.control('5 0 0\n')
+        time.sleep(scaled(0.3))
+        begin = time.monotonic()
+        for number in (1, 2, 3) if ends else (1,):
+            t.touch(f'go{number}')
+        client.until(b'line2\n')
+        if ends:
+            wait_for(m.exit_file.exists, 'the exit file')
+        took = time.monotonic() - begin
+        check(took < scaled(1.5), f'it took {took:.1f} s')
+        if not ends:
+            wait_for(lambda: 'b-name' in str(descriptors(m.pid)), 'the new configuration', 10)
+        tracer.terminate()
+        tracer.wait()  # a traced process can't look for leaks
+        end(t, m)
+        equal(content(m.records()), b'line1\nline2\nline3\n', 'the log')
+    return test
+
+
+test_slow_configuration = slow_configuration(ends=False)
+test_end_during_slow_configuration = slow_configuration(ends=True)
 
 
 def test_precedence_is_kept(t):
