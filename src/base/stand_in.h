@@ -32,9 +32,9 @@ StandIn *stand_in_new(StandInFunc serve, void *data);
  * thread gets the privileges that the main thread has when it is started. */
 void stand_in_allow(StandIn *s, bool allowed);
 
-/* To be called before and after what may block; between them only data of that may be used. The
- * second function gets the result of the first, which is false in the stand-in itself and if s is NULL: then
- * the call just blocks. May change errno. */
+/* To be called before and after calls that may block. Between the two, the main thread may use only data that
+ * no callback of the loop uses. The second function gets the result of the first, which is false in the
+ * stand-in itself and if s is NULL: then the calls just block. May change errno. */
 bool stand_in_lend(StandIn *s);
 void stand_in_take_back(StandIn *s, bool lent);
 
