@@ -131,7 +131,7 @@ test_peer_vanishes(Fixture *f, gconstpointer data)
 static void
 test_peer_is_busy(Fixture *f, gconstpointer data)
 {
-        net_add_option(f, "peer-timeout=1s");
+        net_add_option(f, "peer-timeout=3s");
         net_add_option(f, "max-buffer-size=64m");
         start(f, SOCK_STREAM);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
@@ -139,7 +139,7 @@ test_peer_is_busy(Fixture *f, gconstpointer data)
         g_autofree char *line = g_strnfill(7000, 'x'), *text = g_strconcat(line, "\n", NULL);
         for (int i = 0; i < 2000; i++)
                 log_fixture_write(f->log, STREAM_STDOUT, text);
-        net_run(3500);
+        net_run(5000);
         expect(fd, "one");
         for (int i = 0; i < 2000; i++)
                 expect(fd, line);
