@@ -3,10 +3,11 @@
 
 #include "base/errands.h"
 
+#include "base/fd.h"
 #include "base/heap.h"
 
+#include <errno.h>
 #include <linux/magic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -17,6 +18,7 @@
 typedef struct {
         void (*func)(void *data);
         void *data;
+        GDestroyNotify free_data; /* of a step that was abandoned; may be NULL */
         bool in_memory; /* its file is in memory: it can't stall */
         bool done;
         bool abandoned; /* it took too long: only errands_free waits for it */
@@ -89,19 +91,36 @@ is_in_memory(const Errands *e, const char *path)
         return false;
 }
 
-void
-errands_add(Errands *e, void (*func)(void *data), void *data, const char *path)
+static void
+add(Errands *e, Step step, const char *path)
 {
-        Step step = {.func = func, .data = data, .in_memory = !path || is_in_memory(e, path)};
+        step.in_memory = !path || is_in_memory(e, path);
         g_mutex_lock(&e->lock);
         g_array_append_val(e->steps, step);
         g_mutex_unlock(&e->lock);
+}
+
+void
+errands_add(Errands *e, void (*func)(void *data), void *data, const char *path)
+{
+        add(e, (Step){.func = func, .data = data}, path);
 }
 
 static bool
 next_is_in_memory(const Errands *e)
 {
         return e->begun < e->steps->len && g_array_index(e->steps, Step, e->begun).in_memory;
+}
+
+/* Called with the lock. */
+static void
+end_step(Errands *e, guint number)
+{
+        Step *step = &g_array_index(e->steps, Step, number);
+        if (step->abandoned && step->free_data)
+                step->free_data(step->data);
+        step->done = true;
+        g_cond_signal(&e->changed);
 }
 
 /* Runs the steps that were not started, or only the first ones that are in memory. Called with the lock,
@@ -115,8 +134,7 @@ run_steps(Errands *e, bool all)
                 g_mutex_unlock(&e->lock);
                 step.func(step.data);
                 g_mutex_lock(&e->lock);
-                g_array_index(e->steps, Step, i).done = true;
-                g_cond_signal(&e->changed);
+                end_step(e, i);
         }
 }
 
@@ -172,8 +190,10 @@ wait_for_steps(Errands *e)
 static void
 abandon_begun(Errands *e)
 {
-        for (guint i = 0; i < e->begun; i++)
-                g_array_index(e->steps, Step, i).abandoned = true;
+        for (guint i = 0; i < e->begun; i++) {
+                Step *step = &g_array_index(e->steps, Step, i);
+                step->abandoned = !step->done;
+        }
 }
 
 void
@@ -188,6 +208,62 @@ errands_run(Errands *e)
                 abandon_begun(e);
         }
         g_mutex_unlock(&e->lock);
+}
+
+bool
+errands_do(Errands *e, void (*func)(void *data), void *data, GDestroyNotify free_data, const char *path)
+{
+        guint number = e->steps->len;
+        add(e, (Step){.func = func, .data = data, .free_data = free_data}, path);
+        errands_run(e);
+        g_mutex_lock(&e->lock);
+        bool done = !g_array_index(e->steps, Step, number).abandoned;
+        g_mutex_unlock(&e->lock);
+        return done;
+}
+
+/* A file that another thread reads. */
+typedef struct {
+        char *path;
+        size_t max;
+        char *text;
+        size_t len;
+        int r;
+} Reading;
+
+static void
+read_in_thread(void *data)
+{
+        Reading *r = data;
+        r->r = fd_read_file(r->path, r->max, &r->text, &r->len);
+}
+
+/* It may be a secret. */
+static void
+reading_free(void *data)
+{
+        Reading *r = data;
+        if (r->text)
+                explicit_bzero(r->text, r->len);
+        g_free(r->text);
+        g_free(r->path);
+        g_free(r);
+}
+
+int
+errands_read_file(Errands *e, const char *path, size_t max, char **ret_text, size_t *ret_len)
+{
+        if (!e)
+                return fd_read_file(path, max, ret_text, ret_len);
+        Reading *reading = g_new(Reading, 1);
+        *reading = (Reading){.path = g_strdup(path), .max = max};
+        if (!errands_do(e, read_in_thread, reading, reading_free, path))
+                return -ETIMEDOUT;
+        int r = reading->r;
+        *ret_text = g_steal_pointer(&reading->text);
+        *ret_len = reading->len;
+        reading_free(reading);
+        return r;
 }
 
 gint64

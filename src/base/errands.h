@@ -12,6 +12,7 @@
  * directories of callers are, are run by the caller itself: a thread would cost more than they do. */
 
 #include <glib.h>
+#include <stdbool.h>
 
 typedef struct Errands Errands;
 
@@ -29,6 +30,13 @@ void errands_learn(Errands *e, const char *dir);
  * is called with `data`, in another thread unless the directory of `path` is known to be in memory. Therefore
  * `data` belongs to this step: the caller neither uses nor frees it. */
 void errands_add(Errands *e, void (*func)(void *data), void *data, const char *path);
+
+/* Runs one step of the same kind, of which the caller needs the result. Returns true if it is done. Otherwise
+ * it has used up its share of the budget, and `data` is passed to `free_data` when it is done. */
+bool errands_do(Errands *e, void (*func)(void *data), void *data, GDestroyNotify free_data, const char *path);
+
+/* As fd_read_file, within the budget; -ETIMEDOUT: it is used up. Without errands (NULL) there is no limit. */
+int errands_read_file(Errands *e, const char *path, size_t max, char **ret_text, size_t *ret_len);
 
 /* Runs the steps that were added. Returns when all are done, or have used up their share of the budget. Each
  * step that stalls gets half of the remaining budget, so that the next one always has some. */

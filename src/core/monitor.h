@@ -114,7 +114,7 @@ typedef struct Monitor {
         Log *log;
         Unsent unsent;
         StandIn *stand_in; /* for calls on log files */
-        Errands *openings; /* of log files, for a reload; NULL: none so far */
+        Errands *openings; /* of files, for a reload; NULL: none so far */
         Timer catch_up;    /* after the stand-in has run: sends what waits */
         Request request;
         struct StatusFile *status; /* the last one; NULL before the end, or if there is none */

@@ -227,7 +227,7 @@ check_disks(const Monitor *m, GError **error)
                 return TRUE;
         g_clear_error(error);
         return error_set(error, CONMON_ERROR_FAILED,
-                         "the disk or server of a log file does not answer; try again when it does");
+                         "the disk or server of a file of the log does not answer; try again when it does");
 }
 
 gboolean

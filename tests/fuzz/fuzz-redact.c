@@ -18,7 +18,7 @@ make_redactor(const uint8_t *data, size_t size)
         g_assert_cmpint(ftruncate(fd, 0), ==, 0);
         g_assert_cmpint(pwrite(fd, data, size, 0), ==, (ssize_t)size);
         g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
-        return log_redactor_new(path, NULL);
+        return log_redactor_new(path, NULL, NULL);
 }
 
 /* The output contains no secret, except one formed by the stars themselves. */

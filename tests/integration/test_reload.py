@@ -339,14 +339,14 @@ def test_errors_change_nothing(t):
     equal((lines(t.dir / 'a-name'), lines(t.dir / 'b-name')), (['1', '2'], ['3']))
 
 
-def slow_configuration(ends):
-    """While the configuration is read from a slow disk, output is passed on and the end recorded."""
+def slow_disk(file, call, ends):
+    """While a reload reads the configuration, output is passed on and the end recorded."""
     def test(t):
         strace = tool('strace')
         m = start(t, FILE % 'a', '-i')
         client = m.attach()
-        tracer = subprocess.Popen([strace, '-qq', '-f', '-p', str(m.pid), '-o', t.dir / 'trace', '-P', t.dir / 'conmon.conf',
-                                   '-e', 'trace=openat,openat2', '-e', 'inject=openat,openat2:delay_enter=4000000'])
+        tracer = subprocess.Popen([strace, '-qq', '-f', '-p', str(m.pid), '-o', t.dir / 'trace', '-P', t.dir / file,
+                                   '-e', f'trace={call}', '-e', f'inject={call}:delay_enter=4000000'])
         t.stack.callback(tracer.wait)
         t.stack.callback(tracer.terminate)
         wait_for(lambda: status_field(m.pid, 'TracerPid') == str(tracer.pid), 'strace')
@@ -370,8 +370,36 @@ def slow_configuration(ends):
     return test
 
 
-test_slow_configuration = slow_configuration(ends=False)
-test_end_during_slow_configuration = slow_configuration(ends=True)
+test_slow_configuration = slow_disk('conmon.conf', 'openat', ends=False)
+test_end_during_slow_configuration = slow_disk('conmon.conf', 'openat', ends=True)
+
+
+def test_file_of_an_option_that_stalls(t):
+    """The reload is refused, and everything else continues. A FIFO that nobody writes stalls like a disk."""
+    fifo = t.dir / 'secret'
+    m = start(t, FILE % 'a', '-i', steps=5)
+    client = m.attach()
+    splunk = 'driver = splunk\nopt.splunk-url = http://127.0.0.1:9\nopt.splunk-token-file = @/secret\n'
+    fluentd = 'driver = fluentd\nopt.fluentd-shared-key-file = @/secret\n'
+    redaction = FILE % 'b' + 'opt.redact-file = @/secret\n'
+    for number, text in enumerate((redaction, '[defaults]\n' + splunk, '[defaults]\n' + fluentd), 1):
+        os.mkfifo(fifo)
+        message = refused(t, m, text)
+        check('does not answer' in message, message)
+        t.touch(f'go{number}')
+        client.until(f'line{number + 1}\n'.encode())
+        message = refused(t, m, FILE % 'b')
+        check('does not answer' in message, 'a second reload was not refused')
+        fifo.open('w').close()
+        fifo.unlink()
+        wait_for(lambda: status(m, '5 0 0\n3 0 0\n')['request']['result'] == 'ok', 'a reload')
+    fifo.write_text('line5\n')
+    reload(t, m, redaction.replace('b-', 'c-'))
+    for number in (4, 5):
+        t.touch(f'go{number}')
+    m.finish(0)
+    equal((lines(t.dir / 'a-name'), lines(t.dir / 'b-name'), lines(t.dir / 'c-name')),
+          (['1', '2'], ['3', '4'], ['***']))
 
 
 def test_precedence_is_kept(t):

@@ -3,9 +3,15 @@
 
 #include "base/errands.h"
 
+#include "tempdir.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 /* Long enough to notice an unintended wait. */
 #define FOREVER_USEC (60 * G_USEC_PER_SEC)
@@ -186,6 +192,78 @@ test_thaw(void)
 }
 
 static void
+free_job(void *data)
+{
+        Job *job = data;
+        g_string_append_c(job->disk->done, '!');
+        g_free(job);
+}
+
+static void
+finish_job(void *data)
+{
+        const Job *job = data;
+        g_mutex_lock(&job->disk->lock);
+        while (job->stalls && job->disk->stalled)
+                g_cond_wait(&job->disk->changed, &job->disk->lock);
+        g_mutex_unlock(&job->disk->lock);
+}
+
+/* A result that comes too late is freed; one that comes in time belongs to the caller. */
+static void
+test_result(void)
+{
+        Disk disk;
+        disk_init(&disk);
+        Errands *e = errands_new();
+        Job *stalls = g_new(Job, 1), *other = g_new(Job, 1);
+        *stalls = (Job){&disk, 'A', TRUE};
+        *other = (Job){&disk, 'b', FALSE};
+        errands_grant(e, BUDGET_USEC / 8);
+        g_assert_false(errands_do(e, finish_job, stalls, free_job, "disk"));
+        g_assert_cmpuint(errands_pending(e), ==, 1);
+        errands_grant(e, FOREVER_USEC);
+        g_assert_true(errands_do(e, finish_job, other, free_job, "disk"));
+        assert_done(&disk, "");
+        g_free(other);
+        disk_thaw(&disk);
+        errands_free(e);
+        assert_done(&disk, "!");
+        disk_done(&disk);
+}
+
+/* Nobody writes the FIFO. */
+static void
+test_read_file(void)
+{
+        char *dir = tempdir_new();
+        g_autofree char *file = g_build_filename(dir, "file", NULL);
+        g_autofree char *fifo = g_build_filename(dir, "fifo", NULL);
+        char *text = NULL;
+        size_t len = 0;
+        g_assert_true(g_file_set_contents(file, "text", -1, NULL));
+        g_assert_no_errno(mkfifo(fifo, 0600));
+        g_assert_cmpint(errands_read_file(NULL, file, 4, &text, &len), ==, 0);
+        g_assert_cmpmem(text, len, "text", 4);
+        g_clear_pointer(&text, g_free);
+        Errands *e = errands_new();
+        errands_grant(e, FOREVER_USEC);
+        g_assert_cmpint(errands_read_file(e, file, 4, &text, &len), ==, 0);
+        g_assert_cmpmem(text, len, "text", 4);
+        g_clear_pointer(&text, g_free);
+        g_assert_cmpint(errands_read_file(e, file, 3, &text, &len), ==, -EFBIG);
+        errands_grant(e, BUDGET_USEC / 8);
+        g_assert_cmpint(errands_read_file(e, fifo, 4, &text, &len), ==, -ETIMEDOUT);
+        g_assert_null(text);
+        int writer = open(fifo, O_WRONLY | O_CLOEXEC);
+        g_assert_cmpint(writer, >=, 0);
+        g_assert_cmpint(write(writer, "late", 4), ==, 4);
+        (void)close(writer);
+        errands_free(e);
+        tempdir_remove(dir);
+}
+
+static void
 test_budget(void)
 {
         Errands *e = errands_new();
@@ -206,6 +284,8 @@ main(int argc, char **argv)
         g_test_add_func("/errands/in-memory", test_in_memory);
         g_test_add_func("/errands/stalls", test_stalls);
         g_test_add_func("/errands/thaw", test_thaw);
+        g_test_add_func("/errands/result", test_result);
+        g_test_add_func("/errands/read-file", test_read_file);
         g_test_add_func("/errands/budget", test_budget);
         return g_test_run();
 }

@@ -71,7 +71,7 @@ case_start(Case *c, const LogDriver *driver, const char *const *options)
         }
         LogOutlet outlet = {take, refuse, rate_over, NULL};
         const LogIntakeOptions *values = log_options_values(c->options, LOG_OPTIONS_OF_INTAKE);
-        (void)log_intake_new(driver, values, &outlet, &c->intake, &error);
+        (void)log_intake_new(driver, values, &outlet, NULL, &c->intake, &error);
         g_assert_no_error(error);
         for (StreamId i = 0; i < N_STREAMS; i++)
                 log_splitter_init(&c->splitters[i], i, 1);
@@ -309,7 +309,7 @@ redactor(const char *secrets)
         tempdir_put(dir, "secrets", secrets);
         g_autofree char *path = g_build_filename(dir, "secrets", NULL);
         g_autoptr(GError) error = NULL;
-        LogRedactor *r = log_redactor_new(path, &error);
+        LogRedactor *r = log_redactor_new(path, NULL, &error);
         g_assert_no_error(error);
         tempdir_remove(dir);
         return r;
@@ -361,7 +361,7 @@ test_redact_option(void)
         case_end(&c);
         tempdir_remove(dir);
         g_autoptr(GError) error = NULL;
-        g_assert_null(log_redactor_new("/nonexistent/s", &error));
+        g_assert_null(log_redactor_new("/nonexistent/s", NULL, &error));
         g_assert_cmpstr(error->message, ==,
                         "Failed to read the secrets of redact-file=/nonexistent/s: No such file or "
                         "directory");
@@ -425,7 +425,7 @@ assert_no_secrets(const char *content, size_t len, const char *why)
         g_autofree char *expected = g_strdup_printf("The secrets of redact-file=%s %s", path, why);
         g_autoptr(GError) error = NULL;
         g_assert_true(g_file_set_contents(path, content, (gssize)len, NULL));
-        g_assert_null(log_redactor_new(path, &error));
+        g_assert_null(log_redactor_new(path, NULL, &error));
         g_assert_cmpstr(error->message, ==, expected);
         tempdir_remove(dir);
 }

@@ -32,6 +32,6 @@ typedef struct LogConfig {
         ConfigJson *config_json; /* of the bundle; NULL if there is none */
         const char *persist_dir; /* may be NULL */
         StandIn *stand_in;    /* for calls on files that may block, see base/stand_in.h; may be NULL */
-        Errands *errands;     /* for opening files while the container runs; NULL: that may block */
+        Errands *errands;     /* for files that are opened while the container runs; NULL: that may block */
         bool exec;            /* an exec session: only its own command line applies */
 } LogConfig;

@@ -4,7 +4,6 @@
 #include "log/api/secret.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,7 +18,8 @@ secret_protect(void)
 }
 
 gboolean
-secret_read(const char *driver, const char *name, const SecretOptions *o, char **ret, GError **error)
+secret_read(const char *driver, const char *name, const SecretOptions *o, Errands *errands, char **ret,
+            GError **error)
 {
         char *text = NULL;
         size_t len = 0;
@@ -29,7 +29,7 @@ secret_read(const char *driver, const char *name, const SecretOptions *o, char *
                                  name, name);
         if (o->file || o->env)
                 secret_protect();
-        int r = o->file ? fd_read_file(o->file, SECRET_MAX, &text, &len) : 0;
+        int r = o->file ? errands_read_file(errands, o->file, SECRET_MAX, &text, &len) : 0;
         if (r < 0 && r != -EFBIG)
                 return error_set_errno(error, r,
                                        "Log driver %s: failed to read %s, the value of option %s-file",

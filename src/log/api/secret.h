@@ -6,6 +6,7 @@
 /* Passwords and keys: they come from a file or an environment variable, because arguments of processes are
  * public. */
 
+#include "base/errands.h"
 #include "log/api/option.h"
 
 #include <glib.h>
@@ -25,9 +26,10 @@ typedef struct SecretOptions {
         }
 
 /* Reads the secret of the options NAME-file and NAME-env: the whole content, without one newline at its end.
- * Sets *ret to NULL if neither was given. The caller frees it with secret_free. */
-gboolean secret_read(const char *driver, const char *name, const SecretOptions *o, char **ret,
-                     GError **error);
+ * Sets *ret to NULL if neither was given. The caller frees it with secret_free.
+ * `errands` may be NULL: then a slow disk blocks. */
+gboolean secret_read(const char *driver, const char *name, const SecretOptions *o, Errands *errands,
+                     char **ret, GError **error);
 
 /* To be called before a secret is read: from now on this process and its children don't dump core, and
  * their memory can only be read with CAP_SYS_PTRACE. Does not affect programs that it executes

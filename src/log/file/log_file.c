@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -158,13 +157,12 @@ adopt(LogFile *f, LogFile *opened)
 typedef struct {
         LogFile file;
         int r;
-        /* By one of the two threads: the other one frees it. No bool, for which riscv64 needs libatomic. */
-        atomic_int left;
 } Opening;
 
 static void
-opening_free(Opening *o)
+opening_free(void *data)
 {
+        Opening *o = data;
         fd_close(&o->file.fd);
         fd_close(&o->file.dirfd);
         g_free(o->file.name);
@@ -177,8 +175,6 @@ open_in_thread(void *data)
 {
         Opening *o = data;
         o->r = open_path(&o->file);
-        if (atomic_exchange(&o->left, true))
-                opening_free(o);
 }
 
 static int
@@ -186,9 +182,7 @@ open_elsewhere(LogFile *f, Errands *errands)
 {
         Opening *o = g_new0(Opening, 1);
         o->file = (LogFile){.path = g_strdup(f->path), .limits = f->limits, .fd = -1, .dirfd = -1};
-        errands_add(errands, open_in_thread, o, f->path);
-        errands_run(errands);
-        if (!atomic_exchange(&o->left, true))
+        if (!errands_do(errands, open_in_thread, o, opening_free, f->path))
                 return -ETIMEDOUT;
         int r = o->r;
         adopt(f, &o->file);

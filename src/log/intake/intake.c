@@ -149,13 +149,14 @@ on_limit_end(void *data)
 }
 
 static gboolean
-read_options(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *options, GError **error)
+read_options(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *options, Errands *errands,
+             GError **error)
 {
         log_rate_limit_init(&in->rate, options->rate_limit_burst, options->rate_limit_interval,
                             options->rate_limit_action == 1, on_limit_end, in);
         (void)parse_streams(options->streams, in->streams);
         const char *secrets = options->redact_file;
-        if (secrets && !in->redactor && !(in->redactor = log_redactor_new(secrets, error)))
+        if (secrets && !in->redactor && !(in->redactor = log_redactor_new(secrets, errands, error)))
                 return FALSE;
         if (options->strip)
                 in->stripper = log_stripper_new(g_strv_contains(options->strip, strip_words[0]),
@@ -168,10 +169,10 @@ read_options(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *opt
 /* Fills in an intake that is all zero, except that it may have a redactor already. */
 static gboolean
 make(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *options, const LogOutlet *outlet,
-     LogIntake **ret_intake, GError **error)
+     Errands *errands, LogIntake **ret_intake, GError **error)
 {
         in->outlet = *outlet;
-        gboolean ok = read_options(in, driver, options, error);
+        gboolean ok = read_options(in, driver, options, errands, error);
         in->no_blanks = (driver->flags & LOG_DRIVER_NO_BLANKS) != 0;
         bool chooses = in->no_blanks || in->stripper || in->filter || in->redactor || in->rate.burst > 0 ||
                        !in->streams[STREAM_STDOUT] || !in->streams[STREAM_STDERR];
@@ -184,9 +185,9 @@ make(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *options, co
 
 gboolean
 log_intake_new(const LogDriver *driver, const LogIntakeOptions *options, const LogOutlet *outlet,
-               LogIntake **ret_intake, GError **error)
+               Errands *errands, LogIntake **ret_intake, GError **error)
 {
-        return make(g_new0(LogIntake, 1), driver, options, outlet, ret_intake, error);
+        return make(g_new0(LogIntake, 1), driver, options, outlet, errands, ret_intake, error);
 }
 
 void
@@ -218,7 +219,7 @@ log_intake_restore(StateReader *r, const LogDriver *driver, const LogIntakeOptio
         LogIntake *half = g_new0(LogIntake, 1);
         if (state_get_bool(r, "redacts"))
                 half->redactor = log_redactor_restore(r);
-        if (!make(half, driver, options, outlet, &in, NULL) || !in) {
+        if (!make(half, driver, options, outlet, NULL, &in, NULL) || !in) {
                 state_fail(r, "There is state of options that %s does not have", driver->name);
                 return NULL;
         }

@@ -36,9 +36,9 @@ typedef struct LogIntakeOptions {
 const LogOptionTable *log_intake_options(void);
 
 /* Sets *ret_intake to NULL if neither the options nor the driver require any processing. The options are
- * borrowed. */
+ * borrowed. `errands`, for reading secrets, may be NULL: then a slow disk blocks. */
 gboolean log_intake_new(const LogDriver *driver, const LogIntakeOptions *options, const LogOutlet *outlet,
-                        LogIntake **ret_intake, GError **error);
+                        Errands *errands, LogIntake **ret_intake, GError **error);
 void log_intake_free(LogIntake *in);
 
 /* Live upgrade; NULL is allowed, and returned if there was none. Parameters as of log_intake_new, with the

@@ -4,7 +4,6 @@
 #include "log/intake/redact.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/page_buffer.h"
 #include "log/api/secret.h"
 
@@ -34,9 +33,9 @@ struct LogRedactor {
 
 /* Every problem is an error: a secret that was not read would not be hidden. */
 static gboolean
-read_secrets(LogRedactor *r, const char *path, GError **error)
+read_secrets(LogRedactor *r, const char *path, Errands *errands, GError **error)
 {
-        int failure = fd_read_file(path, FILE_MAX, &r->file, &r->len);
+        int failure = errands_read_file(errands, path, FILE_MAX, &r->file, &r->len);
         if (failure < 0 && failure != -EFBIG)
                 return error_set_errno(error, failure, "Failed to read the secrets of redact-file=%s", path);
         if (failure == -EFBIG)
@@ -63,12 +62,12 @@ add_secrets(LogRedactor *r)
 }
 
 LogRedactor *
-log_redactor_new(const char *path, GError **error)
+log_redactor_new(const char *path, Errands *errands, GError **error)
 {
         LogRedactor *r = g_new0(LogRedactor, 1);
         r->secrets = g_array_new(FALSE, FALSE, sizeof(Secret));
         secret_protect();
-        if (!read_secrets(r, path, error)) {
+        if (!read_secrets(r, path, errands, error)) {
                 log_redactor_free(r);
                 return NULL;
         }

@@ -6,6 +6,7 @@
 /* Redaction of secrets: option redact-file. Best effort: an encoded secret, or one that spans two lines, is
  * not found. */
 
+#include "base/errands.h"
 #include "base/state.h"
 #include "log/api/record.h"
 
@@ -13,8 +14,9 @@
 
 typedef struct LogRedactor LogRedactor;
 
-/* Reads the secrets, one per line; empty lines are ignored. More than 64 KiB, or a NUL byte, is an error. */
-LogRedactor *log_redactor_new(const char *path, GError **error);
+/* Reads the secrets, one per line; empty lines are ignored. More than 64 KiB, or a NUL byte, is an error.
+ * `errands` may be NULL: then a slow disk blocks. */
+LogRedactor *log_redactor_new(const char *path, Errands *errands, GError **error);
 void log_redactor_free(LogRedactor *r);
 
 /* Live upgrade, including the secrets, whose file may have changed. */

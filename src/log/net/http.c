@@ -526,7 +526,8 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         GString *fields = g_string_new("User-Agent: conmon\r\n");
         if (setup->more_fields)
                 g_string_append(fields, setup->more_fields);
-        gboolean ok = log_http_add_fields(driver, o, setup->token_scheme, fields, error) &&
+        gboolean ok = log_http_add_fields(driver, o, setup->token_scheme, config->log->errands, fields,
+                                          error) &&
                       log_connection_set_tls(&h->connection, driver, &o->tls, error);
         h->fields = g_string_free(fields, FALSE);
         return ok;

@@ -131,16 +131,16 @@ add_token(const char *driver, const char *scheme, const char *token, GString *ou
 }
 
 gboolean
-log_http_add_fields(const char *driver, const LogHttpOptions *o, const char *scheme, GString *out,
-                    GError **error)
+log_http_add_fields(const char *driver, const LogHttpOptions *o, const char *scheme, Errands *errands,
+                    GString *out, GError **error)
 {
         g_autofree char *headers_name = g_strconcat(driver, "-headers", NULL);
         g_autofree char *token_name = g_strconcat(driver, "-token", NULL);
         g_autofree char *password_name = g_strconcat(driver, "-password", NULL);
         char *headers = NULL, *token = NULL, *password = NULL;
-        gboolean ok = secret_read(driver, headers_name, &o->headers, &headers, error) &&
-                      secret_read(driver, token_name, &o->token, &token, error) &&
-                      secret_read(driver, password_name, &o->password, &password, error);
+        gboolean ok = secret_read(driver, headers_name, &o->headers, errands, &headers, error) &&
+                      secret_read(driver, token_name, &o->token, errands, &token, error) &&
+                      secret_read(driver, password_name, &o->password, errands, &password, error);
         if (ok && headers)
                 ok = log_http_read_fields(driver, o->headers.file ? o->headers.file : o->headers.env, headers,
                                           out, error);

@@ -58,6 +58,7 @@ gboolean log_http_check_options(const char *driver, const LogHttpOptions *o, GEr
 gboolean log_http_read_fields(const char *driver, const char *what, const char *text, GString *out,
                               GError **error);
 
-/* Appends the header fields of the options; the result is a secret. `scheme` is that of the token. */
-gboolean log_http_add_fields(const char *driver, const LogHttpOptions *o, const char *scheme, GString *out,
-                             GError **error);
+/* Appends the header fields of the options; the result is a secret. `scheme` is that of the token. `errands`:
+ * see secret_read. */
+gboolean log_http_add_fields(const char *driver, const LogHttpOptions *o, const char *scheme,
+                             Errands *errands, GString *out, GError **error);

@@ -29,7 +29,7 @@ log_sink_prepare(LogSink *s, LogOptions *options, const LogConfig *log, LogSinkC
         gboolean done = log_sink_check(s->driver, options, s->arg, log, s->from_log_path, error);
         c.replaces_intake = log_options_differ(s->options, options, LOG_OPTIONS_OF_INTAKE, false);
         if (done && c.replaces_intake)
-                done = sink_make_intake(s, options, &c.intake, error);
+                done = sink_make_intake(s, options, log->errands, &c.intake, error);
         if (done)
                 *ret = c;
         else

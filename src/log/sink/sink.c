@@ -31,10 +31,11 @@ static void on_retry(void *data);
 static void on_progress_check(void *data);
 
 gboolean
-sink_make_intake(LogSink *s, const LogOptions *options, LogIntake **ret_intake, GError **error)
+sink_make_intake(LogSink *s, const LogOptions *options, Errands *errands, LogIntake **ret_intake,
+                 GError **error)
 {
         LogOutlet outlet = {sink_admit, sink_refuse, on_retry, s};
-        return log_intake_new(s->driver, log_options_values(options, LOG_OPTIONS_OF_INTAKE), &outlet,
+        return log_intake_new(s->driver, log_options_values(options, LOG_OPTIONS_OF_INTAKE), &outlet, errands,
                               ret_intake, error);
 }
 
@@ -59,7 +60,7 @@ open_sink(LogSink *s, const LogConfig *log, GError **error)
         if (s->transport->may_stall)
                 s->stand_in = log->stand_in;
         if (!log_sink_check(s->driver, s->options, s->arg, log, s->from_log_path, error) ||
-            !sink_make_intake(s, s->options, &s->intake, error))
+            !sink_make_intake(s, s->options, log->errands, &s->intake, error))
                 return FALSE;
         s->self = log_driver_open(s->driver, &config, error);
         if (s->self)

@@ -124,8 +124,9 @@ struct LogSink {
 /* Applies the options of the queue (options.c). */
 void sink_read_options(LogSink *s);
 
-/* Creates an intake for these options, which it borrows. */
-gboolean sink_make_intake(LogSink *s, const LogOptions *options, LogIntake **ret_intake, GError **error);
+/* Creates an intake for these options, which it borrows. `errands` as for log_intake_new. */
+gboolean sink_make_intake(LogSink *s, const LogOptions *options, Errands *errands, LogIntake **ret_intake,
+                          GError **error);
 
 /* Reduces max-record of the intake by the size that the open driver adds to each record. */
 void sink_leave_room(LogSink *s);

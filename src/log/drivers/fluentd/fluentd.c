@@ -233,7 +233,8 @@ fluentd_open(void *data, const LogDriverConfig *config, GError **error)
 {
         Fluentd *self = data;
         const FluentdOptions *o = config->options;
-        if (!read_address(self, config, error) || !forward_auth_init(&self->auth, &o->auth, error))
+        if (!read_address(self, config, error) ||
+            !forward_auth_init(&self->auth, &o->auth, config->log->errands, error))
                 return FALSE;
         g_autoptr(LogMetadata) metadata = log_metadata_new(config, &o->metadata, "{{.ID}}", error);
         if (!metadata)

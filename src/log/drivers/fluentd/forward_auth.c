@@ -34,14 +34,14 @@ forward_auth_check_options(const ForwardAuthOptions *o, GError **error)
 }
 
 gboolean
-forward_auth_init(ForwardAuth *a, const ForwardAuthOptions *o, GError **error)
+forward_auth_init(ForwardAuth *a, const ForwardAuthOptions *o, Errands *errands, GError **error)
 {
         char own[256] = "";
         (void)gethostname(own, sizeof own - 1);
         a->hostname = g_strdup(o->self_hostname ? o->self_hostname : own);
         a->username = g_strdup(o->username);
-        return secret_read("fluentd", "fluentd-shared-key", &o->shared_key, &a->shared_key, error) &&
-               secret_read("fluentd", "fluentd-password", &o->password, &a->password, error);
+        return secret_read("fluentd", "fluentd-shared-key", &o->shared_key, errands, &a->shared_key, error) &&
+               secret_read("fluentd", "fluentd-password", &o->password, errands, &a->password, error);
 }
 
 void

@@ -44,8 +44,8 @@ typedef struct ForwardAuthOptions {
 /* Checks the combination of options. */
 gboolean forward_auth_check_options(const ForwardAuthOptions *o, GError **error);
 
-/* The options have been checked. */
-gboolean forward_auth_init(ForwardAuth *a, const ForwardAuthOptions *o, GError **error);
+/* The options have been checked. `errands`: see secret_read. */
+gboolean forward_auth_init(ForwardAuth *a, const ForwardAuthOptions *o, Errands *errands, GError **error);
 void forward_auth_done(ForwardAuth *a);
 
 /* Live upgrade, including the secrets. Restoring starts with all zero. */
