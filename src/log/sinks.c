@@ -365,17 +365,27 @@ closing_free(void *data)
         g_free(c);
 }
 
-void
-log_sinks_reap(Log *log)
+/* Takes a sink that has nothing left to send from the list; NULL: there is none. */
+static ClosingSink *
+take_finished(Log *log)
 {
         for (guint i = log->closing->len; i-- > 0;) {
                 const ClosingSink *c = log->closing->pdata[i];
-                if (log_sink_is_draining(c->sink) || log_sink_is_sending(c->sink))
-                        continue;
+                if (!log_sink_is_draining(c->sink) && !log_sink_is_sending(c->sink))
+                        return g_ptr_array_steal_index(log->closing, i);
+        }
+        return NULL;
+}
+
+/* While a file is being closed, the stand-in may change the list. */
+void
+log_sinks_reap(Log *log)
+{
+        for (ClosingSink *c; (c = take_finished(log));) {
                 log_sink_abandon(c->sink);
                 if (c->successor && g_ptr_array_find(log->sinks, c->successor, NULL))
                         log_sink_add_counts(c->successor, c->sink);
-                g_ptr_array_remove_index(log->closing, i);
+                closing_free(c);
         }
 }
 

@@ -340,7 +340,7 @@ def test_errors_change_nothing(t):
 
 
 def slow_disk(file, call, ends):
-    """While a reload reads the configuration, output is passed on and the end recorded."""
+    """While a reload reads the configuration, or closes a removed log, output is passed on and the end recorded."""
     def test(t):
         strace = tool('strace')
         m = start(t, FILE % 'a', '-i')
@@ -372,6 +372,8 @@ def slow_disk(file, call, ends):
 
 test_slow_configuration = slow_disk('conmon.conf', 'openat', ends=False)
 test_end_during_slow_configuration = slow_disk('conmon.conf', 'openat', ends=True)
+test_slow_close = slow_disk('a-name', 'close', ends=False)
+test_end_during_slow_close = slow_disk('a-name', 'close', ends=True)
 
 
 def test_file_of_an_option_that_stalls(t):

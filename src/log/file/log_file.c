@@ -663,6 +663,10 @@ file_close(void *self)
                 return;
         log_archive_stop(&f->archive);
         watch_done(&f->writable);
+        /* Of a log that a reload has removed. The loop must not run for others: they are closed because a
+         * reload fails, or at the end. */
+        if (log_sink_is_over(f->sink))
+                close_old(f);
         fd_close(&f->fd);
         fd_close(&f->dirfd);
         g_free(f->name);
