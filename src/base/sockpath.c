@@ -113,9 +113,12 @@ bind_beside(int fd, const char *path, char **ret_temp)
 }
 
 int
-sockpath_listen(int fd, const char *path, int backlog)
+sockpath_listen(int type, const char *path, int backlog)
 {
         g_autofree char *temp = NULL;
+        autofd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
         int r = path[0] == '@' ? bind_to(fd, path) : bind_beside(fd, path, &temp);
         if (r < 0)
                 return r;
@@ -124,5 +127,5 @@ sockpath_listen(int fd, const char *path, int backlog)
                 if (temp)
                         (void)unlink(temp);
         }
-        return r;
+        return r < 0 ? r : fd_steal(&fd);
 }

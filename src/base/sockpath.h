@@ -30,7 +30,7 @@ int sockpath_probe(const char *path);
 /* PREFIX.XXXXXX with six random hexadecimal digits; the caller frees it. */
 char *sockpath_random_name(const char *prefix);
 
-/* Binds the socket with mode 0700, listens, and only then renames it to `path`, replacing an existing file: a
- * client that waits for the file is never refused. An abstract address is bound directly. Returns 0 or
- * -errno. */
-int sockpath_listen(int fd, const char *path, int backlog);
+/* Creates a socket of this type, close-on-exec and non-blocking, binds it with mode 0700, listens, and only
+ * then renames it to `path`, replacing an existing file: a client that waits for the file is never refused.
+ * An abstract address is bound directly. Returns the socket or -errno. */
+int sockpath_listen(int type, const char *path, int backlog);

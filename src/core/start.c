@@ -124,7 +124,6 @@ make_attach(Monitor *m, GError **error)
         m->endpoints.winsz = line_fifo_new(o->bundle, "winsz", monitor_on_winsz_line, m, error);
         if (!m->endpoints.winsz)
                 return FALSE;
-        attach_server_start(m->endpoints.attach);
         line_fifo_start(m->endpoints.ctl);
         line_fifo_start(m->endpoints.winsz);
         return TRUE;

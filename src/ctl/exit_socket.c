@@ -5,6 +5,7 @@
 
 #include "base/diag.h"
 #include "base/fd.h"
+#include "base/listener.h"
 #include "base/peer.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
@@ -28,9 +29,6 @@
 /* The limit for connected sessions that have not sent anything yet. */
 #define GUESTS_MAX 64
 
-/* Delay after a failed accept(2) (out of descriptors or memory). */
-#define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
-
 /* Bytes for the three words before those of the command. */
 #define HEAD_MAX 1024
 
@@ -44,9 +42,7 @@
 struct ExitSocket {
         char *path;
         char *cid;
-        int fd;
-        Watch watch;
-        Timer retry; /* after a failed accept(2) */
+        Listener listener;
         GPtrArray *guests; /* of Guest */
         ExitSocketEvents events;
 };
@@ -125,23 +121,13 @@ add_guest(ExitSocket *s, int fd)
 }
 
 static void
-on_connection(GIOCondition revents, void *data)
+on_connection(int fd, void *data)
 {
         ExitSocket *s = data;
-        autofd int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0 && s->guests->len < GUESTS_MAX && peer_is_alike(fd)) {
-                add_guest(s, fd_steal(&fd));
-        } else if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-                watch_disarm(&s->watch);
-                timer_start(&s->retry, ACCEPT_RETRY_USEC);
-        }
-}
-
-static void
-on_retry(void *data)
-{
-        ExitSocket *s = data;
-        watch_arm(&s->watch, G_IO_IN);
+        if (fd >= 0 && s->guests->len < GUESTS_MAX && peer_is_alike(fd))
+                add_guest(s, fd);
+        else
+                fd_close(&fd);
 }
 
 static ExitSocket *
@@ -150,12 +136,9 @@ socket_new(char *path, char *cid, int fd, const ExitSocketEvents *events)
         ExitSocket *s = g_new0(ExitSocket, 1);
         s->path = path;
         s->cid = cid;
-        s->fd = fd;
         s->guests = g_ptr_array_new_with_free_func(guest_free);
         s->events = *events;
-        timer_init(&s->retry, on_retry, s);
-        watch_init(&s->watch, s->fd, WATCH_PRIORITY_IO, on_connection, s);
-        watch_arm(&s->watch, G_IO_IN);
+        listener_init(&s->listener, fd, WATCH_PRIORITY_IO, on_connection, s);
         return s;
 }
 
@@ -163,15 +146,13 @@ ExitSocket *
 exit_socket_new(const char *bundle, const char *cid, const ExitSocketEvents *events)
 {
         g_autofree char *path = g_build_filename(bundle, NAME, NULL);
-        autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
-        if (r < 0) {
-                diag_warn("Failed to create the socket %s: %s; monitors of exec sessions stay until their "
-                          "exit commands are due",
-                          path, strerror(-r));
-                return NULL;
-        }
-        return socket_new(g_steal_pointer(&path), g_strdup(cid), fd_steal(&fd), events);
+        int fd = sockpath_listen(SOCK_SEQPACKET, path, BACKLOG);
+        if (fd >= 0)
+                return socket_new(g_steal_pointer(&path), g_strdup(cid), fd, events);
+        diag_warn("Failed to create the socket %s: %s; monitors of exec sessions stay until their exit "
+                  "commands are due",
+                  path, strerror(-fd));
+        return NULL;
 }
 
 void
@@ -180,7 +161,7 @@ exit_socket_save(const ExitSocket *s, StateWriter *w)
         state_begin(w, "socket");
         state_put_text(w, "path", s->path);
         state_put_text(w, "container", s->cid);
-        state_put_fd(w, "descriptor", s->fd);
+        state_put_fd(w, "descriptor", s->listener.fd);
         for (guint i = 0; i < s->guests->len; i++) {
                 const Guest *g = s->guests->pdata[i];
                 state_begin(w, "guest");
@@ -215,9 +196,7 @@ exit_socket_free(ExitSocket *s)
 {
         if (!s)
                 return;
-        timer_stop(&s->retry);
-        watch_done(&s->watch);
-        fd_close(&s->fd);
+        listener_done(&s->listener);
         g_ptr_array_unref(s->guests);
         g_free(s->path);
         g_free(s->cid);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/heap.h"
+#include "base/listener.h"
 #include "base/process.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
@@ -21,17 +22,12 @@
 /* Simultaneous clients; further ones are rejected. */
 #define CLIENTS_MAX 1000
 
-/* Delay after a failed accept(2) (out of descriptors or memory). */
-#define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
-
 /* Free heap memory is returned to the kernel this long after output was queued. */
 #define QUIET_USEC G_USEC_PER_SEC
 
 struct AttachServer {
         char *path;
-        int fd; /* -1 when no longer listening */
-        Watch watch;
-        Timer retry_timer;
+        Listener listener;
         bool late;
         bool input_end_closes_stdin;
         bool half_close_types_eof;
@@ -131,12 +127,29 @@ on_input(AttachClient *c, void *data)
                 attach_client_disconnect(c);
 }
 
+static void
+add_client(int fd, void *data)
+{
+        AttachServer *s = data;
+        if (fd < 0) {
+                diag_warn("Failed to accept an attach client: %s; trying again", strerror(-fd));
+                return;
+        }
+        if (s->clients->len >= CLIENTS_MAX) {
+                diag_warn("Rejected an attach client: %d are connected already", CLIENTS_MAX);
+                fd_close(&fd);
+                return;
+        }
+        AttachClient *c = attach_client_new(fd, !s->late, &s->client_config, &s->client_events);
+        g_ptr_array_add(s->clients, c);
+        attach_client_read(c, container_stdin_wants(s->input));
+}
+
 static AttachServer *
 server_new(const AttachServerConfig *config, char *path, int fd)
 {
         AttachServer *s = g_new0(AttachServer, 1);
         s->path = path;
-        s->fd = fd;
         s->input_end_closes_stdin = config->input_end_closes_stdin;
         s->half_close_types_eof = config->half_close_types_eof;
         s->input = config->input;
@@ -148,6 +161,7 @@ server_new(const AttachServerConfig *config, char *path, int fd)
         s->data = config->data;
         timer_init(&s->gone_timer, free_gone, s);
         timer_init(&s->quiet_timer, on_quiet, s);
+        listener_init(&s->listener, fd, WATCH_PRIORITY_ACCEPT, add_client, s);
         return s;
 }
 
@@ -157,80 +171,17 @@ attach_server_new(const AttachServerConfig *config, GError **error)
         g_autofree char *path = g_build_filename(config->bundle, "attach", NULL);
         if (config->link_path && !make_link(config->bundle, config->link_path, error))
                 return NULL;
-        autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
-        if (r < 0) {
-                error_set_errno(error, r, "Failed to create the attach socket %s", path);
-                return NULL;
-        }
-        return server_new(config, g_steal_pointer(&path), fd_steal(&fd));
-}
-
-static void
-add_client(AttachServer *s, int fd)
-{
-        if (s->clients->len >= CLIENTS_MAX) {
-                diag_warn("Rejected an attach client: %d are connected already", CLIENTS_MAX);
-                fd_close(&fd);
-                return;
-        }
-        AttachClient *c = attach_client_new(fd, !s->late, &s->client_config, &s->client_events);
-        g_ptr_array_add(s->clients, c);
-        attach_client_read(c, container_stdin_wants(s->input));
-}
-
-static void
-accept_pending(AttachServer *s)
-{
-        for (;;) {
-                int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                if (fd >= 0) {
-                        add_client(s, fd);
-                } else if (errno == EAGAIN) {
-                        return;
-                } else if (errno != EINTR && errno != ECONNABORTED) {
-                        diag_warn("Failed to accept an attach client: %s; trying again", strerror(errno));
-                        watch_disarm(&s->watch);
-                        timer_start(&s->retry_timer, ACCEPT_RETRY_USEC);
-                        return;
-                }
-        }
-}
-
-static void
-on_connection(GIOCondition revents, void *data)
-{
-        accept_pending(data);
-}
-
-static void
-on_retry(void *data)
-{
-        AttachServer *s = data;
-        watch_arm(&s->watch, G_IO_IN);
-        accept_pending(s);
+        int fd = sockpath_listen(SOCK_SEQPACKET, path, BACKLOG);
+        if (fd >= 0)
+                return server_new(config, g_steal_pointer(&path), fd);
+        error_set_errno(error, fd, "Failed to create the attach socket %s", path);
+        return NULL;
 }
 
 void
 attach_server_accept(AttachServer *s)
 {
-        if (s->fd >= 0)
-                accept_pending(s);
-}
-
-static void
-watch_connections(AttachServer *s)
-{
-        watch_init(&s->watch, s->fd, WATCH_PRIORITY_ACCEPT, on_connection, s);
-        timer_init(&s->retry_timer, on_retry, s);
-        watch_arm(&s->watch, G_IO_IN);
-}
-
-void
-attach_server_start(AttachServer *s)
-{
-        watch_connections(s);
-        accept_pending(s);
+        listener_accept(&s->listener);
 }
 
 void
@@ -292,14 +243,12 @@ attach_server_steal_path(AttachServer *s)
 void
 attach_server_stop_listening(AttachServer *s)
 {
-        if (s->fd < 0)
+        if (s->listener.fd < 0)
                 return;
-        accept_pending(s);
+        attach_server_accept(s);
         if (s->path && unlink(s->path) < 0 && errno != ENOENT)
                 diag_warn("Failed to remove the attach socket %s: %s", s->path, strerror(errno));
-        watch_done(&s->watch);
-        timer_stop(&s->retry_timer);
-        fd_close(&s->fd);
+        listener_done(&s->listener);
 }
 
 /* Runs in a process whose only descriptor, besides stdio, is the client's. */
@@ -350,7 +299,7 @@ attach_server_save(AttachServer *s, StateWriter *w)
         free_gone(s);
         state_begin(w, "attach");
         state_put_text(w, "path", s->path);
-        state_put_fd(w, "descriptor", s->fd);
+        state_put_fd(w, "descriptor", s->listener.fd);
         state_put_uint(w, "late", s->late);
         for (guint i = 0; i < s->clients->len; i++)
                 attach_client_save(s->clients->pdata[i], w);
@@ -367,7 +316,6 @@ attach_server_restore(StateReader *r, const AttachServerConfig *config)
                 g_ptr_array_add(s->clients, attach_client_restore(r, &s->client_config, &s->client_events));
                 state_leave(r);
         }
-        watch_connections(s);
         return s;
 }
 

@@ -31,10 +31,8 @@ typedef struct AttachServerConfig {
         void *data;
 } AttachServerConfig;
 
-/* Creates the socket, mode 0700, and replaces a stale one. Clients can connect at once and are accepted after
- * attach_server_start. */
+/* Creates the socket, mode 0700, and replaces a stale one. Clients can connect at once. */
 AttachServer *attach_server_new(const AttachServerConfig *config, GError **error);
-void attach_server_start(AttachServer *s);
 
 /* Accepts the clients that have connected, so that they get the output that is sent next. */
 void attach_server_accept(AttachServer *s);

@@ -58,11 +58,10 @@ new_path(const char *dir)
 static int
 listen_at(ConsoleSocket *c, const char *path)
 {
-        autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
-        if (r < 0)
-                return r;
-        c->fd = fd_steal(&fd);
+        int fd = sockpath_listen(SOCK_STREAM, path, BACKLOG);
+        if (fd < 0)
+                return fd;
+        c->fd = fd;
         c->path = g_strdup(path);
         return 0;
 }

@@ -6,6 +6,7 @@
 #include "base/diag.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/listener.h"
 #include "base/sockpath.h"
 #include "base/watch.h"
 #include "seccomp/notify_plugins.h"
@@ -18,15 +19,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define BACKLOG           16
-#define PEERS_MAX         256
-#define ACCEPT_RETRY_USEC (G_USEC_PER_SEC / 2)
+#define BACKLOG   16
+#define PEERS_MAX 256
 
 struct SeccompListener {
         char *path;
-        int fd;
-        Watch watch;
-        Timer retry; /* after a failed accept(2) */
+        Listener listener;
         GPtrArray *peers;
         NotifyPlugins *plugins;
         struct seccomp_notif_sizes sizes; /* of this kernel, which may be newer than the headers */
@@ -131,7 +129,7 @@ is_notify_fd(int fd)
 
 /* Reads until the runtime has sent everything: closing the connection earlier would make it fail. */
 static void
-on_connection(GIOCondition revents, void *data)
+on_message(GIOCondition revents, void *data)
 {
         Peer *p = data;
         SeccompListener *l = p->listener;
@@ -149,32 +147,13 @@ on_connection(GIOCondition revents, void *data)
 }
 
 static void
-on_listening(GIOCondition revents, void *data)
+on_connection(int fd, void *data)
 {
         SeccompListener *l = data;
-        int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-                peer_add(l, fd, on_connection);
-        } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-                warn_once(l, "Failed to accept a seccomp notify connection, trying again", errno);
-                watch_disarm(&l->watch);
-                timer_start(&l->retry, ACCEPT_RETRY_USEC);
-        }
-}
-
-static void
-on_retry(void *data)
-{
-        SeccompListener *l = data;
-        watch_arm(&l->watch, G_IO_IN);
-}
-
-static int
-listen_at(const char *path)
-{
-        autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        int r = fd < 0 ? -errno : sockpath_listen(fd, path, BACKLOG);
-        return r < 0 ? r : fd_steal(&fd);
+        if (fd >= 0)
+                peer_add(l, fd, on_message);
+        else
+                warn_once(l, "Failed to accept a seccomp notify connection, trying again", -fd);
 }
 
 static NotifyPlugins *
@@ -213,23 +192,21 @@ SeccompListener *
 seccomp_listener_new(const SeccompConfig *config, GError **error)
 {
         SeccompListener *l = g_new0(SeccompListener, 1);
-        l->fd = -1;
+        l->listener.fd = -1;
         l->peers = g_ptr_array_new_with_free_func(peer_free);
-        timer_init(&l->retry, on_retry, l);
         if (!prepare(l, config, error)) {
                 seccomp_listener_free(l);
                 return NULL;
         }
-        l->fd = listen_at(config->socket_path);
-        if (l->fd < 0) {
-                error_set_errno(error, l->fd, "Failed to create the seccomp notify socket %s",
+        int fd = sockpath_listen(SOCK_STREAM, config->socket_path, BACKLOG);
+        if (fd < 0) {
+                error_set_errno(error, fd, "Failed to create the seccomp notify socket %s",
                                 config->socket_path);
                 seccomp_listener_free(l);
                 return NULL;
         }
         l->path = g_strdup(config->socket_path);
-        watch_init(&l->watch, l->fd, WATCH_PRIORITY_IO, on_listening, l);
-        watch_arm(&l->watch, G_IO_IN);
+        listener_init(&l->listener, fd, WATCH_PRIORITY_IO, on_connection, l);
         return l;
 }
 
@@ -246,9 +223,7 @@ seccomp_listener_free(SeccompListener *l)
                 return;
         if (l->path)
                 (void)unlink(l->path);
-        timer_stop(&l->retry);
-        watch_done(&l->watch);
-        fd_close(&l->fd);
+        listener_done(&l->listener);
         g_ptr_array_unref(l->peers);
         notify_plugins_free(l->plugins);
         g_free(l->request);

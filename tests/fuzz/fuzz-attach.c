@@ -171,7 +171,6 @@ begin(World *w, bool closes)
         };
         w->server = attach_server_new(&config, NULL);
         g_assert_nonnull(w->server);
-        attach_server_start(w->server);
         container_stdin_open(&w->input, ends[1]);
         w->stdin_fd = ends[0];
 }
