@@ -23,6 +23,26 @@ g_get_monotonic_time(void)
         return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000 + ahead_usec;
 }
 
+/* Replaces libc's function, to restart the server between two of its datagrams; NULL: it is not restarted. As
+ * in the kernel, only an error of the first datagram is returned. */
+static Fixture *restarted;
+
+int
+sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+{
+        static int n_datagrams;
+        for (unsigned i = 0; i < n; i++) {
+                if (restarted && n_datagrams == 1)
+                        (void)close(restarted->fd);
+                if (restarted && n_datagrams == 2)
+                        restarted->fd = net_listen(SOCK_DGRAM, &restarted->port);
+                n_datagrams += restarted != NULL;
+                if (sendmsg(fd, &messages[i].msg_hdr, flags) < 0)
+                        return i > 0 ? (int)i : -1;
+        }
+        return (int)n;
+}
+
 static void
 set_up(Fixture *f, gconstpointer data)
 {
@@ -227,6 +247,22 @@ test_udp_refused(Fixture *f, gconstpointer data)
         net_wait_delivered(f->log, f->dir, 8);
 }
 
+/* The second datagram is refused while further ones are sent: the first two are sent again. */
+static void
+test_udp_refused_meanwhile(Fixture *f, gconstpointer data)
+{
+        static const char *const lines[] = {"one", "two", "three", "four"};
+        start(f, SOCK_DGRAM);
+        restarted = f;
+        log_fixture_write(f->log, STREAM_STDOUT, "one\ntwo\nthree\nfour\n");
+        restarted = NULL;
+        for (size_t i = 0; i < G_N_ELEMENTS(lines); i++) {
+                g_autofree char *text = message(lines[i]);
+                net_expect_datagram(f->fd, text);
+        }
+        net_wait_delivered(f->log, f->dir, 19);
+}
+
 static void
 on_drained(void *data)
 {
@@ -429,6 +465,7 @@ main(int argc, char **argv)
         ADD("server-ends", test_server_ends);
         ADD("memory-after-an-outage", test_memory_after_an_outage);
         ADD("udp-refused", test_udp_refused);
+        ADD("udp-refused-meanwhile", test_udp_refused_meanwhile);
         ADD("udp-refused-to-the-end", test_udp_refused_to_the_end);
         ADD("udp-refusals-are-reported", test_udp_refusals_are_reported);
         ADD("udp-next-address", test_udp_next_address);

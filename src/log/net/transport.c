@@ -77,13 +77,15 @@ log_connection_refusal(LogConnection *c)
         return -error;
 }
 
-/* Returns 0 when all is written, or -errno. */
+/* Returns 0 when all is written, or -errno. Over UDP only one datagram at a time: if a refusal (ICMP) arrives
+ * during a system call that sends several, the kernel stops there, and forgets it. */
 static int
 write_datagrams(LogConnection *c, LogQueue *q)
 {
         LogMessage messages[DATAGRAMS];
-        size_t n;
-        while ((n = log_queue_peek(q, messages, DATAGRAMS)) > 0) {
+        bool local = c->socket.scheme == LOG_SCHEME_UNIXGRAM;
+        size_t n, max = local ? DATAGRAMS : 1;
+        while ((n = log_queue_peek(q, messages, max)) > 0) {
                 int sent = send_some_datagrams(c, messages, n);
                 if (sent == -EAGAIN)
                         (void)log_connection_wait(c);
@@ -92,7 +94,7 @@ write_datagrams(LogConnection *c, LogQueue *q)
                 size_t len = 0;
                 for (int i = 0; i < sent; i++)
                         len += messages[i].len;
-                if (c->socket.scheme == LOG_SCHEME_UNIXGRAM) {
+                if (local) {
                         log_queue_wrote(q, len);
                         continue;
                 }
