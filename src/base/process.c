@@ -198,9 +198,9 @@ start_function(Job *job)
 
 /* Not inlined: no variable of the caller may be in a register across vfork(2). */
 __attribute__((noinline)) static pid_t
-start_program(Job *job)
+start_program(Job *job, bool wait)
 {
-        pid_t pid = vfork();
+        pid_t pid = wait ? vfork() : fork();
         if (pid == 0)
                 run_program(job);
         return pid < 0 ? -errno : pid;
@@ -235,7 +235,7 @@ process_start(const ProcessSpec *spec, int *ret_error)
                 return -errno;
         job.null = null;
         choose_score(&job);
-        pid_t pid = spec->argv ? start_program(&job) : start_function(&job);
+        pid_t pid = spec->argv ? start_program(&job, ret_error != NULL) : start_function(&job);
         /* Also in the parent, so that the group exists before a signal is sent to it. */
         if (pid > 0 && spec->own_group)
                 (void)setpgid(pid, pid);

@@ -7,7 +7,8 @@
  * The monitor itself and its copy during an upgrade are forked by core/launcher.c and core/upgrade.c.
  *
  * A program is started with vfork(2): its cost does not depend on the memory of the monitor, which continues
- * when the program is executed. A function runs in a copy of the monitor (fork(2)).
+ * when the program is executed. As long as the container runs, that would be a wait for the program's disk:
+ * then fork(2) is used. A function runs in a copy of the monitor (fork(2)).
  *
  * By default a child inherits nothing from the monitor: /dev/null as stdin, stdout and stderr, no other
  * descriptor, no blocked signals, default signal actions, no protection from the OOM killer. */
@@ -74,7 +75,7 @@ uint64_t process_started(pid_t pid);
 /* Starts a child. Returns its pid (of a detached one: the pid of a process that has ended), or -errno if
  * there is no process.
  *
- * *ret_error, which may be NULL, is 0 or, if a program could not be executed, the errno: the child then
- * ends with PROCESS_STATUS_NOT_STARTED. (Where vfork(2) is emulated by fork(2), as valgrind does, the exit
- * status alone says so.) */
+ * *ret_error is 0 or, if a program could not be executed, the errno: the child then ends with
+ * PROCESS_STATUS_NOT_STARTED. (Where vfork(2) is emulated by fork(2), as valgrind does, the exit status alone
+ * says so.) NULL: it does not wait until a program is executed, and the exit status alone says so. */
 pid_t process_start(const ProcessSpec *spec, int *ret_error);

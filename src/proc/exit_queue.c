@@ -196,7 +196,6 @@ start(ExitQueue *q, const Waiting *w)
 {
         g_autofree char *words = restore(w);
         size_t argc = 0;
-        int error = 0;
         g_autoptr(GPtrArray) list = split_words(words, w->pattern->len, &argc);
         g_ptr_array_insert(list, (gint)(2 + argc), NULL);
         g_ptr_array_add(list, NULL);
@@ -210,13 +209,13 @@ start(ExitQueue *q, const Waiting *w)
                         .mask = q->mask,
                         .score = q->score,
                 },
-                &error);
+                NULL);
         if (pid < 0 && ++q->failures < TRIES)
                 return pid;
         q->failures = 0;
-        if (pid < 0 || error)
-                report(word[2], pid < 0 ? -pid : error);
-        if (pid > 0)
+        if (pid < 0)
+                report(word[2], -pid);
+        else
                 g_array_append_val(q->running, pid);
         return 0;
 }

@@ -117,7 +117,6 @@ run(HealthCheck *h, const char *const *words, int out)
                 g_ptr_array_add(argv, (gpointer)*words);
         g_ptr_array_add(argv, (gpointer)h->config.cid);
         g_ptr_array_add(argv, NULL);
-        int error = 0;
         pid_t pid = process_start(
                 &(ProcessSpec){
                         .argv = (char **)argv->pdata,
@@ -126,12 +125,11 @@ run(HealthCheck *h, const char *const *words, int out)
                         .own_group = true,
                         .oom_score = oom_score_text(h->config.score),
                 },
-                &error);
-        if (pid < 0 || error)
-                diag_warn("Failed to run %s for a health check: %s", h->config.path,
-                          strerror(pid < 0 ? -pid : error));
-        if (pid < 0)
+                NULL);
+        if (pid < 0) {
+                diag_warn("Failed to run %s for a health check: %s", h->config.path, strerror(-pid));
                 return false;
+        }
         h->pid = pid;
         return true;
 }

@@ -31,10 +31,11 @@ UNREACHABLE = ('--log-driver', 'gelf', '--log-opt', 'gelf.gelf-address=tcp://127
                'gelf.drain-timeout=2s')
 
 
-def with_strace(t, m, calls, delay, argv, environment):
-    """Starts a monitor in which strace delays these calls."""
+def with_strace(t, m, calls, delay, argv, environment, path=None):
+    """Starts a monitor in which strace delays these calls, or those for one path."""
     tool('strace')
-    m.spawn(['/usr/bin/strace', '-f', '-qq', '-o', '/dev/null', '-e', f'trace={calls}', '-e',
+    only = ['-P', str(path)] if path else []
+    m.spawn(['/usr/bin/strace', '-f', '-qq', '-o', '/dev/null', *only, '-e', f'trace={calls}', '-e',
              f'inject={calls}:delay_enter={delay}', t.program, *argv, '--sync'], environment, ('sync', 'start'))
     m.start.go()
 
@@ -195,6 +196,25 @@ def test_slow_sync_of_the_log(t):
     equal(m.exit_file.read_text(), '3')
     m.wait(30)
     check(time.monotonic() - begin > 5, 'there was no slow sync')
+
+
+@differs('the reference has no log drivers')
+def test_logger_on_a_stalled_disk(t):
+    """Executing an external logger takes 4 s: at the start, and again at the end."""
+    m = t.monitor()
+    logger = shutil.copy(t.runtime, t.dir / 'logger')
+    argv = t.arguments(m, conmon_pidfile=False)
+    with_strace(t, m, 'execve', '4s', [*argv, '--log-driver', f'binary://{logger}?script=exit+1'],
+                t.traced_environment('print hello\\n\nwait @/go\nexit 3'), logger)
+    begin = time.monotonic()
+    m.created()
+    m.wait_log(b'hello')
+    t.touch('go')
+    wait_for(m.exit_file.exists, 'the exit file')
+    took = time.monotonic() - begin
+    check(took < scaled(2), f'the exit file came after {took:.1f} s')
+    equal(m.exit_file.read_text(), '3')
+    m.wait(60)
 
 
 def mount_disk(t):

@@ -23,6 +23,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../
 from harness import (  # noqa: E402
     CID, Monitor, alive, check, children, cpu_seconds, descriptors, differs, equal, kill, main, skip, slow, wait_for,
     whole_lines)
+from harness.check import scaled  # noqa: E402
+from test_end import with_strace  # noqa: E402
 
 SESSIONS = int(os.environ.get('CONMON_TEST_SESSIONS', 30))
 BYTES_PER_SESSION = 300
@@ -68,6 +70,27 @@ def test_monitor_of_the_session_ends(t):
     took = time.monotonic() - start
     check(2 <= took < 4, f'a delay of 2 s took {took:.2f} s')
     wait_for(lambda: not set(children(c.pid)) - {c.container}, 'the command to be reaped')
+
+
+@differs('monitors of sessions run until their exit commands are due')
+def test_command_on_a_stalled_disk(t):
+    """Executing the command of a session takes 4 s. The container ends meanwhile."""
+    c = t.monitor('container')
+    program = shutil.copy(t.runtime, t.dir / 'command')
+    (c.bundle / 'config.json').write_text('{}')
+    with_strace(t, c, 'execve', '4s', t.arguments(c, conmon_pidfile=False) + command(t, 'touch @/end'),
+                t.traced_environment('wait @/go\nexit 3'), program)
+    c.created()
+    m = Monitor(t.dir / 'monitors' / 'session', c.cid, bundle=c.bundle / 'session')
+    t.monitors.append(m)
+    t.exec('exit 0', '--exit-command', program, '--exit-delay', '1', monitor=m).finish(0)
+    monitor = children(c.pid)[0]
+    wait_for(lambda: len(children(monitor)) == 2, 'the command')
+    begin = time.monotonic()
+    t.touch('go')
+    wait_for(c.exit_file.exists, 'the exit file')
+    check(time.monotonic() - begin < scaled(2), f'the exit file came after {time.monotonic() - begin:.1f} s')
+    c.wait(30)
 
 
 @differs("here the container's monitor is the parent of the command")

@@ -11,6 +11,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import (  # noqa: E402
     CID, check, children, descriptors, differs, equal, kill, main, skip, slow, wait_for, whole_lines)
+from harness.check import scaled  # noqa: E402
+from test_end import with_strace  # noqa: E402
 
 # Records the start and end of each call with its arguments; the files `config` and `run` define its behavior.
 PODMAN = '''#!/bin/sh
@@ -83,6 +85,21 @@ def runs(t):
 
 def wait_runs(t, number, timeout=10):
     wait_for(lambda: runs(t) >= number, f'{number} checks', timeout)
+
+
+@differs('no health checks')
+def test_podman_on_a_stalled_disk(t):
+    """Executing podman takes 4 s. The container ends meanwhile."""
+    m = t.monitor()
+    argv = t.arguments(m, conmon_pidfile=False) + [str(word) for word in podman(t)]
+    with_strace(t, m, 'execve', '4s', argv, t.traced_environment('wait @/go\nexit 3'), t.dir / 'podman')
+    m.created()
+    wait_for(lambda: len(children(children(m.pid)[0])) == 2, 'podman')
+    begin = time.monotonic()
+    t.touch('go')
+    wait_for(m.exit_file.exists, 'the exit file')
+    check(time.monotonic() - begin < scaled(2), f'the exit file came after {time.monotonic() - begin:.1f} s')
+    m.wait(30)
 
 
 @differs('no health checks')

@@ -127,8 +127,7 @@ static pid_t
 start(const LoggerProcess *p, int out, int err, int ready)
 {
         const int fds[] = {out, err, ready};
-        int error = 0;
-        pid_t pid = process_start(
+        return process_start(
                 &(ProcessSpec){
                         .argv = p->argv,
                         .environment = p->environment,
@@ -138,8 +137,7 @@ start(const LoggerProcess *p, int out, int err, int ready)
                         .confined = true,
                         .rights = LOGGER_RIGHTS,
                 },
-                &error);
-        return error ? -error : pid;
+                NULL);
 }
 
 int
