@@ -504,7 +504,7 @@ int
 monitor_go_on(Monitor *m)
 {
         stand_in_allow(m->stand_in, true);
-        log_resume(m->log, relay_on_log_wants, m);
+        log_resume(m->log, relay_update, m);
         relay_update(m);
         relay_on_stdin_wants(container_stdin_wants(&m->input), m);
         /* in case the old program has read a SIGCHLD, but has not reaped the child */

@@ -110,12 +110,6 @@ relay_update(void *data)
 }
 
 void
-relay_on_log_wants(StreamId stream, bool wants, void *data)
-{
-        relay_update(data);
-}
-
-void
 relay_on_stdin_wants(bool wants, void *data)
 {
         Monitor *m = data;

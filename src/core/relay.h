@@ -25,7 +25,6 @@ void relay_release(Monitor *m);
 
 /* Pauses and resumes the streams as the log and the clients require. */
 void relay_update(void *data);
-void relay_on_log_wants(StreamId stream, bool wants, void *data);
 
 /* The container's stdin is writable again, or full. */
 void relay_on_stdin_wants(bool wants, void *data);

@@ -256,7 +256,7 @@ monitor_start(Monitor *m, GError **error)
         if (log_is_passthrough(m->log))
                 exec_exits_listen(m); /* there is no FIFO to request it later */
         learn_directories(m);
-        log_start(m->log, relay_on_log_wants, m);
+        log_start(m->log, relay_update, m);
         if (!signal_watch_start(&m->signals, monitor_on_signal, m, error))
                 return FALSE;
         parent_pipe_send(&m->caller.attach_fd, "data", 0, NULL);

@@ -31,10 +31,8 @@ make_log(void)
         log_sinks_init(log);
         timer_init(&log->quiet, release_memory, log);
         timer_init(&log->settle, on_settle, log);
-        for (StreamId i = 0; i < N_STREAMS; i++) {
+        for (StreamId i = 0; i < N_STREAMS; i++)
                 log_splitter_init(&log->splitters[i], i, (uint64_t)clock_realtime_ns());
-                log->wanted[i] = true;
-        }
         return log;
 }
 
@@ -113,14 +111,8 @@ on_change(void *data)
                 timer_start(&log->settle, 0);
         if (!timer_is_running(&log->quiet))
                 timer_start(&log->quiet, QUIET_USEC);
-        for (StreamId i = 0; i < N_STREAMS; i++) {
-                bool wants = log_wants(log, i);
-                if (wants == log->wanted[i])
-                        continue;
-                log->wanted[i] = wants;
-                if (log->wants)
-                        log->wants(i, wants, log->wants_data);
-        }
+        if (log->wants)
+                log->wants(log->wants_data);
 }
 
 gboolean

@@ -21,9 +21,8 @@
 
 typedef struct Log Log;
 
-/* Reports whether the log accepts more of a stream now. While it does not, the caller should not read that
- * stream. Only called when the result of log_wants has changed. */
-typedef void (*LogWantsFunc)(StreamId stream, bool wants, void *data);
+/* log_wants may have changed for some stream. While it is false, the caller should not read that stream. */
+typedef void (*LogWantsFunc)(void *data);
 
 /* Properties of -l that affect which drivers a configuration may add. */
 typedef struct LogPaths {

@@ -29,7 +29,6 @@ struct Log {
         bool busy; /* there was output since the timer was started */
         LogWantsFunc wants;
         void *wants_data;
-        bool wanted[N_STREAMS];
         void (*drained)(void *data);
         void *drained_data;
 };
