@@ -363,12 +363,6 @@ exit_queue_each(const ExitQueue *q, void (*func)(const char *words, size_t len, 
         }
 }
 
-const GArray *
-exit_queue_running(const ExitQueue *q)
-{
-        return q->running;
-}
-
 static void
 save_words(const char *words, size_t len, gint64 due_usec, void *data)
 {

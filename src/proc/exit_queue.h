@@ -46,9 +46,6 @@ void exit_queue_flush(ExitQueue *q, gint64 usec);
 void exit_queue_each(const ExitQueue *q,
                      void (*func)(const char *words, size_t len, gint64 due_usec, void *data), void *data);
 
-/* The commands that run: an array of pid_t, which belongs to the queue. */
-const GArray *exit_queue_running(const ExitQueue *q);
-
 /* Live upgrade; running commands remain children. Restoring starts with an empty queue. */
 void exit_queue_save(const ExitQueue *q, StateWriter *w);
 void exit_queue_restore(ExitQueue *q, StateReader *r);

@@ -143,13 +143,6 @@ settle(LogQueue *q)
         return NULL;
 }
 
-bool
-log_queue_is_sent(const LogQueue *q)
-{
-        /* Settling has no visible effect. */
-        return settle((LogQueue *)q) == NULL;
-}
-
 size_t
 log_queue_memory(const LogQueue *q)
 {

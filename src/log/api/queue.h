@@ -108,9 +108,6 @@ void log_queue_added(LogBlock *b, LogCount count);
 /* True if everything is done. */
 bool log_queue_is_empty(const LogQueue *q);
 
-/* True if everything is sent. */
-bool log_queue_is_sent(const LogQueue *q);
-
 /* Memory of the messages that are neither done nor dropped, with their entries. */
 size_t log_queue_memory(const LogQueue *q);
 
