@@ -159,13 +159,6 @@ entry_count(const LogEntry *e)
 }
 
 static void
-count_add(LogCount *sum, LogCount count)
-{
-        sum->records += count.records;
-        sum->bytes += count.bytes;
-}
-
-static void
 count_subtract(LogCount *sum, LogCount count)
 {
         sum->records -= count.records;
@@ -175,7 +168,7 @@ count_subtract(LogCount *sum, LogCount count)
 void
 log_queue_added(LogBlock *b, LogCount count)
 {
-        count_add(&b->waiting, count);
+        log_count_add(&b->waiting, count);
 }
 
 size_t
@@ -196,7 +189,7 @@ log_queue_waiting(const LogQueue *q)
 {
         LogCount sum = {0};
         for (const LogBlock *b = q->head; b; b = b->next)
-                count_add(&sum, b->waiting);
+                log_count_add(&sum, b->waiting);
         return sum;
 }
 
@@ -344,7 +337,7 @@ log_queue_done(LogQueue *q, size_t n)
         q->taken += n;
         for (; n > 0 && !log_queue_is_empty(q); n--) {
                 LogCount count = entry_count(log_block_entry(q->head, q->head->first));
-                count_add(&q->done, count);
+                log_count_add(&q->done, count);
                 count_subtract(&q->head->waiting, count);
                 forget(q->head);
                 if (block_is_done(q->head))
@@ -358,7 +351,7 @@ static void
 finish_block(LogQueue *q, size_t len)
 {
         LogBlock *b = q->head;
-        count_add(&q->done, b->waiting);
+        log_count_add(&q->done, b->waiting);
         q->taken += len;
         block_reset(b);
         q->next = (LogCursor){.block = b};
@@ -399,11 +392,11 @@ forget_arrived(LogQueue *q, size_t len)
                 const LogEntry *e = log_block_entry(b, b->first);
                 if (e->dead || e->len > rest)
                         break;
-                count_add(&count, entry_count(e));
+                log_count_add(&count, entry_count(e));
                 rest -= e->len;
         }
         b->start += len - rest;
-        count_add(&q->done, count);
+        log_count_add(&q->done, count);
         count_subtract(&b->waiting, count);
         q->taken += len - rest;
         return len - rest;
@@ -435,7 +428,7 @@ log_queue_sent_count(const LogQueue *q)
                 for (uint32_t i = b->first; i < end; i++) {
                         const LogEntry *e = log_block_entry((LogBlock *)b, i);
                         if (!e->dead)
-                                count_add(&sum, entry_count(e));
+                                log_count_add(&sum, entry_count(e));
                 }
                 if (b == q->next.block)
                         break;
@@ -479,7 +472,7 @@ static void
 kill_entry(LogQueue *q, LogBlock *b, LogEntry *e, LogCount *sum)
 {
         LogCount count = entry_count(e);
-        count_add(sum, count);
+        log_count_add(sum, count);
         count_subtract(&b->waiting, count);
         e->dead = 1;
         count_dead(q, b, e, 1);
@@ -600,7 +593,7 @@ log_queue_drop_oldest(LogQueue *q, LogDropped *ret)
 void
 log_queue_clear(LogQueue *q, LogCount *dropped)
 {
-        count_add(dropped, log_queue_waiting(q));
+        log_count_add(dropped, log_queue_waiting(q));
         for (LogBlock *b = q->head, *next; b; b = next) {
                 next = b->next;
                 block_free(b);
@@ -754,7 +747,7 @@ fill_block(LogQueue *q, LogBlock *b, const char *packed, size_t n, const char *b
                 if (e.dead)
                         count_dead(q, b, &e, 1);
                 else
-                        count_add(&b->waiting, entry_count(&e));
+                        log_count_add(&b->waiting, entry_count(&e));
         }
         if (sum != len)
                 state_fail(r, "The messages of a queue do not fit its bytes");

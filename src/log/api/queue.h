@@ -21,6 +21,13 @@ typedef struct LogCount {
         uint64_t bytes;
 } LogCount;
 
+static inline void
+log_count_add(LogCount *sum, LogCount count)
+{
+        sum->records += count.records;
+        sum->bytes += count.bytes;
+}
+
 /* One message in a block, described from the end of the block downwards. */
 typedef struct LogEntry {
         uint32_t len;          /* encoded */

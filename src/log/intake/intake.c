@@ -272,8 +272,7 @@ pass(const LogRecord *record, size_t ahead, void *data)
         LogIntake *in = data;
         const LogOutlet *out = &in->outlet;
         LogRecord stripped, *r = &stripped;
-        in->count->records++;
-        in->count->bytes += record->payload;
+        log_count_add(in->count, (LogCount){1, record->payload});
         stripped = in->stripper ? log_stripper_apply(in->stripper, record, &ahead) : *record;
         bool starts = !(r->flags & LOG_RECORD_CONTINUES);
         if (!passes(in, r)) {
@@ -296,8 +295,7 @@ pass_whole(LogIntake *in, const LogRecord *records, size_t n)
         size_t whole = log_joiner_count_whole(in->joiner, records, n, &payload);
         if (whole == 0)
                 return 0;
-        in->count->records += whole;
-        in->count->bytes += payload;
+        log_count_add(in->count, (LogCount){whole, payload});
         in->outlet.take(records, whole, payload, in->outlet.data);
         return whole;
 }

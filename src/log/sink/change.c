@@ -98,18 +98,11 @@ log_sink_succeed(LogSink *s, LogSink *old)
         old->n_markers = old->n_errors = 0;
 }
 
-static void
-add_count(LogCount *to, LogCount count)
-{
-        to->records += count.records;
-        to->bytes += count.bytes;
-}
-
 void
 log_sink_add_counts(LogSink *s, const LogSink *old)
 {
-        add_count(&s->in, old->in);
-        add_count(&s->queue.done, old->queue.done);
+        log_count_add(&s->in, old->in);
+        log_count_add(&s->queue.done, old->queue.done);
         log_losses_add_all(&s->losses, &old->losses);
         s->n_markers += old->n_markers;
         s->n_errors += old->n_errors;

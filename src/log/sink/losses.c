@@ -40,8 +40,7 @@ log_losses_find(const char *name, LogDropCause *ret)
 void
 log_losses_add(LogLosses *l, LogDropCause cause, LogCount count)
 {
-        l->total[cause].records += count.records;
-        l->total[cause].bytes += count.bytes;
+        log_count_add(&l->total[cause], count);
         *(cause == LOG_DROP_REFUSED ? &l->refused : &l->unannounced[cause]) += count.records;
 }
 
@@ -49,8 +48,7 @@ void
 log_losses_add_all(LogLosses *l, const LogLosses *from)
 {
         for (int i = 0; i < N_LOG_DROPS; i++) {
-                l->total[i].records += from->total[i].records;
-                l->total[i].bytes += from->total[i].bytes;
+                log_count_add(&l->total[i], from->total[i]);
                 l->unannounced[i] += from->unannounced[i];
         }
         l->refused += from->refused;
@@ -67,10 +65,8 @@ LogCount
 log_losses_sum(const LogLosses *l)
 {
         LogCount sum = {0};
-        for (int i = 0; i < N_LOG_DROPS; i++) {
-                sum.records += l->total[i].records;
-                sum.bytes += l->total[i].bytes;
-        }
+        for (int i = 0; i < N_LOG_DROPS; i++)
+                log_count_add(&sum, l->total[i]);
         return sum;
 }
 

@@ -393,8 +393,7 @@ log_sink_write(LogSink *s, const LogBatch *batch)
         if (s->intake) {
                 log_intake_push(s->intake, batch, &s->in);
         } else {
-                s->in.records += batch->n;
-                s->in.bytes += batch->payload;
+                log_count_add(&s->in, (LogCount){batch->n, batch->payload});
                 sink_admit(batch->records, batch->n, batch->payload, s);
         }
         audit(s);
@@ -657,10 +656,9 @@ static bool
 adds_up(const LogSink *s)
 {
         LogCount sum = log_queue_waiting(&s->queue);
-        sum.records += s->queue.done.records;
-        sum.bytes += s->queue.done.bytes;
-        LogCount lost = log_losses_sum(&s->losses);
-        return sum.records + lost.records == s->in.records && sum.bytes + lost.bytes == s->in.bytes;
+        log_count_add(&sum, s->queue.done);
+        log_count_add(&sum, log_losses_sum(&s->losses));
+        return sum.records == s->in.records && sum.bytes == s->in.bytes;
 }
 
 static void
