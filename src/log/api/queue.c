@@ -19,20 +19,26 @@
 
 /* ---- blocks ---- */
 
+/* Adds a block with room for a message of `need` bytes. */
 static LogBlock *
-block_new(LogQueue *q, size_t need)
+add_block(LogQueue *q, size_t need)
 {
         size_t size = MAX(BLOCK_SIZE, sizeof(LogBlock) + sizeof(LogEntry) + need);
         size = (size + 4095) & ~(size_t)4095;
-        if (q->spare && size == BLOCK_SIZE) {
-                LogBlock *b = q->spare;
+        LogBlock *b = q->spare;
+        if (b && size == BLOCK_SIZE) {
                 q->spare = b->next;
                 q->n_spare--;
                 b->next = NULL;
-                return b;
+        } else {
+                b = pages_take(size);
+                b->size = size;
         }
-        LogBlock *b = pages_take(size);
-        b->size = size;
+        if (q->tail)
+                q->tail->next = b;
+        else
+                q->head = q->next.block = b;
+        q->tail = b;
         return b;
 }
 
@@ -103,12 +109,7 @@ log_queue_block(LogQueue *q, size_t need)
 {
         if (q->tail && log_block_room(q->tail, need))
                 return q->tail;
-        LogBlock *b = block_new(q, need);
-        if (q->tail)
-                q->tail->next = b;
-        else
-                q->head = q->next.block = b;
-        q->tail = b;
+        LogBlock *b = add_block(q, need);
         /* The previous block may already be done. */
         collect(q);
         return b;
@@ -766,13 +767,7 @@ restore_block(LogQueue *q, StateReader *r)
         if (state_failed(r))
                 return;
         size_t n = size / PACKED_SIZE;
-        LogBlock *b = block_new(q, len + n * sizeof(LogEntry));
-        if (q->tail)
-                q->tail->next = b;
-        else
-                q->head = q->next.block = b;
-        q->tail = b;
-        fill_block(q, b, packed, n, bytes, len, r);
+        fill_block(q, add_block(q, len + n * sizeof(LogEntry)), packed, n, bytes, len, r);
 }
 
 /* Sets the cursor after this many messages, and this many bytes of the next one. */

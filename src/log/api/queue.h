@@ -153,7 +153,7 @@ size_t log_queue_peek(LogQueue *q, LogMessage *messages, size_t max);
 /* The next `len` bytes have been sent. */
 void log_queue_sent(LogQueue *q, size_t len);
 
-/* The same without an acknowledgement: is not progress yet. */
+/* The same, but this is not progress yet: they may still be refused. */
 void log_queue_reserve(LogQueue *q, size_t len);
 
 /* The oldest n sent messages were acknowledged and are removed. */
