@@ -21,6 +21,7 @@
 typedef struct {
         const LogConfig *log;
         const char *short_id;
+        const char *host;
         const LogBundle *bundle;
 } Fields;
 
@@ -45,9 +46,7 @@ name_field(const Fields *f)
 static char *
 hostname_field(const Fields *f)
 {
-        char host[256] = "";
-        (void)gethostname(host, sizeof host - 1);
-        return g_strdup(host);
+        return g_strdup(f->host);
 }
 
 static char *
@@ -131,7 +130,7 @@ log_metadata_check_template(const char *driver, const char *template, GError **e
 {
         const LogConfig log = {.cid = ""};
         g_autoptr(LogBundle) nothing = log_bundle_read(&log, false, NULL);
-        const Fields any = {.log = &log, .short_id = "", .bundle = nothing};
+        const Fields any = {.log = &log, .short_id = "", .host = "", .bundle = nothing};
         const LogTemplateFields f = template_fields(&any);
         return log_template_check(template, &f, error) || fail_template(template, error);
 }
@@ -150,7 +149,7 @@ static gboolean
 make_tag(LogMetadata *m, const LogConfig *log, const char *template, const char *default_tag,
          const LogBundle *bundle, GError **error)
 {
-        const Fields values = {.log = log, .short_id = m->short_id, .bundle = bundle};
+        const Fields values = {.log = log, .short_id = m->short_id, .host = m->host, .bundle = bundle};
         const LogTemplateFields f = template_fields(&values);
         if (!template && log->tag)
                 m->tag = g_strdup(log->tag);
@@ -344,6 +343,7 @@ log_metadata_new(const LogDriverConfig *config, const LogMetadataOptions *o, con
         bool reads = chooses || needs_bundle(o->tag);
         g_autoptr(LogBundle) bundle = log_bundle_read(reads ? log : &nothing, reads, error);
         m->short_id = g_strndup(log->cid, SHORT_ID_LEN);
+        (void)gethostname(m->host, sizeof m->host - 1);
         if (!bundle || !find_attributes(found, log, o, bundle, error) ||
             !make_tag(m, log, o->tag, default_tag, bundle, error))
                 return NULL;

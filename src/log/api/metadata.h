@@ -10,6 +10,7 @@
 
 typedef struct LogMetadata {
         char *short_id;           /* the first 12 characters of the id */
+        char host[256];           /* the name of this host; "": unknown */
         char *tag;                /* NULL if there is neither a tag nor a default */
         LogAttribute *attributes; /* labels and environment, sorted by key, each key once */
         size_t n_attributes;

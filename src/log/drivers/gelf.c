@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 /* The size of a datagram that passes any network, as in other senders; 12 bytes of it are a chunk's
  * header. */
@@ -132,10 +131,8 @@ static void
 make_members(Gelf *self, const LogConfig *log, const LogBundle *bundle, LogMetadata *m)
 {
         g_autofree char *command = log_bundle_command(bundle);
-        char host[256] = "";
-        (void)gethostname(host, sizeof host - 1);
         GString *json = g_string_new("{\"version\":\"1.1\",\"host\":");
-        json_append_string(json, host, strlen(host));
+        json_append_string(json, m->host, strlen(m->host));
         g_string_append(json, ",\"short_message\":\"");
         self->before = g_string_free(json, FALSE);
 

@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PATH "/loki/api/v1/push"
 
@@ -213,11 +212,9 @@ make_labels(const LogDriverConfig *config, LogMetadata *m, GString *json, GStrin
                                           "container_id",   "partial_id", "partial_ordinal", "partial_last",
                                           NULL};
         const LokiOptions *o = config->options;
-        char host[256] = "";
         size_t n = 1; /* the source */
-        (void)gethostname(host, sizeof host - 1);
         n += add_own_label(json, o, "container_name", config->log->name);
-        n += add_own_label(json, o, "host", host);
+        n += add_own_label(json, o, "host", m->host);
         n += add_own_label(json, o, "tag", m->tag);
         for (const char *const *pair = o->external_labels; pair && *pair; pair++)
                 n++;

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DEFAULT_ENDPOINT "http://localhost:4318"
 #define PATH             "/v1/logs"
@@ -200,15 +199,13 @@ append_annotations(GString *out, const LogDriverConfig *config)
 static GString *
 make_resource(const LogDriverConfig *config, const OtlpOptions *o, const LogMetadata *m)
 {
-        char host[256] = "";
         const char *name = config->log->name;
         const char *service = o->service_name ? o->service_name : name ? name : m->short_id;
         g_autoptr(GString) all = g_string_new(NULL);
-        (void)gethostname(host, sizeof host - 1);
         append_attribute(all, RESOURCE_ATTRIBUTES, "service.name", service);
         append_attribute(all, RESOURCE_ATTRIBUTES, "container.id", config->log->cid);
         append_attribute(all, RESOURCE_ATTRIBUTES, "container.name", name);
-        append_attribute(all, RESOURCE_ATTRIBUTES, "host.name", host);
+        append_attribute(all, RESOURCE_ATTRIBUTES, "host.name", m->host);
         append_annotations(all, config);
         append_attribute(all, RESOURCE_ATTRIBUTES, "conmon.tag", m->tag);
         for (size_t i = 0; i < m->n_attributes; i++) {

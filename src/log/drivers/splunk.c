@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #define PATH     "/services/collector/event/1.0"
 #define ACK_PATH "/services/collector/ack?channel="
@@ -184,14 +183,12 @@ make_texts(Splunk *self, const LogDriverConfig *config, GError **error)
 {
         const SplunkOptions *o = config->options;
         g_autoptr(LogMetadata) m = log_metadata_new(config, &o->metadata, "{{.ID}}", error);
-        char host[256] = "";
         if (!m)
                 return FALSE;
-        (void)gethostname(host, sizeof host - 1);
         self->before = make_prefix(m);
         self->inside = make_inside(m);
         GString *json = g_string_new(NULL);
-        json_append_member(json, "host", host);
+        json_append_member(json, "host", m->host);
         append_if(json, "source", o->source);
         append_if(json, "sourcetype", o->source_type);
         append_if(json, "index", o->index);

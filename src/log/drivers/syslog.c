@@ -282,9 +282,7 @@ measure_names(Syslog *self)
 static void
 make_names(Syslog *self, LogMetadata *m)
 {
-        char host[256] = "";
-        (void)gethostname(host, sizeof host - 1);
-        self->host = make_safe(host, sizeof host - 1, "");
+        self->host = make_safe(m->host, sizeof m->host - 1, "");
         self->tag =
                 is_new_style(self) ? make_safe(m->tag, APP_NAME_MAX, "") : make_safe(m->tag, TAG_MAX, "[]:");
         self->msgid = make_safe(m->tag, MSGID_MAX, "");
