@@ -173,10 +173,8 @@ read_address(Gelf *self, const LogDriverConfig *config, GError **error)
         LogAddress address = {0};
         if (!parse_address(o->address, &address, error))
                 return FALSE;
-        LogAddress *list = g_new(LogAddress, 1);
-        *list = address;
         self->udp = address.scheme == LOG_SCHEME_UDP;
-        log_connection_init(&self->connection, config->sink, list, 1);
+        log_connection_init(&self->connection, config->sink, &address, 1);
         self->connection.peer_timeout = o->peer_timeout;
         return log_connection_set_tls(&self->connection, "gelf", &o->tls, error);
 }

@@ -240,9 +240,8 @@ journald_open(void *data, const LogDriverConfig *config, GError **error)
 {
         Journald *self = data;
         const JournaldOptions *o = config->options;
-        LogAddress *address = g_new0(LogAddress, 1);
-        *address = (LogAddress){.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(SOCKET_PATH)};
-        log_connection_init(&self->connection, config->sink, address, 1);
+        LogAddress address = {.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(SOCKET_PATH)};
+        log_connection_init(&self->connection, config->sink, &address, 1);
         log_severity_init(&self->severity, &o->severity);
         self->tell_partial = !config->log->no_partial_message;
         return make_fields(self, config, error) && find_journal(self, config, error);

@@ -156,19 +156,19 @@ static const LogOption options[] = {
 
 /* ---- opening ---- */
 
-/* The paths where a local syslog daemon listens, datagram sockets first. */
-static LogAddress *
-local_addresses(size_t *ret_n)
+/* The paths where a local syslog daemon listens. */
+static const char *const local_paths[] = {"/dev/log", "/var/run/syslog", "/var/run/log"};
+
+/* Datagram sockets first. Returns how many addresses these are. */
+static size_t
+set_local_addresses(LogAddress *list)
 {
-        static const char *const paths[] = {"/dev/log", "/var/run/syslog", "/var/run/log"};
-        LogAddress *list = g_new0(LogAddress, 2 * G_N_ELEMENTS(paths));
         size_t n = 0;
-        for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
-                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(paths[i])};
-        for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
-                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIX, .host = g_strdup(paths[i])};
-        *ret_n = n;
-        return list;
+        for (size_t i = 0; i < G_N_ELEMENTS(local_paths); i++)
+                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIXGRAM, .host = g_strdup(local_paths[i])};
+        for (size_t i = 0; i < G_N_ELEMENTS(local_paths); i++)
+                list[n++] = (LogAddress){.scheme = LOG_SCHEME_UNIX, .host = g_strdup(local_paths[i])};
+        return n;
 }
 
 static bool
@@ -181,13 +181,10 @@ static gboolean
 read_address(Syslog *self, const LogDriverConfig *config, GError **error)
 {
         const SyslogOptions *o = config->options;
-        LogAddress address = {0};
-        size_t n = 1;
-        if (!parse_address(o->address ? o->address : "", &address, error))
+        LogAddress list[2 * G_N_ELEMENTS(local_paths)] = {0};
+        if (!parse_address(o->address ? o->address : "", list, error))
                 return FALSE;
-        LogAddress *list = address.host ? g_new(LogAddress, 1) : local_addresses(&n);
-        if (address.host)
-                *list = address;
+        size_t n = list->host ? 1 : set_local_addresses(list);
         self->counted = list->scheme == LOG_SCHEME_TCP_TLS ||
                         (list->scheme == LOG_SCHEME_TCP && is_new_style(self));
         log_connection_init(&self->connection, config->sink, list, n);

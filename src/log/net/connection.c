@@ -41,11 +41,11 @@ static void on_arrival_timer(void *data);
 static void on_next_timer(void *data);
 
 void
-log_connection_init(LogConnection *c, LogSink *sink, LogAddress *addresses, size_t n)
+log_connection_init(LogConnection *c, LogSink *sink, const LogAddress *addresses, size_t n)
 {
         *c = (LogConnection){
                 .sink = sink,
-                .addresses = addresses,
+                .addresses = g_memdup(addresses, (guint)(n * sizeof *addresses)),
                 .n_addresses = n,
                 .target = log_address_describe(&addresses[0]),
                 .socket = {.fd = -1, .tcp_fd = -1, .scheme = addresses[0].scheme},

@@ -67,8 +67,8 @@ struct LogConnection {
         Watch watch;
 };
 
-/* Takes ownership of the addresses (an array from g_new). Opens nothing. */
-void log_connection_init(LogConnection *c, LogSink *sink, LogAddress *addresses, size_t n);
+/* Takes ownership of the addresses, but not of the array. Opens nothing. */
+void log_connection_init(LogConnection *c, LogSink *sink, const LogAddress *addresses, size_t n);
 
 /* Uses TLS with these options for the addresses whose scheme asks for it; does nothing if there are none.
  * Fails if conmon-tls can't be executed. */

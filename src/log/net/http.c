@@ -492,14 +492,12 @@ on_batch_timeout(void *data)
 static void
 take_url(LogHttp *h, LogSink *sink, LogUrl *url)
 {
-        LogAddress *list = g_new0(LogAddress, 1);
         h->target = g_strdup_printf("%s://%s%.*s", url->address.scheme == LOG_SCHEME_TLS ? "https" : "http",
                                     url->authority, (int)strcspn(url->path, "?"), url->path);
-        *list = url->address;
+        log_connection_init(&h->connection, sink, &url->address, 1);
         url->address = (LogAddress){0};
         h->url = *url;
         *url = (LogUrl){0};
-        log_connection_init(&h->connection, sink, list, 1);
         h->connection.on_input = on_input;
         h->connection.data = h;
 }

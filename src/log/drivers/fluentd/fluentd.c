@@ -204,9 +204,7 @@ read_address(Fluentd *self, const LogDriverConfig *config, GError **error)
         LogAddress address = {0};
         if (!parse_address(o->address, &address, error))
                 return FALSE;
-        LogAddress *list = g_new(LogAddress, 1);
-        *list = address;
-        log_connection_init(&self->connection, config->sink, list, 1);
+        log_connection_init(&self->connection, config->sink, &address, 1);
         self->connection.peer_timeout = o->peer_timeout;
         return log_connection_set_tls(&self->connection, "fluentd", &o->tls, error);
 }

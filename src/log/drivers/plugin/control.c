@@ -92,10 +92,8 @@ on_input(LogConnection *connection, void *data)
 void
 plugin_control_set_address(PluginControl *c, const LogAddress *address)
 {
-        LogAddress *list = g_new(LogAddress, 1);
-        *list = *address;
         log_connection_close(&c->connection);
-        log_connection_init(&c->connection, c->sink, list, 1);
+        log_connection_init(&c->connection, c->sink, address, 1);
         c->connection.on_input = on_input;
         c->connection.data = c;
 }
