@@ -295,12 +295,13 @@ on_readable(GIOCondition revents, void *data)
         pump(data);
 }
 
+/* Timers run before new clients are accepted. Clients that are waiting must not miss what can be read now. */
 static void
 on_waited(void *data)
 {
         OutputStream *s = data;
         set_state(s, OUTPUT_READING);
-        pump(s);
+        settle(s);
 }
 
 static void

@@ -64,6 +64,8 @@ main(int argc, char **argv)
         if (argc == 3 && strcmp(argv[1], "--check-state") == 0) {
                 if (strcmp(how, "hang in check") == 0)
                         pause();
+                if (strcmp(how, "stop in check") == 0)
+                        kill(getpid(), SIGSTOP);
                 execv(real, argv);
                 _exit(91);
         }
@@ -79,9 +81,9 @@ main(int argc, char **argv)
                 (void)syscall(__NR_close_range, 0, ~0U, 0);
                 pause();
         }
-        if (strcmp(how, "kill the guard") == 0) {
+        if (strcmp(how, "kill the guard") == 0)
                 kill_guard();
+        if (strcmp(how, "kill the guard") == 0 || strcmp(how, "stop in check") == 0)
                 execv(real, argv);
-        }
         _exit(92);
 }

@@ -159,6 +159,24 @@ def test_client_that_does_not_read(t):
     m.finish(0)
 
 
+def test_client_that_connects_meanwhile(t):
+    """It gets what the container writes after it has connected."""
+    u = Upgraded(t)
+    m = u.create('wait @/go\nprint first\\n\ntouch @/written\nwait @/end\nprint second\\n\nexit 0')
+    install_broken(u, 'stop in check')
+    m.control('4 0 0\n')
+    wait_for(lambda: any(status_field(child, 'State')[0] == 'T' for child in children(m)), 'the check')
+    client = m.attach()
+    t.touch('go')
+    t.wait_file('written')
+    for child in children(m):
+        kill(int(child), signal.SIGCONT)
+    m.wait_log(b'first')
+    t.touch('end')
+    equal(client.to_end(), b'first\nsecond\n', 'output for the client')
+    m.finish(0)
+
+
 def test_terminal(t):
     u = Upgraded(t)
     m = u.create('winch', '-t', '-i', runtime='console\ncontainer\npidfile')
