@@ -159,6 +159,16 @@ is_readable(int fd)
         return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
+/* After a read of `n` bytes: whether the rest of an unfinished line can be read. If not, all is delivered
+ * together: what a container has written at once reaches clients in one packet, and its records have one
+ * time. */
+static bool
+goes_on(const OutputStream *s, size_t n)
+{
+        const QuietBuffer *b = &s->buffer;
+        return n >= OUTPUT_CHUNK_MAX / 2 || b->pages.data[b->fill - 1] == '\n' || is_readable(s->fd);
+}
+
 static bool
 is_hangup(const OutputStream *s, ssize_t result)
 {
@@ -280,7 +290,7 @@ pump(OutputStream *s)
                 }
                 done += (size_t)n;
                 note_size(s, (size_t)n);
-                if (!deliver(s, true))
+                if (!deliver(s, goes_on(s, (size_t)n)))
                         return;
                 if (n < OUTPUT_CHUNK_MAX / 2 || g_get_monotonic_time() >= end)
                         break; /* the kernel held no more, or it is the turn of others */
@@ -316,7 +326,7 @@ on_hangup_event(GIOCondition revents, void *data)
                 return;
         }
         set_state(s, OUTPUT_READING);
-        if (deliver(s, true))
+        if (deliver(s, goes_on(s, (size_t)n)))
                 pump(s);
 }
 
@@ -360,7 +370,7 @@ output_stream_drain(OutputStream *s)
                         continue;
                 }
                 left -= MIN(left, (size_t)n);
-                if (!deliver(s, true))
+                if (!deliver(s, left > 0 && goes_on(s, (size_t)n)))
                         return;
         }
         if (s->buffer.fill)

@@ -39,6 +39,20 @@ def test_packet_sizes(t):
     m.finish(0)
 
 
+def test_write_is_one_packet(t):
+    """Lines and a prompt that were written at once, and so is their time in the log."""
+    m = t.create('wait @/go\nprint one\\ntwo\nwait @/end\nprint three\\nfour')
+    client = m.attach()
+    t.touch('go')
+    equal(client.packet(), (STDOUT, b'one\ntwo'))
+    t.touch('end')
+    equal(client.packet(), (STDOUT, b'three\nfour'))
+    m.finish(0)
+    times = [record.time for record in m.records()]
+    equal(len(times), 4)
+    check(times[0] == times[1] and times[2] == times[3], f'times {times}')
+
+
 def test_large_output(t):
     """A client that reads gets all output."""
     size = 64 << 20

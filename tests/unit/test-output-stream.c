@@ -86,6 +86,28 @@ test_pipe(void)
         reader_done(&r);
 }
 
+/* What was read is delivered in one piece, even if its last line is unfinished, unless more can be read. */
+static void
+test_one_piece(void)
+{
+        for (int drain = 0; drain < 2; drain++) {
+                int fds[2];
+                Reader r;
+                g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+                reader_init(&r, fds[0], false);
+                r.keep_tail = true;
+                g_assert_cmpint(fd_write_all(fds[1], "one\ntwo", 7), ==, 0);
+                if (drain)
+                        output_stream_drain(&r.stream);
+                else
+                        iterate_until(&r, 7);
+                g_assert_cmpstr(r.got->str, ==, "one\ntwo");
+                g_assert_cmpuint(r.calls, ==, 1);
+                fd_close(&fds[1]);
+                reader_done(&r);
+        }
+}
+
 /* A line that is kept because the buffer was full is delivered if the rest does not arrive. */
 static void
 test_kept_tail(void)
@@ -431,6 +453,7 @@ main(int argc, char **argv)
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/output-stream/pipe", test_pipe);
+        g_test_add_func("/output-stream/one-piece", test_one_piece);
         g_test_add_func("/output-stream/kept-tail", test_kept_tail);
         g_test_add_func("/output-stream/slow-log", test_slow_log);
         g_test_add_func("/output-stream/pause", test_pause);
