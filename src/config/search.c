@@ -91,15 +91,19 @@ keep_error(Search *s, GError *error)
                 s->error = error;
 }
 
-/* Does not exist, as far as this process can see; dangling links and files instead of directories do. */
+/* Does not exist, as far as this process can see; dangling links and files instead of directories do. A home
+ * directory that can't be searched, for whatever reason, is no reason to refuse a container. */
 static bool
-is_nothing(const char *path, int failure)
+is_nothing(const Search *s, const char *path, int failure)
 {
         struct stat st;
-        if ((failure != -ENOENT && failure != -ENOTDIR && failure != -EACCES) || lstat(path, &st) == 0)
+        if (failure >= 0 || lstat(path, &st) == 0)
                 return false;
-        if (failure == -EACCES)
-                diag_debug("No look for the configuration %s: %s", path, strerror(-failure));
+        if (failure == -ENOENT || failure == -ENOTDIR)
+                return true;
+        if (s->system && failure != -EACCES)
+                return false;
+        diag_debug("No look for the configuration %s: %s", path, strerror(-failure));
         return true;
 }
 
@@ -110,7 +114,7 @@ find_place(Search *s, const char *path, int flags)
 {
         GError *error = NULL;
         int fd = open_place(path, flags);
-        if (is_nothing(path, fd) || (fd == -EACCES && s->user && s->system))
+        if (is_nothing(s, path, fd) || (fd == -EACCES && s->user && s->system))
                 return -1;
         if (!s->config)
                 s->config = config_new();
