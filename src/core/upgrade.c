@@ -32,13 +32,14 @@
 
 /* ---- the program ---- */
 
-/* The path given to execve(2). A path that names a descriptor does not identify the file. */
+/* The path given to execve(2), unchanged: the meaning of ".." depends on symbolic links. A path that names a
+ * descriptor does not identify the file. */
 static char *
 find_path(void)
 {
         const char *path = (const char *)getauxval(AT_EXECFN);
         if (path && !g_str_has_prefix(path, "/dev/fd/") && !g_str_has_prefix(path, "/proc/"))
-                return g_canonicalize_filename(path, NULL);
+                return g_strdup(path);
         return g_file_read_link("/proc/self/exe", NULL);
 }
 

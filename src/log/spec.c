@@ -155,33 +155,42 @@ log_spec_fail(const LogSpec *spec, GError **error)
 
 /* NULL for drivers that don't write to their own file, and for anything but a regular file, such as a
  * FIFO. */
-static char *
+static const char *
 file_of(const LogSpec *spec)
 {
         struct stat st;
         if (spec->driver->transport != &log_file_transport || !spec->arg || !*spec->arg)
                 return NULL;
-        if (stat(spec->arg, &st) == 0 && !S_ISREG(st.st_mode))
-                return NULL;
-        return g_canonicalize_filename(spec->arg, NULL);
+        return stat(spec->arg, &st) == 0 && !S_ISREG(st.st_mode) ? NULL : spec->arg;
 }
 
 static bool
-is_same_file(const char *a, const char *b)
+is_same_inode(const char *a, const char *b)
 {
         struct stat one, other;
-        return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
-                                     one.st_ino == other.st_ino && one.st_dev == other.st_dev);
+        return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_ino == other.st_ino &&
+               one.st_dev == other.st_dev;
+}
+
+/* Only the kernel resolves names. Those of new files are compared in their directories. */
+static bool
+is_same_file(const char *a, const char *b)
+{
+        if (strcmp(a, b) == 0 || is_same_inode(a, b))
+                return true;
+        g_autofree char *one = g_path_get_basename(a), *other = g_path_get_basename(b);
+        g_autofree char *dir = g_path_get_dirname(a), *other_dir = g_path_get_dirname(b);
+        return strcmp(one, other) == 0 && is_same_inode(dir, other_dir);
 }
 
 /* Two logs in one file would rotate each other's file. */
 static gboolean
 check_file(const GPtrArray *specs, const LogSpec *spec, GError **error)
 {
-        g_autofree char *file = file_of(spec);
+        const char *file = file_of(spec);
         for (guint i = 0; file && i < specs->len; i++) {
                 const LogSpec *other = specs->pdata[i];
-                g_autofree char *used = file_of(other);
+                const char *used = file_of(other);
                 if (used && is_same_file(file, used))
                         return error_set(error, CONMON_ERROR_USAGE,
                                          "Log driver %s: %s is the file of %s already; each log needs a file "

@@ -245,6 +245,42 @@ assert_help(const char *value, const char *part)
         g_assert_nonnull(strstr(text, part));
 }
 
+/* A file that does not exist yet. ".." leaves the directory that a link leads to. */
+static void
+test_one_new_file_one_log(void)
+{
+        static const struct {
+                const char *path;
+                bool same;
+        } cases[] = {{"json-file:deep/sub/a.log", true},
+                     {"json-file:link/./a.log", true},
+                     {"json-file:deep/sub/b.log", false},
+                     {"json-file:link/../sub/a.log", true},
+                     {"json-file:sub/a.log", false}};
+        char *paths[] = {(char *)"k8s-file:link/a.log", NULL};
+        g_assert_cmpint(g_mkdir_with_parents("deep/sub", 0700), ==, 0);
+        g_assert_cmpint(g_mkdir("sub", 0700), ==, 0);
+        g_assert_cmpint(symlink("deep/sub", "link"), ==, 0);
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                char *drivers[] = {(char *)cases[i].path, NULL};
+                g_autoptr(GError) error = NULL;
+                LogConfig config = log_fixture_config(paths);
+                log_fixture_ask(&config, drivers, NULL);
+                Log *log = log_new(&config, &error);
+                g_test_message("%s", cases[i].path);
+                g_assert_true(cases[i].same ? error && strstr(error->message, "already; each log needs")
+                                            : !error);
+                log_free(log);
+                (void)g_remove("link/a.log");
+                (void)g_remove("link/b.log");
+                (void)g_remove("sub/a.log");
+        }
+        (void)g_remove("link");
+        (void)g_rmdir("deep/sub");
+        (void)g_rmdir("deep");
+        (void)g_rmdir("sub");
+}
+
 /* With any spelling of the name, and through links. */
 static void
 test_one_file_one_log(void)
@@ -399,6 +435,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/command-line/drivers", test_drivers);
         g_test_add_func("/log/command-line/option-scope", test_option_scope);
         g_test_add_func("/log/command-line/one-file-one-log", test_one_file_one_log);
+        g_test_add_func("/log/command-line/one-new-file-one-log", test_one_new_file_one_log);
         g_test_add_func("/log/command-line/help", test_help);
         g_test_add_func("/log/command-line/help-of-defaults", test_help_of_defaults);
         g_unsetenv("CONMON_TLS");

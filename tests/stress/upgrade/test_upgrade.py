@@ -395,6 +395,20 @@ def test_pause_of_the_output(t):
           f'p99 {gaps[len(gaps) * 99 // 100] * 1000:.1f} ms, longest {gaps[-1] * 1000:.1f} ms')
 
 
+def test_path_of_the_program(t):
+    """`..` after a symbolic link, as in the path of the program, is resolved by the kernel."""
+    u = Upgraded(t)
+    (t.dir / 'real/deep').mkdir(parents=True)
+    (t.dir / 'links').mkdir()
+    (t.dir / 'links/deep').symlink_to('../real/deep')
+    (t.dir / 'real/conmon').symlink_to('../conmon')
+    t.program = f'{t.dir}/links/deep/../conmon'
+    m = u.create('wait @/go\nexit 1')
+    u.upgrade()
+    t.touch('go')
+    m.finish(1)
+
+
 # Refused upgrades
 
 def test_program_that_is_not_trusted(t):
