@@ -152,6 +152,7 @@ def test_complete_commands(t):
     source = (PAGES / 'conmon-log-drivers.7').read_text()
     (t.dir / 'empty.conf').touch()
     for name in listing.drivers(t.program):
+        check(name in manual.complete_commands(source), f'the section EXAMPLES has no command for {name}')
         status, out, err = checked(t, *manual.arguments(source, name), '--config', t.dir / 'empty.conf')
         errors = [line for line in err.splitlines() if not line.startswith('conmon: warning: ')]
         equal((status, errors), (0, []), name)

@@ -10,6 +10,7 @@ import subprocess
 
 from rules import TOP, rule, run
 from harness import check
+from test_code import LICENSE
 
 CONMON = os.environ.get('CONMON', str(TOP / 'build/src/conmon'))
 
@@ -115,13 +116,13 @@ def links_are_valid(tree):
 
 @rule({'src/README.md': '```c\nint f(void) { return g(); }\n```\n'})
 def example_of_a_log_driver_compiles(tree):
-    """The example of a log driver in src/README.md, with the current headers."""
+    """The example of a log driver in src/README.md, with the current headers; it begins as every source file does."""
     code = re.search(r'^```c\n(.*?)^```', tree.read('src/README.md'), re.S | re.M).group(1)
     flags = subprocess.run(['pkg-config', '--cflags', 'glib-2.0'], capture_output=True, text=True, check=True).stdout
     done = subprocess.run(['cc', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror',
                            '-Wno-missing-field-initializers', f'-I{TOP}/src', *flags.split(), '-fsyntax-only', '-xc', '-'],
                           input=code, capture_output=True, text=True)
-    return done.stderr.splitlines()
+    return done.stderr.splitlines() + ([] if LICENSE.match(code) else ['the example names no license'])
 
 
 if __name__ == '__main__':
