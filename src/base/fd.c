@@ -138,6 +138,18 @@ fd_receive(int sock, void *bytes, size_t size, int *fds, size_t *ret_n)
         return n;
 }
 
+ssize_t
+fd_receive_one(int sock, void *bytes, size_t size, int *ret_fd)
+{
+        int fds[FD_RECEIVE_MAX];
+        size_t n_fds;
+        ssize_t n = fd_receive(sock, bytes, size, fds, &n_fds);
+        *ret_fd = n_fds > 0 ? fds[0] : -1;
+        for (size_t i = 1; i < n_fds; i++)
+                fd_close(&fds[i]);
+        return n;
+}
+
 void
 fd_wait_for_input(int fd)
 {

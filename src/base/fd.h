@@ -61,6 +61,9 @@ int fd_open_beneath(int dirfd, const char *name, int flags);
  * stored, 0 at the end of a stream, or -errno, both without a descriptor. */
 ssize_t fd_receive(int sock, void *bytes, size_t size, int *fds, size_t *ret_n);
 
+/* The same for one descriptor, -1 if there is none; further ones are closed. */
+ssize_t fd_receive_one(int sock, void *bytes, size_t size, int *ret_fd);
+
 /* Waits for input or the end of file, reads it, and discards it. */
 void fd_wait_for_input(int fd);
 

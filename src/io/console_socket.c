@@ -177,14 +177,9 @@ static int
 receive_descriptor(int sock)
 {
         char name[4096]; /* of the terminal, as some runtimes send it */
-        int fds[FD_RECEIVE_MAX];
-        size_t n_fds;
-        ssize_t n = fd_receive(sock, name, sizeof name, fds, &n_fds);
-        if (n < 0)
-                return (int)n;
-        for (size_t i = 1; i < n_fds; i++)
-                fd_close(&fds[i]);
-        return n_fds > 0 ? fds[0] : -EPROTO;
+        int fd;
+        ssize_t n = fd_receive_one(sock, name, sizeof name, &fd);
+        return n < 0 ? (int)n : fd < 0 ? -EPROTO : fd;
 }
 
 static void

@@ -197,19 +197,6 @@ log_tls_stop(LogTls *t)
 
 /* ---- the answer ---- */
 
-/* Returns the number of bytes, or -errno; *ret_fd is -1 if there was no descriptor. */
-static ssize_t
-receive(int sock, TlsAnswer *answer, int *ret_fd)
-{
-        int fds[FD_RECEIVE_MAX];
-        size_t n_fds;
-        ssize_t n = fd_receive(sock, answer, sizeof *answer, fds, &n_fds);
-        *ret_fd = n_fds > 0 ? fds[0] : -1;
-        for (size_t i = 1; i < n_fds; i++)
-                fd_close(&fds[i]);
-        return n;
-}
-
 static void
 fail(LogTls *t, int error, const char *reason)
 {
@@ -242,7 +229,7 @@ on_answer(GIOCondition revents, void *data)
         LogTls *t = data;
         TlsAnswer answer;
         autofd int fd = -1;
-        ssize_t n = receive(t->fd, &answer, &fd);
+        ssize_t n = fd_receive_one(t->fd, &answer, sizeof answer, &fd);
         if (n == -EAGAIN || n == -EINTR)
                 return;
         if (n != sizeof answer) {
