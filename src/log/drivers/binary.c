@@ -155,6 +155,18 @@ prepare(Binary *self, GError **error)
         return open_pipes(self, error);
 }
 
+static void
+init_process(Binary *self)
+{
+        timer_init(&self->restart, start_process, self);
+        self->process = (LoggerProcess){
+                .argv = (char **)self->argv->pdata,
+                .environment = self->environment,
+                .func = on_process,
+                .data = self,
+        };
+}
+
 static gboolean
 binary_open(void *data, const LogDriverConfig *config, GError **error)
 {
@@ -167,14 +179,8 @@ binary_open(void *data, const LogDriverConfig *config, GError **error)
         self->environment[0] = g_strconcat("CONTAINER_ID=", config->log->cid, NULL);
         self->environment[1] =
                 g_strconcat("CONTAINER_NAMESPACE=", o->namespace, NULL);
-        timer_init(&self->restart, start_process, self);
         (void)parse_uri(self->argv, config->arg);
-        self->process = (LoggerProcess){
-                .argv = (char **)self->argv->pdata,
-                .environment = self->environment,
-                .func = on_process,
-                .data = self,
-        };
+        init_process(self);
         return prepare(self, error);
 }
 
@@ -306,14 +312,8 @@ binary_restore(void *data, const LogDriverConfig *config, const LogQueue *queue,
 {
         Binary *self = data;
         self->sink = config->sink;
-        timer_init(&self->restart, start_process, self);
         take_words(self, r);
-        self->process = (LoggerProcess){
-                .argv = (char **)self->argv->pdata,
-                .environment = self->environment,
-                .func = on_process,
-                .data = self,
-        };
+        init_process(self);
         logger_process_restore(&self->process, r);
         for (StreamId i = 0; i < N_STREAMS; i++)
                 self->input[i] = state_get_fd(r, "input");
