@@ -183,8 +183,7 @@ is_session_monitor(pid_t pid, const char *cid)
 void
 orphans_kill_sessions(const char *cid)
 {
-        g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(pid_t));
-        add_children(pids, getpid());
+        g_autoptr(GArray) pids = own_children();
         for (guint i = 0; i < pids->len; i++) {
                 g_autoptr(GArray) run = g_array_new(FALSE, FALSE, sizeof(pid_t));
                 if (is_session_monitor(g_array_index(pids, pid_t, i), cid))

@@ -340,10 +340,10 @@ log_tls_say_end(const LogTls *t, int fd)
 void
 log_tls_status(const LogTls *t, bool connected, GString *json)
 {
-        if (!connected)
+        if (!connected) {
                 g_string_append(json, ",\"tls\":null");
-        if (!connected)
                 return;
+        }
         g_string_append_printf(json, ",\"tls\":\"%s\",\"tls_version\":",
                                t->mode == TLS_KERNEL ? "kernel" : "proxy");
         json_append_string(json, t->version, strlen(t->version));
