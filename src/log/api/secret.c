@@ -27,7 +27,7 @@ secret_read(const char *driver, const char *name, const SecretOptions *o, Errand
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver %s: options %s-file and %s-env can't be given both", driver,
                                  name, name);
-        if (o->file || o->env)
+        if (secret_is_given(o))
                 secret_protect();
         int r = o->file ? errands_read_file(errands, o->file, SECRET_MAX, &text, &len) : 0;
         if (r < 0 && r != -EFBIG)

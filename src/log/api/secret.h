@@ -17,6 +17,12 @@ typedef struct SecretOptions {
         const char *env; /* the name of a variable */
 } SecretOptions;
 
+static inline bool
+secret_is_given(const SecretOptions *o)
+{
+        return o->file || o->env;
+}
+
 /* The options NAME-file and NAME-env; `member` of the struct `type` is a SecretOptions. */
 #define SECRET_OPTIONS(name, type, member, help)                                                             \
         {name "-file", {VALUE_FILE}, offsetof(type, member.file), "", "file with " help},                    \

@@ -135,7 +135,7 @@ splunk_check(const LogDriverConfig *config, GError **error)
         const SplunkOptions *o = config->options;
         if (!log_http_check_options("splunk", &o->http, error))
                 return FALSE;
-        if (!o->http.token.file && !o->http.token.env)
+        if (!secret_is_given(&o->http.token))
                 return error_set(
                         error, CONMON_ERROR_USAGE,
                         "Log driver splunk: option splunk-token-file or splunk-token-env must be set");

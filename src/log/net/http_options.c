@@ -18,7 +18,7 @@ log_http_check_url(const char *driver, const char *text, GError **error)
 gboolean
 log_http_check_options(const char *driver, const LogHttpOptions *o, GError **error)
 {
-        bool has_password = o->password.file || o->password.env, has_token = o->token.file || o->token.env;
+        bool has_password = secret_is_given(&o->password);
         if (!o->url)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver %s: option %s-url must be set, as http://HOST[:PORT][/PATH] or "
@@ -33,7 +33,7 @@ log_http_check_options(const char *driver, const LogHttpOptions *o, GError **err
         if (o->user && strchr(o->user, ':'))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver %s: option %s-user can't contain a colon", driver, driver);
-        if (has_password && has_token)
+        if (has_password && secret_is_given(&o->token))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver %s: a token and a password can't both be given", driver);
         return log_tls_check(driver, o->url, "https://", &o->tls, error);

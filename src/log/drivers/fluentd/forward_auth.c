@@ -13,20 +13,14 @@
 
 #define DIGEST_LEN 128 /* SHA-512 in hexadecimal digits */
 
-static bool
-is_given(const SecretOptions *o)
-{
-        return o->file || o->env;
-}
-
 gboolean
 forward_auth_check_options(const ForwardAuthOptions *o, GError **error)
 {
-        if ((o->username != NULL) != is_given(&o->password))
+        if ((o->username != NULL) != secret_is_given(&o->password))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver fluentd: option fluentd-username and fluentd-password-file or "
                                  "fluentd-password-env must be given together");
-        if (o->username && !is_given(&o->shared_key))
+        if (o->username && !secret_is_given(&o->shared_key))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "Log driver fluentd: option fluentd-username needs fluentd-shared-key-file "
                                  "or fluentd-shared-key-env");
