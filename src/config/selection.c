@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/user.h"
 #include "config/annotations.h"
+#include "config/policy.h"
 #include "config/search.h"
 
 #include <limits.h>

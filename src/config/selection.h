@@ -9,7 +9,7 @@
 
 #include "base/config_json.h"
 #include "base/log_request.h"
-#include "config/policy.h"
+#include "config/config_file.h"
 
 #include <glib.h>
 #include <stdbool.h>

@@ -5,7 +5,6 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "build-config.h"
 #include "conmonctl/metrics.h"
 #include "conmonctl/monitor_info.h"

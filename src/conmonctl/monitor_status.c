@@ -3,7 +3,6 @@
 
 #include "conmonctl/monitor_status.h"
 
-#include "base/error.h"
 #include "base/json.h"
 
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "core/check_config.h"
 
 #include "base/user.h"
+#include "config/policy.h"
 #include "config/search.h"
 #include "core/setup.h"
 #include "log/file/log_file.h"

@@ -3,7 +3,6 @@
 
 #include "core/creation.h"
 
-#include "core/relay.h"
 
 #include <string.h>
 #include <sys/wait.h>

@@ -4,7 +4,6 @@
 #include "core/monitor.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/rights.h"
 #include "base/stack.h"
 #include "core/creation.h"

@@ -3,7 +3,6 @@
 
 #include "core/resume.h"
 
-#include "base/error.h"
 #include "base/fd.h"
 #include "core/upgrade.h"
 

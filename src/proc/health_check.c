@@ -9,7 +9,6 @@
 #include "base/process.h"
 #include "base/watch.h"
 #include "proc/cgroup.h"
-#include "proc/exit_command.h"
 #include "proc/orphans.h"
 
 #include <errno.h>

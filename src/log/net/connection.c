@@ -3,7 +3,6 @@
 
 #include "log/net/connection.h"
 
-#include "base/error.h"
 #include "base/fd.h"
 #include "base/sockpath.h"
 

@@ -4,7 +4,6 @@
 #include "log/net/http.h"
 
 #include "base/diag.h"
-#include "base/error.h"
 #include "base/json.h"
 #include "log/api/secret.h"
 

@@ -9,7 +9,6 @@
  *                        Partial partial_log_metadata = 5; }
  *     message Partial { bool last = 1; string id = 2; int32 ordinal = 3; } */
 
-#include "base/diag.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/protobuf.h"
