@@ -34,7 +34,8 @@ check_section(const Config *c, const ConfigSection *section, GError **error)
                 .requests = s->requests,
                 .cid = "",
         };
-        return s->requests->list->len == 0 || log_check(&log, error);
+        g_autoptr(GPtrArray) plan = s->requests->list->len > 0 ? log_plan(&log, error) : NULL;
+        return plan || s->requests->list->len == 0;
 }
 
 gboolean

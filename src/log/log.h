@@ -38,9 +38,6 @@ LogPaths log_describe_paths(const LogConfig *config);
  * existing command line are unchanged) and returns NULL. */
 Log *log_new(const LogConfig *config, GError **error);
 
-/* Whether there is a log_plan (log/plan.h). */
-gboolean log_check(const LogConfig *config, GError **error);
-
 /* True if the container inherits the monitor's stdin, stdout and stderr instead of pipes. */
 bool log_is_passthrough(const Log *log);
 

@@ -62,13 +62,6 @@ log_plan(const LogConfig *config, GError **error)
         return planned ? g_steal_pointer(&plan) : NULL;
 }
 
-gboolean
-log_check(const LogConfig *config, GError **error)
-{
-        g_autoptr(GPtrArray) plan = log_plan(config, error);
-        return plan != NULL;
-}
-
 static void G_GNUC_PRINTF(3, 4) add_missing(GPtrArray *found, const LogPlanned *p, const char *format, ...)
 {
         va_list args;

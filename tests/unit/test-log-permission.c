@@ -2,8 +2,8 @@
 /* Copyright The conmon 3 authors */
 
 #include "log/drivers/registry.h"
-#include "log/log.h"
 #include "log/permission.h"
+#include "log/plan.h"
 #include "log/sink/sink.h"
 
 #include <glib.h>
@@ -22,7 +22,8 @@ choose(const char *driver, const char *key, const char *value, const char *socke
                 log_request_set(request, log_requests_add_setting(requests, key, value, LOG_SOURCE_ANNOTATION,
                                                                   ORIGIN));
         LogConfig config = {.requests = requests, .annotation_sockets = list, .cid = "0123456789abcdef"};
-        return log_check(&config, error);
+        g_autoptr(GPtrArray) plan = log_plan(&config, error);
+        return plan != NULL;
 }
 
 static bool
@@ -89,7 +90,7 @@ test_others(void)
         log_request_set(request,
                         log_requests_add_setting(requests, "env", "PATH", LOG_SOURCE_FILE, "file:2"));
         LogConfig config = {.requests = requests, .cid = "0123456789abcdef"};
-        (void)log_check(&config, &error);
+        g_autoptr(GPtrArray) plan = log_plan(&config, &error);
         g_assert_no_error(error);
 }
 
