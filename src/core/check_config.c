@@ -23,30 +23,6 @@ warn_of_missing(const GPtrArray *plan)
                 g_printerr("conmon: warning: %s\n", (char *)missing->pdata[i]);
 }
 
-/* Whether these drivers and their options exist. */
-static gboolean
-check_section(const Config *c, const ConfigSection *section, GError **error)
-{
-        g_autoptr(Selection) s = NULL;
-        if (!selection_of_section(c, section, &s, error))
-                return FALSE;
-        LogConfig log = {
-                .requests = s->requests,
-                .cid = "",
-        };
-        g_autoptr(GPtrArray) plan = s->requests->list->len > 0 ? log_plan(&log, error) : NULL;
-        return plan || s->requests->list->len == 0;
-}
-
-gboolean
-check_config_sections(const Config *c, GError **error)
-{
-        for (guint i = 0; c && i < c->sections->len; i++)
-                if (!check_section(c, c->sections->pdata[i], error))
-                        return FALSE;
-        return TRUE;
-}
-
 /* ---- settings ---- */
 
 static char *
@@ -352,7 +328,7 @@ check_config_run(const Options *o)
         int status = 0;
         gboolean valid = check_policies(o, &error) &&
                          config_read_all(o->files, user_is_ordinary(), &c, &error) &&
-                         check_config_sections(c, &error);
+                         setup_check_sections(c, &error);
         if (valid)
                 print_config(o, c);
         if (asks_for_container(o))

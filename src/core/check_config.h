@@ -5,13 +5,9 @@
 
 /* conmon --check-config. */
 
-#include "config/config_file.h"
 #include "core/options.h"
 
 /* Checks the configuration files on the command line, or that of --config, or the default ones; prints the
  * settings in effect, and from which line each comes. Returns the exit status: 1 after the first error,
  * which is printed to stderr. */
 int check_config_run(const Options *o);
-
-/* Checks whether the drivers, options and profiles that sections name exist. */
-gboolean check_config_sections(const Config *c, GError **error);

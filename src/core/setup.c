@@ -4,8 +4,8 @@
 #include "core/setup.h"
 
 #include "base/error.h"
-#include "core/check_config.h"
 #include "ctl/parent_pipe.h"
+#include "log/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +130,28 @@ refuse(Monitor *m, bool warn, GError *refused, GError **error)
         return TRUE;
 }
 
+/* Whether these drivers and their options exist. */
+static gboolean
+check_section(const Config *c, const ConfigSection *section, GError **error)
+{
+        g_autoptr(Selection) s = NULL;
+        if (!selection_of_section(c, section, &s, error))
+                return FALSE;
+        if (s->requests->list->len == 0)
+                return TRUE;
+        g_autoptr(GPtrArray) plan = log_plan(&(LogConfig){.requests = s->requests, .cid = ""}, error);
+        return plan != NULL;
+}
+
+gboolean
+setup_check_sections(const Config *c, GError **error)
+{
+        for (guint i = 0; c && i < c->sections->len; i++)
+                if (!check_section(c, c->sections->pdata[i], error))
+                        return FALSE;
+        return TRUE;
+}
+
 /* Errors anywhere in the files are fatal, as for --check-config; but exec sessions are never affected. */
 static gboolean
 choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, void *data,
@@ -138,7 +160,7 @@ choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, vo
         if (!selection_new(asked, ret_selection, error) || !*ret_selection)
                 return FALSE;
         LogConfig config = describe_log(o, asked->config_json, *ret_selection);
-        return (asked->exec || check_config_sections((*ret_selection)->config, error)) &&
+        return (asked->exec || setup_check_sections((*ret_selection)->config, error)) &&
                make(&config, data, error);
 }
 
@@ -212,7 +234,7 @@ reload_log(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, 
         if (!read_files(m, asked, ret_selection, error))
                 return FALSE;
         const Selection *s = *ret_selection;
-        if (s && !asked->exec && !check_config_sections(s->config, error))
+        if (s && !asked->exec && !setup_check_sections(s->config, error))
                 return FALSE;
         LogConfig config = describe_log(m->options, asked->config_json, s);
         config.stand_in = m->stand_in;

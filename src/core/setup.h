@@ -19,6 +19,9 @@ typedef gboolean (*SetupLogFunc)(const LogConfig *config, void *data, GError **e
 gboolean setup_choose_log(const Options *o, const SelectionConfig *asked, SetupLogFunc make, void *data,
                           Selection **ret_selection, GError **ret_refused, GError **error);
 
+/* Checks whether the drivers, options and profiles that sections name exist. `c` may be NULL. */
+gboolean setup_check_sections(const Config *c, GError **error);
+
 /* What starts although *ret_refused is set, for messages; NULL: nothing. `warn`: on-error=warn in the
  * policy. */
 const char *setup_starts_anyway(const Options *o, bool warn);
