@@ -295,7 +295,8 @@ sink_send(LogSink *s)
         s->sending = false;
         if (s->queue.done.records != delivered) {
                 log_losses_accepted(&s->losses);
-                s->delivered_usec = s->phase == SINK_DRAINING ? g_get_monotonic_time() : 0;
+                if (s->phase == SINK_DRAINING)
+                        s->delivered_usec = g_get_monotonic_time();
         }
         if (r < 0)
                 note_failure(s, r);
