@@ -184,8 +184,7 @@ log_resume(Log *log, LogWantsFunc wants, void *data)
         log->wants_data = data;
         for (guint i = 0; i < log->sinks->len; i++)
                 log_sink_set_changed(g_ptr_array_index(log->sinks, i), on_change, log);
-        for (guint i = 0; i < log->sinks->len; i++)
-                log_sink_resume(g_ptr_array_index(log->sinks, i));
+        log_flush(log); /* an attempt shows what each sink has to wait for */
         on_change(log);
 }
 

@@ -713,10 +713,3 @@ log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name, size
         restore_sink(s, r);
         return state_failed(r) ? NULL : s;
 }
-
-/* An attempt shows what the sink has to wait for. */
-void
-log_sink_resume(LogSink *s)
-{
-        log_sink_flush(s);
-}
