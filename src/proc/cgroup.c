@@ -45,20 +45,14 @@ parse_line(const char *line, bool unified, const char *controller)
         return g_strconcat(part[1], part[2], NULL);
 }
 
-static char *
-find_line(const char *text, bool unified, const char *controller)
+char *
+cgroup_parse(const char *text, bool unified, const char *controller)
 {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         char *found = NULL;
         for (char **line = lines; *line && !found; line++)
                 found = parse_line(*line, unified, controller);
         return found;
-}
-
-char *
-cgroup_parse(const char *text, bool unified)
-{
-        return find_line(text, unified, "memory");
 }
 
 static bool
@@ -107,14 +101,14 @@ cgroup_own_length(const char *path, const char *monitor, const char *id, bool *r
 }
 
 static int
-read_place(const char *process, bool unified, char **ret)
+read_place(const char *process, bool unified, const char *controller, char **ret)
 {
         g_autofree char *file = g_strdup_printf("/proc/%s/cgroup", process);
         g_autofree char *text = NULL;
         int r = fd_read_file(file, CGROUP_TEXT_MAX, &text, NULL);
         if (r < 0)
                 return r;
-        *ret = cgroup_parse(text, unified);
+        *ret = cgroup_parse(text, unified, controller);
         return *ret ? 0 : -ENOENT;
 }
 
@@ -128,10 +122,10 @@ cgroup_find_memory(const char *root, pid_t pid, const char *id, CgroupMemory *re
 
         g_autofree char *place = NULL, *monitor = NULL;
         g_autofree char *process = g_strdup_printf("%d", (int)pid);
-        int r = read_place(process, unified, &place);
+        int r = read_place(process, unified, "memory", &place);
         if (r < 0)
                 return r;
-        (void)read_place("self", unified, &monitor);
+        (void)read_place("self", unified, "memory", &monitor);
         size_t own = cgroup_own_length(place, monitor ? monitor : "", id, &named);
         if (unified)
                 place[own] = '\0';
@@ -143,12 +137,11 @@ bool
 cgroup_is_frozen(const char *root, pid_t pid)
 {
         struct statfs fs;
-        g_autofree char *file = g_strdup_printf("/proc/%d/cgroup", (int)pid), *text = NULL, *state = NULL;
-        if (statfs(root, &fs) < 0 || fd_read_file(file, CGROUP_TEXT_MAX, &text, NULL) < 0)
+        g_autofree char *process = g_strdup_printf("%d", (int)pid), *place = NULL, *state = NULL;
+        if (statfs(root, &fs) < 0)
                 return false;
         bool unified = fs.f_type == CGROUP2_SUPER_MAGIC;
-        g_autofree char *place = find_line(text, unified, "freezer");
-        if (!place)
+        if (read_place(process, unified, "freezer", &place) < 0)
                 return false;
         g_autofree char *path =
                 g_build_filename(root, place, unified ? "cgroup.events" : "freezer.state", NULL);

@@ -14,10 +14,10 @@
 
 /* Finds the cgroup of a process in the text of /proc/PID/cgroup, whose lines are `ID:CONTROLLERS:PATH`.
  * With `unified` (version 2) that is the line `0::PATH` and nothing else; without it the line whose list
- * of controllers has `memory` as one of its names. Returns the directory relative to CGROUP_ROOT, freed
+ * of controllers has this one as one of its names. Returns the directory relative to CGROUP_ROOT, freed
  * with g_free: PATH, or CONTROLLERS/PATH for version 1. NULL if there is no such line, or if the path
  * leads out of what this process can see (cgroup_namespaces(7) shows that as `/..`). */
-char *cgroup_parse(const char *text, bool unified);
+char *cgroup_parse(const char *text, bool unified, const char *controller);
 
 /* Returns the length of the part of `path`, a path in the hierarchy as from cgroup_parse, that is the
  * container's own cgroup. The container may have created cgroups below that (systemd's `init.scope`, crun's

@@ -11,7 +11,7 @@
 static void
 check(const char *text, bool unified)
 {
-        g_autofree char *found = cgroup_parse(text, unified);
+        g_autofree char *found = cgroup_parse(text, unified, "memory");
         if (!found)
                 return;
         const char *path = strchr(found, '/');

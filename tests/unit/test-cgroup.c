@@ -11,7 +11,7 @@
 static void
 assert_parses(const char *text, bool unified, const char *expected)
 {
-        g_autofree char *found = cgroup_parse(text, unified);
+        g_autofree char *found = cgroup_parse(text, unified, "memory");
         g_assert_cmpstr(found, ==, expected);
 }
 
