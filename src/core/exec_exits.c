@@ -3,6 +3,9 @@
 
 #include "core/exec_exits.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 static bool
 accepts(const char *words, size_t len, void *data)
 {
@@ -17,6 +20,26 @@ take(const char *words, size_t len, gint64 due_usec, void *data)
         exit_queue_add(m->exits.queue, words, len, due_usec);
 }
 
+static void
+touch(void *data)
+{
+        (void)utimensat(AT_FDCWD, data, NULL, 0);
+}
+
+/* A name must not be created later, when the disk responds: by then it may be another container's. */
+static bool
+bundle_has_stalled(Monitor *m)
+{
+        if (errands_pending(m->errands) > 0)
+                return true;
+        char *path = g_build_filename(m->options->bundle, ".", NULL);
+        errands_grant(m->errands, WHILE_RUNNING_USEC);
+        if (!errands_do(m->errands, touch, path, g_free, path))
+                return true;
+        g_free(path);
+        return false;
+}
+
 void
 exec_exits_listen(Monitor *m)
 {
@@ -24,6 +47,10 @@ exec_exits_listen(Monitor *m)
         /* without an exit command, it has set no_new_privs and can't run other commands with full rights */
         if (m->exits.socket || o->exec || !o->bundle || !o->exit_command)
                 return;
+        if (m->state == MONITOR_RUNNING && bundle_has_stalled(m)) {
+                diag_warn("Not listening for exit commands of exec sessions: the bundle's disk has stalled");
+                return;
+        }
         m->exits.socket = exit_socket_new(o->bundle, o->cid, &(ExitSocketEvents){accepts, take, m});
         if (!m->exits.queue)
                 m->exits.queue = exit_queue_new(&m->caller.mask, &m->caller.score);

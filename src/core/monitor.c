@@ -25,9 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long a stalled disk may block the main loop. */
-#define WHILE_RUNNING_USEC (G_USEC_PER_SEC / 4)
-
 const char *
 monitor_sync_key(const Monitor *m)
 {

@@ -31,6 +31,9 @@
 #include "proc/orphans.h"
 #include "proc/signals.h"
 
+/* How long a stalled disk may block the main loop while the container runs. */
+#define WHILE_RUNNING_USEC (G_USEC_PER_SEC / 4)
+
 typedef enum {
         MONITOR_CREATING, /* the runtime runs */
         MONITOR_RUNNING,

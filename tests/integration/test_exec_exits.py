@@ -7,6 +7,7 @@
 CONMON_TEST_SESSIONS is the number of sessions in test_many_sessions.
 """
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -21,10 +22,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import (  # noqa: E402
-    CID, Monitor, alive, check, children, cpu_seconds, descriptors, differs, equal, kill, main, skip, slow, wait_for,
-    whole_lines)
+    CID, Monitor, alive, check, children, cpu_seconds, descriptors, differs, equal, kill, main, needs_root, skip, slow,
+    status_field, wait_for, whole_lines)
 from harness.check import scaled  # noqa: E402
-from test_end import with_strace  # noqa: E402
+from test_end import mount_disk, with_strace  # noqa: E402
 
 SESSIONS = int(os.environ.get('CONMON_TEST_SESSIONS', 30))
 BYTES_PER_SESSION = 300
@@ -91,6 +92,47 @@ def test_command_on_a_stalled_disk(t):
     wait_for(c.exit_file.exists, 'the exit file')
     check(time.monotonic() - begin < scaled(2), f'the exit file came after {time.monotonic() - begin:.1f} s')
     c.wait(30)
+
+
+@contextlib.contextmanager
+def asked_on_a_frozen_disk(t):
+    """A container whose monitor is asked to listen while its bundle is frozen."""
+    disk = mount_disk(t)
+    c = t.monitor('container', bundle=disk / 'bundle')
+    t.create('wait @/go\nexit 3', *command(t, 'touch @/end'), monitor=c, persist=False)
+    subprocess.run(['fsfreeze', '-f', disk], check=True)
+    try:
+        c.control('6 0 0\n6 0 0\n')
+        wait_for(lambda: status_field(c.pid, 'Threads') == '2', 'the thread that waits for the disk')
+        yield c
+    finally:
+        subprocess.run(['fsfreeze', '-u', disk], check=True)
+
+
+@needs_root
+@differs('monitors of sessions run until their exit commands are due')
+def test_container_ends_while_its_bundle_is_frozen(t):
+    with asked_on_a_frozen_disk(t) as c:
+        begin = time.monotonic()
+        t.touch('go')
+        wait_for(c.exit_file.exists, 'the exit file')
+        check(time.monotonic() - begin < scaled(1.5), f'the exit file came after {time.monotonic() - begin:.1f} s')
+    c.finish(3)
+    check(not (c.bundle / 'exec-exits').exists(), 'exec-exits was created after the end')
+
+
+@needs_root
+@differs('monitors of sessions run until their exit commands are due')
+def test_request_after_the_bundle_was_frozen(t):
+    with asked_on_a_frozen_disk(t) as c:
+        pass
+
+    def listens():
+        c.control('6 0 0\n')
+        return (c.bundle / 'exec-exits').exists()
+    wait_for(listens, 'the socket')
+    t.touch('go')
+    c.finish(3)
 
 
 @differs("here the container's monitor is the parent of the command")
