@@ -184,7 +184,8 @@ make_sure_of_end(pid_t pid)
         }
 }
 
-/* Runs in the copy. Returns if it must continue as the monitor, with a message that says so. */
+/* Runs in the copy, which has no children. Returns if it must continue as the monitor, with a message that
+ * says so. */
 static char *
 guard(const Monitor *m, pid_t original, int done)
 {
@@ -194,6 +195,7 @@ guard(const Monitor *m, pid_t original, int done)
                 _exit(0);
         make_sure_of_end(original);
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+        health_check_lose_child(m->health);
         if (!launcher_write_pidfile(m->options, getpid(), &error))
                 diag_error("Failed to write conmon pidfile: %s", error->message);
         return g_strdup_printf(

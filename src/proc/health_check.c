@@ -306,6 +306,16 @@ health_check_on_child_end(HealthCheck *h, pid_t pid, int status)
         return true;
 }
 
+void
+health_check_lose_child(HealthCheck *h)
+{
+        if (!h || !h->pid)
+                return;
+        h->pid = 0;
+        close_answer(h);
+        plan(h, h->phase, MAX(interval(h), FIRST_USEC));
+}
+
 /* ---- start and stop ---- */
 
 /* The number of global options: the arguments before `container cleanup`. -1: it is another command. */

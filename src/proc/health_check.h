@@ -40,6 +40,9 @@ HealthCheck *health_check_new(const HealthCheckConfig *config);
  * allowed. */
 bool health_check_on_child_end(HealthCheck *h, pid_t pid, int status);
 
+/* What was running is no longer a child of this process, and is forgotten. NULL is allowed. */
+void health_check_lose_child(HealthCheck *h);
+
 /* Live upgrade; a running podman remains a child. The group "health" is entered before restoring; the
  * config is as before. */
 void health_check_save(const HealthCheck *h, StateWriter *w);

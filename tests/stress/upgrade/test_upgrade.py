@@ -30,7 +30,7 @@ from harness import (  # noqa: E402
     alive, check, content, descriptors, equal, kill, main, matches, slow, status_field, wait_for)
 from harness.case import ROOT  # noqa: E402
 from test_exec_exits import container, ran, session  # noqa: E402
-from test_health import calls, check_of, podman, wait_runs  # noqa: E402
+from test_health import behave, calls, check_of, podman, wait_runs  # noqa: E402
 from versions import Installed  # noqa: E402
 
 PAUSES = int(os.environ.get('CONMON_UPGRADE_PAUSES', '40'))
@@ -642,6 +642,22 @@ def continue_in_guard(t, how, reason):
     equal((t.dir / 'ran').read_bytes(), b'.', 'runs of the exit command')
     equal(content(m.records(), 'stdout'), b'hello\nmore\n', 'standard output')
     equal(content(m.records(), 'stderr'), b'not finished\n', 'standard error')
+
+
+def test_health_check_of_a_guard(t):
+    """Checks continue, although the guard cannot know when the one that was running ends."""
+    u = Upgraded(t)
+    m = u.create('pause', *podman(t, check_of(0.2, 30), 'while [ ! -e @/go ]; do sleep 0.05; done'))
+    wait_for(lambda: calls(t, 'run'), 'a check')
+    install_broken(u, 'exit')
+    behave(t, 'return 0')
+    old, m.pid = m.pid, u.request()['monitor']['pid']
+    wait_runs(t, 2)
+    t.touch('go')
+    wait_for(lambda: reaped(old), 'the end of the old process')
+    kill(m.container)
+    wait_for(lambda: reaped(m.container), 'the end of the container')
+    m.finish(137 if t.has_exit_info() else -1)
 
 
 def test_program_that_hangs(t):
