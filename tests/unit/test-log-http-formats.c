@@ -92,6 +92,20 @@ static const Case cases[] = {
                  "[\"1700000000123456789\",\"c\",{\"container_id\":\"" TEST_CID "\"}]]}]}",
          .answer = "HTTP/1.1 204 No Content\r\n\r\n",
          .out = 2},
+        {.name = "loki-labels-of-the-user",
+         .driver = "loki",
+         .url = "loki-url=http://127.0.0.1:%u",
+         .options = {"loki-external-labels=container-name=c,source=x,log=y,a.b=1,a-b=2,host=z"},
+         .line = "POST /loki/api/v1/push HTTP/1.1",
+         .type = "application/json",
+         .body = "{\"streams\":[{\"stream\":{\"A\":\"1\",\"container_name\":\"c\",\"source\":\"x\","
+                 "\"log\":\"y\",\"a_b\":\"2\",\"host\":\"z\"},\"values\":["
+                 "[\"1700000000123456789\",\"a\\\"b\",{\"container_id\":\"" TEST_CID "\"}]]},"
+                 "{\"stream\":{\"A\":\"1\",\"container_name\":\"c\",\"source\":\"x\","
+                 "\"log\":\"y\",\"a_b\":\"2\",\"host\":\"z\"},\"values\":["
+                 "[\"1700000000123456789\",\"c\",{\"container_id\":\"" TEST_CID "\"}]]}]}",
+         .answer = "HTTP/1.1 204 No Content\r\n\r\n",
+         .out = 2},
         {.name = "loki-refuses",
          .driver = "loki",
          .url = "loki-url=http://127.0.0.1:%u/other/path",

@@ -148,34 +148,46 @@ clean_name(const char *key)
         return g_strcanon(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_", '_');
 }
 
-/* "NAME=VALUE" of an option that was checked; the value is a template as a tag is. */
-static gboolean
-add_external_label(GString *json, const char *pair, const LogDriverConfig *config, GError **error)
+/* The name of the label in "NAME=VALUE". */
+static char *
+label_name(const char *pair)
 {
-        const char *equals = strchr(pair, '=');
-        g_autofree char *key = g_strndup(pair, (size_t)(equals - pair)), *name = clean_name(key);
-        g_autoptr(LogMetadata) m =
-                log_metadata_new(config, &(LogMetadataOptions){.tag = equals + 1}, NULL, error);
+        g_autofree char *key = g_strndup(pair, strcspn(pair, "="));
+        return clean_name(key);
+}
+
+/* True if one of these labels of the option, which may be NULL, has this name. */
+static bool
+has_label(const char *const *pairs, const char *name)
+{
+        bool found = false;
+        for (; pairs && *pairs && !found; pairs++) {
+                g_autofree char *other = label_name(*pairs);
+                found = strcmp(other, name) == 0;
+        }
+        return found;
+}
+
+/* "NAME=VALUE" of an option that was checked; the value is a template as a tag is. Of several with one name
+ * the last is used. */
+static gboolean
+add_external_label(GString *json, const char *const *pair, const LogDriverConfig *config, GError **error)
+{
+        g_autofree char *name = label_name(*pair);
+        if (has_label(pair + 1, name))
+                return TRUE;
+        g_autoptr(LogMetadata) m = log_metadata_new(
+                config, &(LogMetadataOptions){.tag = strchr(*pair, '=') + 1}, NULL, error);
         if (m)
                 json_append_member(json, name, m->tag);
         return m != NULL;
-}
-
-/* True if the labels of the option have this one. */
-static bool
-has_label(const LokiOptions *o, const char *name)
-{
-        for (const char *const *pair = o->external_labels; pair && *pair; pair++)
-                if (g_str_has_prefix(*pair, name) && (*pair)[strlen(name)] == '=')
-                        return true;
-        return false;
 }
 
 /* The user's label takes precedence over the driver's own. Returns how many were added. */
 static size_t
 add_own_label(GString *json, const LokiOptions *o, const char *name, const char *value)
 {
-        if (!value || has_label(o, name))
+        if (!value || has_label(o->external_labels, name))
                 return 0;
         json_append_member(json, name, value);
         return 1;
@@ -212,7 +224,7 @@ make_labels(const LogDriverConfig *config, LogMetadata *m, GString *json, GStrin
                                           "container_id",   "partial_id", "partial_ordinal", "partial_last",
                                           NULL};
         const LokiOptions *o = config->options;
-        size_t n = 1; /* the source */
+        size_t n = !has_label(o->external_labels, "source");
         n += add_own_label(json, o, "container_name", config->log->name);
         n += add_own_label(json, o, "host", m->host);
         n += add_own_label(json, o, "tag", m->tag);
@@ -221,7 +233,7 @@ make_labels(const LogDriverConfig *config, LogMetadata *m, GString *json, GStrin
         log_metadata_name_attributes(m, &(LogNameRule){.own = own, .max_len = INT_MAX, .clean = clean_name});
         add_attributes(json, metadata, o, m, n);
         for (const char *const *pair = o->external_labels; pair && *pair; pair++)
-                if (!add_external_label(json, *pair, config, error))
+                if (!add_external_label(json, pair, config, error))
                         return FALSE;
         return TRUE;
 }
@@ -236,7 +248,7 @@ make_texts(Loki *self, const LogDriverConfig *config, GError **error)
                 return FALSE;
         for (StreamId i = 0; i < N_STREAMS; i++) {
                 g_autoptr(GString) run = g_string_new(labels->str);
-                json_append_member(run, "source", stream_name(i));
+                (void)add_own_label(run, o, "source", stream_name(i));
                 self->runs[i] = g_strdup_printf(RUN_END "{\"stream\":%s},\"values\":[", run->str);
         }
         json_append_member(metadata, "container_id", config->log->cid);
