@@ -347,7 +347,8 @@ judge_acks(Splunk *self, const Reply *r, LogHttpVerdict *v)
                 v->outcome = LOG_HTTP_LATER;
 }
 
-/* Codes 8 and 9 are temporary; 6, 12 and 13 are about one event, and the others can be sent again. */
+/* Codes 8 and 9 are temporary; 6, 12 and 13 are about one event, and the others can be sent again. A server
+ * without acknowledgements reports a success without an ID. */
 static void
 judge_events(Splunk *self, const Reply *r, LogHttpVerdict *v)
 {
@@ -366,7 +367,7 @@ judge_events(Splunk *self, const Reply *r, LogHttpVerdict *v)
                         v->fates[i] = i == (size_t)r->invalid_event ? LOG_FATE_REFUSED : LOG_FATE_AGAIN;
         } else if (r->code > 0 && v->outcome == LOG_HTTP_DELIVERED) {
                 v->outcome = LOG_HTTP_REFUSED;
-        } else if (v->outcome == LOG_HTTP_DELIVERED && (r->code < 0 || self->acknowledgment)) {
+        } else if (v->outcome == LOG_HTTP_DELIVERED && r->code < 0) {
                 set_verdict(v, LOG_HTTP_AGAIN, "not a valid response of Splunk");
         }
 }
