@@ -51,8 +51,11 @@ static const Case cases[] = {
         {"HTTP/1.1 20 OK\r\n", 0, NULL, false, -1, "it does not speak HTTP/1.1"},
         {"HTTP/1.1 600 OK\r\n", 0, NULL, false, -1, "it does not speak HTTP/1.1"},
         {"HTTP/1.1 2000 OK\r\n", 0, NULL, false, -1, "it does not speak HTTP/1.1"},
-        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 0, NULL, false, -1,
-         "it answered 100 Continue, which was not requested"},
+        {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200, NULL, false, -1, NULL},
+        {"HTTP/1.1 103 Hints\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nRetry-After: 7\r\n\r\n"
+         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+         200, "a", true, -1, NULL},
+        {"HTTP/1.1 102 Processing\r\n\r\n", 0, NULL, false, -1, NULL},
         {"HTTP/1.1 101 Switching\r\n\r\n", 0, NULL, false, -1,
          "it switches to another protocol, which was not requested"},
         {"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", 0, NULL, false, -1, "its answer has an invalid header field"},

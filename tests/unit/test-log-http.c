@@ -194,8 +194,13 @@ static const Answer answers[] = {
         {"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", REFUSED, "\"status\":401", false},
         {"HTTP/1.1 307 Go\r\nLocation: http://other/\r\nContent-Length: 0\r\n\r\n", REFUSED,
          "\"message\":\"see http://other/; redirects are not followed\"", false},
-        {"HTTP/1.1 100 Continue\r\n\r\n", AGAIN, "it answered 100 Continue, which was not requested",
-         true},
+        {"HTTP/1.1 100 Continue\r\n\r\n" HTTP_OK, DELIVERED, "\"status\":200", false},
+        {"HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+         "HTTP/1.1 400 Bad\r\nContent-Length: 6\r\n\r\n\x12\x04"
+         "evil",
+         REFUSED, "\"status\":400,\"message\":\"evil\"", false},
+        {"HTTP/1.1 101 Switching Protocols\r\n\r\n", AGAIN,
+         "it switches to another protocol, which was not requested", true},
         {"nonsense\r\n", AGAIN, "it does not speak HTTP/1.1", true},
 };
 

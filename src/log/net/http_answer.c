@@ -35,9 +35,7 @@ take_status_line(HttpAnswer *a, const char *line)
         a->retry_after = -1;
         a->persistent = minor >= 1;
         a->state = HTTP_FIELDS;
-        if (status == 100)
-                return fail(a, "it answered 100 Continue, which was not requested");
-        if (status < 200)
+        if (status == 101)
                 return fail(a, "it switches to another protocol, which was not requested");
         return 0;
 }
@@ -122,11 +120,23 @@ take_field(HttpAnswer *a, char *line)
         return 0;
 }
 
+/* After an interim answer, which may come without having been requested, another one follows (RFC 9110,
+ * 15.2). */
+static void
+skip_interim(HttpAnswer *a)
+{
+        a->chunked = a->has_length = false;
+        g_clear_pointer(&a->location, g_free);
+        a->state = HTTP_STATUS_LINE;
+}
+
 /* The head is complete: it determines the length of the body. */
 static void
 begin_body(HttpAnswer *a)
 {
-        if (a->status == 204 || a->status == 304) {
+        if (a->status < 200) {
+                skip_interim(a);
+        } else if (a->status == 204 || a->status == 304) {
                 a->state = HTTP_DONE;
         } else if (a->chunked) {
                 a->state = HTTP_CHUNK_HEAD;
