@@ -364,6 +364,28 @@ test_kept_connection_ends(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+/* The reset of an idle connection is noticed only when the next request is written. */
+static void
+test_kept_connection_is_reset(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "batch-wait=0");
+        start(f);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        g_assert_cmpuint(expect_records(fd), ==, 1);
+        http_say(fd, HTTP_OK);
+        http_wait_for_count(f, "out", 1);
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+        (void)close(fd);
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        fd = net_accept(f->fd);
+        g_assert_cmpuint(expect_records(fd), ==, 1);
+        http_say(fd, HTTP_OK);
+        http_wait_for_count(f, "out", 2);
+        http_expect_in_status(f, "\"errors\":{\"count\":0,");
+        (void)close(fd);
+}
+
 /* A server that answers after the header of a request without reading the rest. */
 static void
 test_early_answer(Fixture *f, gconstpointer data)
@@ -453,6 +475,7 @@ main(int argc, char **argv)
         ADD("no-answer", test_no_answer);
         ADD("timeout", test_timeout);
         ADD("kept-connection-ends", test_kept_connection_ends);
+        ADD("kept-connection-is-reset", test_kept_connection_is_reset);
         ADD("early-answer", test_early_answer);
         g_test_add_func("/log-http/refused-options", test_refused_options);
         return g_test_run();

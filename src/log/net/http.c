@@ -418,8 +418,11 @@ exchange(LogHttp *h, LogQueue *q)
                 if (r == 0 && h->state == LOG_HTTP_WRITING) {
                         r = write_request(h);
                         log_connection_look(&h->connection);
-                        if (r < 0 && r != -EAGAIN && read_early_answer(h))
+                        if (r < 0 && r != -EAGAIN && (read_early_answer(h) || is_closed_idle(h))) {
+                                h->connection.lost = !h->answered;
                                 r = 0;
+                                continue;
+                        }
                 }
                 if (h->answered)
                         continue;
