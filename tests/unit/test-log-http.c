@@ -386,6 +386,33 @@ test_kept_connection_is_reset(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+/* The time limit for an answer is not one for the transfer of the request. */
+static void
+test_slow_transfer(Fixture *f, gconstpointer data)
+{
+        const int size = 32768;
+        g_assert_cmpint(setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), ==, 0);
+        net_add_option(f, "batch-wait=10ms");
+        net_add_option(f, "otlp-timeout=1s");
+        start(f);
+        g_autofree char *line = g_strnfill(16000, 'x');
+        line[15999] = '\n';
+        for (int i = 0; i < 20; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, line);
+        int fd = net_accept(f->fd);
+        for (int i = 0; i < 30; i++) {
+                g_string_free(net_read(fd, 8192), TRUE);
+                net_run(50);
+        }
+        GString *rest = net_read(fd, 20 * 16000 - 30 * 8192);
+        g_assert_cmpuint(rest->len, ==, 20 * 16000 - 30 * 8192);
+        g_string_free(rest, TRUE);
+        http_say(fd, HTTP_OK);
+        http_wait_for_count(f, "out", 20);
+        http_expect_in_status(f, "\"errors\":{\"count\":0,");
+        (void)close(fd);
+}
+
 /* A server that answers after the header of a request without reading the rest. */
 static void
 test_early_answer(Fixture *f, gconstpointer data)
@@ -476,6 +503,7 @@ main(int argc, char **argv)
         ADD("timeout", test_timeout);
         ADD("kept-connection-ends", test_kept_connection_ends);
         ADD("kept-connection-is-reset", test_kept_connection_is_reset);
+        ADD("slow-transfer", test_slow_transfer);
         ADD("early-answer", test_early_answer);
         g_test_add_func("/log-http/refused-options", test_refused_options);
         return g_test_run();

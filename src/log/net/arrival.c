@@ -97,6 +97,7 @@ log_arrival_look(LogArrival *a, const LogSocket *s)
         uint64_t open = count_unacknowledged(a, s);
         if (open < a->n_written - a->n_acked) {
                 a->n_acked = a->n_written - open;
+                a->moved_usec = g_get_monotonic_time();
                 expect_more(a);
         }
 }
@@ -116,6 +117,12 @@ log_arrival_look_again(LogArrival *a, const LogSocket *s)
 {
         a->wait = MIN(2 * a->wait, WAIT_MAX_USEC);
         log_arrival_watch(a, s);
+}
+
+int64_t
+log_arrival_time_left(const LogArrival *a, int64_t limit)
+{
+        return MAX(limit - (g_get_monotonic_time() - a->moved_usec), 0);
 }
 
 /* A peer may leave one probe of its closed window unanswered: it limits such answers to two a second. */

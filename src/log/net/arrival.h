@@ -38,6 +38,7 @@ typedef struct LogArrival {
         int64_t wait;      /* until the next query, microseconds */
         gint64 wrote_usec; /* when something was last written */
         gint64 heard_usec; /* when the peer was last known to respond */
+        gint64 moved_usec; /* when something was last found to have arrived */
 } LogArrival;
 
 /* `func` is called when it is time for the next query. */
@@ -63,6 +64,9 @@ void log_arrival_look_again(LogArrival *a, const LogSocket *s);
 
 /* True if something is in flight and the peer has not responded for `timeout` microseconds. */
 bool log_arrival_has_peer_vanished(LogArrival *a, const LogSocket *s, int64_t timeout);
+
+/* What is left of a time limit that starts again whenever something arrives; 0: nothing. */
+int64_t log_arrival_time_left(const LogArrival *a, int64_t limit);
 
 /* Removes what has arrived from the queue. */
 void log_arrival_finish(LogArrival *a, LogQueue *q);

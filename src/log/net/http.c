@@ -476,6 +476,11 @@ static void
 on_answer_timeout(void *data)
 {
         LogHttp *h = data;
+        int64_t left = log_arrival_time_left(&h->connection.arrival, h->timeout);
+        if (left > 0) {
+                timer_start(&h->answer_timer, left);
+                return;
+        }
         note_problem(h, -ETIMEDOUT, "it did not answer in time");
         log_sink_ready(h->connection.sink);
 }

@@ -34,7 +34,7 @@ NOT_CARRIED = {
     'LogCompressor': 'func data',
     'LogConnection': 'sink on_input data moved next_timer watch',
     'LogArchive': 'sink',
-    'LogArrival': 'timer wait wrote_usec heard_usec',
+    'LogArrival': 'timer wait wrote_usec heard_usec moved_usec',
     'LogFile': 'sink stand_in writable',
     'LogHost': 'resolver next resolved_usec',
     'LogIntake': 'outlet streams filter no_blanks own_max only_joins count',
