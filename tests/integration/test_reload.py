@@ -195,6 +195,25 @@ def test_queue_is_kept(t):
     end(t, m)
 
 
+def test_smaller_queue(t):
+    """A batch for an HTTP server is sent when it takes up half of the queue, also of a queue that became smaller."""
+    server = Server()
+    text = f"""[defaults]
+driver = http
+opt.http-url = {server.address.replace('tcp', 'http')}
+opt.batch-wait = 1h
+opt.batch-size = 400k
+opt.max-buffer-size = """
+    m = t.create('wait @/go\nfill 1 30000 100\nwait @/end', *configure(t, text + '1m\n'))
+    reload(t, m, text + '20k\n')
+    t.touch('go')
+    server.accept()
+    server.expect(b'"log"')
+    server.peer.close()
+    t.touch('end')
+    m.finish(0)
+
+
 def test_another_server(t):
     """The old connection gets the earlier records, the new one the rest; the counters continue."""
     one, two = Syslog(), Syslog()

@@ -37,15 +37,22 @@ log_http_add(LogHttp *h, const char *bytes, size_t len)
         http_request_add(&h->request, bytes, len);
 }
 
+/* A larger batch would be waited for in vain. A reload can change the size of the queue. */
+static size_t
+batch_max(const LogHttp *h)
+{
+        return MIN(h->batch_size, log_sink_queue_max(h->connection.sink) / 2);
+}
+
 /* Adds messages until the batch is full. */
 static void
 add_messages(LogHttp *h, LogQueue *q)
 {
         LogMessage some[MESSAGES];
-        size_t sum = 0, n;
+        size_t sum = 0, n, max = batch_max(h);
         while ((n = log_queue_peek(q, some, G_N_ELEMENTS(some))) > 0) {
                 size_t taken = 0, i = 0;
-                for (; i < n && (h->n == 0 || sum + taken + some[i].len <= h->batch_size); i++) {
+                for (; i < n && (h->n == 0 || sum + taken + some[i].len <= max); i++) {
                         if (h->protocol->add)
                                 h->protocol->add(h, &some[i], h->n == 0);
                         else
@@ -350,7 +357,7 @@ is_due(LogHttp *h, const LogQueue *q)
                 return !timer_is_running(&h->batch_timer);
         if (h->state != LOG_HTTP_IDLE)
                 return true;
-        if (h->due || h->batch_wait == 0 || log_queue_memory(q) >= h->batch_size)
+        if (h->due || h->batch_wait == 0 || log_queue_memory(q) >= batch_max(h))
                 return true;
         if (!timer_is_running(&h->batch_timer))
                 timer_start(&h->batch_timer, h->batch_wait);
@@ -524,8 +531,6 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         h->backoff_first = BACKOFF_FIRST;
         h->backoff_max = BACKOFF_MAX;
         h->batch_size = (size_t)o->batch_size;
-        if (config->sink)
-                h->batch_size = MIN(h->batch_size, log_sink_queue_max(config->sink) / 2);
         timer_init(&h->batch_timer, on_batch_timeout, h);
         timer_init(&h->answer_timer, on_answer_timeout, h);
         GString *fields = g_string_new("User-Agent: conmon\r\n");
