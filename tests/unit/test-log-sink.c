@@ -449,6 +449,33 @@ test_adaptive_stalled(void)
         case_end(&c);
 }
 
+/* A destination that asks for pauses delays the container as one that stalls, again after each success. */
+static void
+test_adaptive_busy(void)
+{
+        LogDriver driver = remote_driver();
+        Case c;
+        case_start_with(&c, &driver, (const char *[]){"queue=256", "stall-timeout=300ms", NULL});
+        write_lines(&c, 1, 1);
+        for (int i = 0; i < 2; i++) {
+                c.pipe->failure = -EBUSY;
+                gint64 start = g_get_monotonic_time();
+                write_lines(&c, 2, 40);
+                g_assert_false(log_sink_wants(c.sink, STREAM_STDOUT));
+                run_until_wanted(&c);
+                g_assert_cmpint(g_get_monotonic_time() - start, >=, 299 * 1000);
+                g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 10 * i);
+                write_lines(&c, 41, 50);
+                g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+                g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 10 * (i + 1));
+                c.pipe->failure = 0;
+                log_sink_reopen(c.sink);
+                g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 0);
+        }
+        g_assert_cmpint(status_number(&c, "\"not-connected\"", "records"), ==, 0);
+        case_end(&c);
+}
+
 /* An absent server does not delay the container; a connection attempt does for a moment. */
 static void
 test_adaptive_not_connected(void)
@@ -905,6 +932,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/block", test_block);
         g_test_add_func("/log/sink/adaptive-slow", test_adaptive_slow);
         g_test_add_func("/log/sink/adaptive-stalled", test_adaptive_stalled);
+        g_test_add_func("/log/sink/adaptive-busy", test_adaptive_busy);
         g_test_add_func("/log/sink/adaptive-not-connected", test_adaptive_not_connected);
         g_test_add_func("/log/sink/blocking-one-stream", test_blocking_one_stream);
         g_test_add_func("/log/sink/resumes-at-a-line", test_resumes_at_a_line);

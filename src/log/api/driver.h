@@ -90,7 +90,8 @@ typedef struct LogTransport {
 
         /* Sends the queue as far as possible without blocking. Also called with an empty queue, for new
          * records or after a failure, for transports with other work. Returns 0 when everything was sent,
-         * LOG_SEND_WAIT, LOG_SEND_ENDED, or -errno: then it is called again later. */
+         * LOG_SEND_WAIT, LOG_SEND_ENDED, or -errno: then it is called again later. -EBUSY is an answer of the
+         * destination, which wants a pause. */
         int (*send)(void *self, LogQueue *queue);
 
         /* The caller has renamed the file and requests a new one. 0 or -errno; after an error `send` tries

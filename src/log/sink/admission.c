@@ -11,6 +11,13 @@ sink_is_backlogged(const LogSink *s)
         return s->condition != SINK_OK;
 }
 
+/* A destination that asks for a pause is there: it has as much time as one that stalls. */
+static bool
+is_patient(const LogSink *s)
+{
+        return s->busy && g_get_monotonic_time() < s->moved_usec + s->stall_timeout;
+}
+
 bool
 sink_waits(const LogSink *s)
 {
@@ -18,7 +25,7 @@ sink_waits(const LogSink *s)
         case MODE_BLOCKING:
                 return s->block_on_error || s->condition != SINK_FAILING;
         case MODE_ADAPTIVE:
-                return s->condition != SINK_FAILING && s->condition != SINK_STALLED;
+                return s->condition == SINK_FAILING ? is_patient(s) : s->condition != SINK_STALLED;
         default:
                 return false;
         }
@@ -235,7 +242,7 @@ sink_announce(LogSink *s)
 static LogDropCause
 full_cause(const LogSink *s)
 {
-        bool connected = s->condition != SINK_FAILING && sink_has_taken(s);
+        bool connected = (s->condition != SINK_FAILING || s->busy) && sink_has_taken(s);
         bool has_server = s->driver->flags & (LOG_DRIVER_REMOTE | LOG_DRIVER_LOCAL_SERVER);
         if (s->refused)
                 return LOG_DROP_REFUSED;

@@ -9,6 +9,7 @@
 #include "log/sink/audit.h"
 #include "log/sink/status.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define RETRY_FIRST_USEC (100 * 1000)
@@ -202,14 +203,16 @@ look_for_progress(LogSink *s)
         return moved;
 }
 
-/* At the end only delivered records count once an attempt has failed: what else has arrived came in vain. */
+/* Once an attempt has failed only delivered records count: what else has arrived came in vain. */
 static void
 forget_progress(LogSink *s)
 {
-        if (s->phase != SINK_DRAINING)
-                return;
         (void)look_for_progress(s);
-        s->moved_usec = s->delivered_usec;
+        if (s->phase == SINK_DRAINING)
+                s->moved_usec = s->delivered_usec;
+        else if (s->queue.done.records != s->done_at_failure)
+                s->moved_usec = g_get_monotonic_time();
+        s->done_at_failure = s->queue.done.records;
 }
 
 static void
@@ -219,6 +222,7 @@ note_failure(LogSink *s, int r)
         g_free(s->last_error);
         s->last_error = sink_describe_error(s, r);
         s->condition = SINK_FAILING;
+        s->busy = r == -EBUSY;
         forget_progress(s);
         report_failure(s, s->last_error);
         int64_t wait = (int64_t)RETRY_FIRST_USEC << MIN(s->attempt, 10u);
@@ -232,7 +236,7 @@ note_success(LogSink *s, SinkCondition condition)
 {
         if (s->failure_reported)
                 diag_warn("Logging to %s works again", sink_target(s));
-        s->failure_reported = s->refused = false;
+        s->failure_reported = s->refused = s->busy = false;
         s->attempt = 0;
         s->condition = condition;
         timer_stop(&s->retry);
@@ -362,7 +366,8 @@ on_progress_check(void *data)
 {
         LogSink *s = data;
         gint64 now = g_get_monotonic_time();
-        if (look_for_progress(s))
+        bool counts = s->condition != SINK_FAILING || s->phase == SINK_DRAINING;
+        if (look_for_progress(s) && counts)
                 s->moved_usec = now;
         if (now < give_up_time(s)) {
                 watch_progress(s);
@@ -375,7 +380,8 @@ on_progress_check(void *data)
                         changed(s->changed_data);
                 return;
         }
-        s->condition = SINK_STALLED;
+        if (s->condition != SINK_FAILING)
+                s->condition = SINK_STALLED;
         update(s);
 }
 

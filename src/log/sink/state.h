@@ -104,6 +104,8 @@ struct LogSink {
         char *last_error; /* a sentence without a full stop; NULL: none so far */
         uint64_t n_errors;
         bool refused;          /* the destination refuses messages */
+        bool busy;             /* the last failure was an answer: it wants a pause */
+        uint64_t done_at_failure; /* records that were delivered before the last failure */
         bool failure_reported; /* a failure was reported, and no recovery since */
         gint64 reported_usec;
         unsigned attempt; /* failed ones in a row */

@@ -44,7 +44,8 @@ NOT_CARRIED = {
     'LogRawOutput': 'sink writable',
     'LogRedactor': 'secrets longest copy',
     'LogSink': 'transport driver_options intake_options queue_max mode block_on_error on_full '
-               'stall_timeout drain_timeout over finished release_due delivered_usec drain_end changed changed_data',
+               'stall_timeout drain_timeout over finished release_due busy done_at_failure delivered_usec drain_end '
+               'changed changed_data',
     'LogSplitter': 'now_ns more',
     'LogStripper': 'copy',
     'LogTls': 'options func data busy accepted fd watch limit',
