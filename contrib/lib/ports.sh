@@ -147,7 +147,7 @@ ports_foreign() {
         step "Testing on $processor"
         run_tests "build-$processor" "$processor" -t 3 --num-processes $processes --suite unit --suite fuzz
         # Tests of written bytes, in QEMU with this machine's fake runtime, because QEMU does not emulate executed
-        # programs; without QEMU also tests of messages and upgrades.
+        # programs; without QEMU also tests of messages and upgrades, and of examples with TLS, which this build lacks.
         if grep -q '^exe_wrapper' "$scratch/$processor.ini"; then
                 foreign_monitor >"$root.conmon"
                 chmod 755 "$root.conmon"
@@ -157,7 +157,8 @@ ports_foreign() {
                         --test-args "--monitor $root.conmon" integration-k8s_file integration-log_files
         else
                 run_tests "build-$processor" "$processor-integration" -t 3 --num-processes $processes \
-                        integration-k8s_file integration-log_files integration-sync integration-upgrade
+                        integration-config_examples integration-k8s_file integration-log_files \
+                        integration-page_examples integration-sync integration-upgrade
         fi
 }
 

@@ -5,6 +5,7 @@
 """The exit command, which runs after the end of the container is recorded."""
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -157,7 +158,7 @@ def test_command_that_does_not_exist(t):
 def test_children_are_not_adopted(t):
     """A process that the command leaves behind is reparented past the monitor at once: a service manager that
     is notified of it checks its parent."""
-    orphan = f'({t.runtime} script "wait @/orphaned" "dump @/late" "touch @/done" &)'
+    orphan = f'({shlex.quote(t.runtime)} script "wait @/orphaned" "dump @/late" "touch @/done" &)'
     m = t.create('exit 0', *command(t, f'sh {orphan}; >@/orphaned; until [ -e @/done ]; do sleep 0.02; done'))
     m.finish(0)
     equal(t.dump('late')['ppid'], os.getpid(), 'parent')

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import resource
 import sys
 import threading
@@ -49,7 +50,7 @@ def check_counters(sink):
 
 def test_golden(t):
     """NUL, CR, bad UTF-8, U+2028, empty lines, a line without an end."""
-    m = both(t, f'sh exec cat {GOLDEN}/output.bin')
+    m = both(t, f'sh exec cat {shlex.quote(str(GOLDEN))}/output.bin')
     m.finish(0)
     equal(re.sub(rb'(?m)^' + STAMP, b'TIME', m.log.read_bytes()), (GOLDEN / 'k8s-file.log').read_bytes())
     equal(re.sub(JSON_STAMP, b'TIME', m.json.read_bytes()), (GOLDEN / 'json-file.log').read_bytes())
@@ -58,7 +59,7 @@ def test_golden(t):
 
 def test_docker_reader(t):
     """A JSON parser returns the original text, except for invalid UTF-8."""
-    m = both(t, f'sh exec cat {GOLDEN}/output.bin')
+    m = both(t, f'sh exec cat {shlex.quote(str(GOLDEN))}/output.bin')
     m.finish(0)
     text = (GOLDEN / 'output.bin').read_bytes()
     seen = content(parse_json(m.json.read_bytes()))

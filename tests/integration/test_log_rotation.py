@@ -6,6 +6,7 @@
 
 import os
 import re
+import shlex
 import sys
 import time
 
@@ -19,7 +20,7 @@ COUNT = 1000000
 
 def writer(count=COUNT, seconds=2.0):
     """The container's script: writes `count` lines in at least `seconds`."""
-    return f'sh exec /usr/bin/python3 {HERE}/log_lines.py {count} {seconds}'
+    return f'sh exec /usr/bin/python3 {shlex.quote(HERE)}/log_lines.py {count} {seconds}'
 
 
 def two_logs(t):

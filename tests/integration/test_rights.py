@@ -6,6 +6,7 @@
 
 import os
 import resource
+import shlex
 import signal
 import socket
 import stat
@@ -76,7 +77,7 @@ def program(t, name, text):
 
 
 def test_runtime_and_container(t):
-    runtime = program(t, 'wrapper', f'{tell(t.dir / "runtime")}; exec {t.runtime} "$@"')
+    runtime = program(t, 'wrapper', f'{tell(t.dir / "runtime")}; exec {shlex.quote(t.runtime)} "$@"')
     m = t.create(f'sh {tell("@/container")}; exit 3', '-r', runtime)
     m.finish(3)
     wanted = callers(t)

@@ -10,6 +10,7 @@ the first time loads the installed one."""
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -179,7 +180,7 @@ def new_build(original, path):
 
 def wrapper(original, path):
     with open(path, 'w') as file:
-        file.write(f'#!/bin/sh\nexec {original} "$@"\n')
+        file.write(f'#!/bin/sh\nexec {shlex.quote(original)} "$@"\n')
     os.chmod(path, 0o755)
 
 

@@ -6,6 +6,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -87,7 +88,7 @@ def test_several_in_a_call(t):
     hide_run()
     journal = Journald(t)
     wrapper = t.dir / 'traced'
-    wrapper.write_text(f'#!/bin/sh\nexec strace -qq -o {t.dir}/trace -e trace=sendmmsg,sendmsg,sendto {t.program} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nexec strace -qq -o {t.dir}/trace -e trace=sendmmsg,sendmsg,sendto {shlex.quote(t.program)} "$@"\n')
     wrapper.chmod(0o755)
     t.program = str(wrapper)
     m = t.create('fill 1 100000 100', '--sync', log='journald', conmon_pidfile=False, env={'ASAN_OPTIONS': 'detect_leaks=0'})

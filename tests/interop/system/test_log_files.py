@@ -6,6 +6,7 @@
 
 import os
 import re
+import shlex
 
 from podman import IMAGE, main
 from harness import check, content, differs, equal, parse, wait_for
@@ -17,7 +18,7 @@ def with_options(p, *options):
     """podman's global options for a monitor with these options added."""
     wrapper = p.dir / 'wrapper' / 'conmon'
     wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\nexec {p.conmon} "$@" {" ".join(options)}\n')
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(p.conmon)} "$@" {" ".join(options)}\n')
     wrapper.chmod(0o755)
     return '--conmon', str(wrapper)
 

@@ -21,6 +21,7 @@ import pathlib
 import random
 import shutil
 import select
+import shlex
 import signal
 import socket
 import statistics
@@ -199,7 +200,7 @@ class Bench:
 
     def writer(self):
         """The container's program, as a script of the fake runtime."""
-        return "sh exec " + self.tool("writer")
+        return "sh exec " + shlex.quote(self.tool("writer"))
 
     def directory(self):
         path = pathlib.Path(tempfile.mkdtemp(prefix="c", dir=self.root))

@@ -28,6 +28,7 @@ def unpack(t):
         shutil.copytree(TOP / name, tree / name, ignore=shutil.ignore_patterns('corpus', '__pycache__'))
     for name in ('meson.build', 'meson_options.txt', '.gitattributes'):
         shutil.copy(TOP / name, tree / name)
+    (tree / 'contrib/lib/commit').write_text('$Format:%H$\n')  # this tree may itself be from a tarball
     # Ignores variables of the caller that point to a repository.
     t.env = {key: value for key, value in os.environ.items() if not key.startswith('GIT_')}
     commit(t, tree.parent)
