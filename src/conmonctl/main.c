@@ -40,7 +40,7 @@ typedef struct Settings {
         gboolean no_legend;
         gboolean version;
         double interval; /* seconds */
-        int iterations;  /* 0: no limit */
+        int iterations;  /* by default so many that they take years */
         char *textfile;
         char **words; /* the command and its arguments */
 } Settings;
@@ -163,7 +163,7 @@ static int
 run_top(const Command *command, const Settings *s, GPtrArray *monitors)
 {
         bool tty = isatty(STDOUT_FILENO);
-        for (int i = 0; s->iterations == 0 || i < s->iterations; i++) {
+        for (int i = 0; i < s->iterations; i++) {
                 g_autoptr(GPtrArray) now = find_monitors(s, s->exec, s->words + 1);
                 GString *out = g_string_new(tty ? "\033[H\033[J" : "");
                 ShowConfig config = show_config(s);
@@ -174,7 +174,7 @@ run_top(const Command *command, const Settings *s, GPtrArray *monitors)
                 show_list(now, &config, out);
                 if (print(out) != STATUS_OK)
                         return STATUS_FAILED;
-                if (s->iterations == 0 || i + 1 < s->iterations)
+                if (i + 1 < s->iterations)
                         g_usleep((gulong)(s->interval * G_USEC_PER_SEC));
         }
         return STATUS_OK;
@@ -346,6 +346,8 @@ check(const Settings *s, const Command *command, GError **error)
         if (!(s->interval >= 0.1 && s->interval <= 3600))
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "--interval must be between 0.1 and 3600 seconds");
+        if (s->iterations < 1)
+                return error_set(error, CONMON_ERROR_USAGE, "--iterations must be at least 1");
         return TRUE;
 }
 
@@ -393,7 +395,7 @@ int
 main(int argc, char **argv)
 {
         g_autoptr(GError) error = NULL;
-        Settings settings = {.interval = 2};
+        Settings settings = {.interval = 2, .iterations = G_MAXINT};
         int status = STATUS_USAGE;
         (void)setlocale(LC_CTYPE, "");
         /* A monitor may exit while its FIFO is written to. */

@@ -155,7 +155,8 @@ def test_wrong_usage(t):
                             (['reopen'], "'reopen' requires containers, or --all"),
                             (['status', '--all', 'x'], "containers and --all can't be combined"),
                             (['list', '--http'], "--http and --textfile are options of 'metrics'"),
-                            (['top', '-d', '0'], '--interval must be between 0.1 and 3600 seconds')):
+                            (['top', '-d', '0'], '--interval must be between 0.1 and 3600 seconds'),
+                            (['top', '-n', '0'], '--iterations must be at least 1')):
         equal(ctl(*arguments, status=2), f'conmonctl: {text}\n')
 
 
@@ -312,6 +313,7 @@ def test_monitor_that_does_not_answer(t):
         monitor = one('list', m.name)
         equal((monitor['state'], monitor['status']), ('unreachable', None))
         check('did not answer' in monitor['error'], monitor['error'])
+        check('did not answer' in ctl('status', m.name, status=1), 'no message')
     finally:
         os.kill(m.pid, 18)
     t.touch('end')
