@@ -73,8 +73,8 @@ log_tls_open(const char *driver, const LogTlsOptions *o, GError **error)
 {
         if (access(program(), X_OK) < 0)
                 return error_set_errno(error, errno,
-                                       "Log driver %s: the program for TLS can't be executed: %s", driver,
-                                       program());
+                                       "Log driver %s: TLS needs the package conmon-tls: %s can't be "
+                                       "executed", driver, program());
         if (o->skip_verify)
                 diag_warn("Log driver %s: TLS without verification: the identity of the server is unknown",
                           driver);

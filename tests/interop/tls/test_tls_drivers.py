@@ -419,7 +419,7 @@ def test_missing_program(t):
     m = t.launch('exit 0', '--log-driver', 'syslog', '--log-opt', 'syslog-address=tcp+tls://localhost:1', log='none',
                  env={'CONMON_TLS': str(t.dir / 'missing')})
     equal(m.wait_launcher(), 1, 'status')
-    matches('(?s).*Log driver syslog: the program for TLS can.t be executed: .*missing: No such file or directory\n',
+    matches('(?s).*Log driver syslog: TLS needs the package conmon-tls: .*/missing can.t be executed: No such file or directory\n',
             m.stderr.read_text())
 
 
