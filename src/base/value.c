@@ -226,7 +226,7 @@ value_describe(const ValueType *type)
                 what = "a size such as 100k, 10m or 1g";
                 break;
         case VALUE_DURATION:
-                what = "a duration such as 500ms, 2s or 1m30s";
+                what = "a duration such as 500ms, 2s or 1h30m";
                 break;
         case VALUE_TEXT:
         case VALUE_FILE:

@@ -18,7 +18,7 @@ typedef enum {
         VALUE_INT,         /* a whole number */
         VALUE_SIZE,        /* bytes with Docker's units of 1000: 10m, 10mb and 10mib are 10000000 */
         VALUE_BINARY_SIZE, /* bytes with Docker's units of 1024: 1m is 1048576 */
-        VALUE_DURATION,    /* as Go writes them: 500ms, 2s, 1m30s; as a number microseconds */
+        VALUE_DURATION,    /* as Go writes them: 500ms, 2s, 1h30m; as a number microseconds */
 } ValueKind;
 
 typedef struct ValueType {

@@ -137,7 +137,7 @@ test_bad_settings(void)
                  "100k, 10m or 1g, from 8k to 1g"},
                 {"[attach]\nstall-timeout=5\n", "",
                  "f:2: [attach] stall-timeout: it can't be '5'; allowed: a duration such as 500ms, 2s or "
-                 "1m30s"},
+                 "1h30m"},
                 {"[limits]\nmax-files=0\n", "",
                  "f:2: [limits] max-files: it can't be '0'; allowed: a whole number, from 1 to 10000"},
                 {"[match a]\nprofile=\n", "", "f:2: [match a] profile: it can't be empty"},

@@ -152,7 +152,7 @@ test_refusals(void)
                        "least 1");
         assert_refused(o, "wait", "13s",
                        "Log driver d: option wait can't be '13s'; allowed: a duration such as 500ms, 2s or "
-                       "1m30s, at most 12s");
+                       "1h30m, at most 12s");
         assert_refused(o, "kind", "d", "Log driver d: option kind can't be 'd'; allowed: a, b, c");
         assert_refused(o, "nope", "1",
                        "Log driver d has no option nope (given as nope=1); it has: flag, count, level, size, "

@@ -148,7 +148,7 @@ test_ranges(void)
                 {{VALUE_DURATION, .min = 1000, .max = INT64_C(86400000000)},
                  "24h",
                  {"1us", "25h"},
-                 "a duration such as 500ms, 2s or 1m30s, from 1ms to 24h"},
+                 "a duration such as 500ms, 2s or 1h30m, from 1ms to 24h"},
         };
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 int64_t number = 77;
