@@ -30,7 +30,6 @@ struct AttachServer {
         Listener listener;
         bool late;
         bool input_end_closes_stdin;
-        bool half_close_types_eof;
         ContainerStdin *input;
         GPtrArray *clients; /* of AttachClient */
         GPtrArray *gone;    /* those of them that are freed in the next iteration of the main loop */
@@ -120,8 +119,6 @@ on_input(AttachClient *c, void *data)
                 return;
         if (n == 0 && !attach_client_is_at_end(c))
                 return;
-        if (n == 0 && s->half_close_types_eof && !attach_client_has_hung_up(c))
-                container_stdin_type_eof(s->input);
         on_input_end(c, s);
         if (n < 0)
                 attach_client_disconnect(c);
@@ -151,7 +148,6 @@ server_new(const AttachServerConfig *config, char *path, int fd)
         AttachServer *s = g_new0(AttachServer, 1);
         s->path = path;
         s->input_end_closes_stdin = config->input_end_closes_stdin;
-        s->half_close_types_eof = config->half_close_types_eof;
         s->input = config->input;
         s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
         s->gone = g_ptr_array_new();

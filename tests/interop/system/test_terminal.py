@@ -107,6 +107,18 @@ def test_detach_and_attach(p):
     equal(p.inspect('c', 'State.ExitCode'), '4', 'recorded status')
 
 
+def test_detach_in_line_mode(p):
+    """The shell above reads single keys, but this reads lines: nothing is typed when the user detaches."""
+    t = p.terminal('run', '-it', '--name', 'c', IMAGE, 'cat')
+    for line in ('one', 'two', 'three', 'four', 'five', 'six'):
+        t.type(f'{line}\n')
+        t.until(f'{line}\r\n{line}\r\n')
+        equal(t.detach(), 0, 'status after detaching')
+        t = p.terminal('attach', 'c')
+    t.type('end\n')
+    t.until('end\r\nend\r\n')
+
+
 def test_own_detach_keys(p):
     p.must('run', '-dt', '--name', 'c', IMAGE, 'sh')
     t = p.terminal('attach', '--detach-keys', 'ctrl-x,x', 'c')
