@@ -49,13 +49,15 @@ selection_free(Selection *s)
         g_free(s);
 }
 
-/* Adds a setting to all existing requests. */
+/* Adds a setting to one request; NULL: to all existing ones. */
 static void
-add_setting(Selection *s, const char *key, const char *value, LogSource source, const char *origin)
+add_setting(Selection *s, LogRequest *request, const char *key, const char *value, LogSource source,
+            const char *origin)
 {
         LogSetting *setting = log_requests_add_setting(s->requests, key, value, source, origin);
         for (guint i = 0; i < s->requests->list->len; i++)
-                log_request_set(s->requests->list->pdata[i], setting);
+                if (!request || request == s->requests->list->pdata[i])
+                        log_request_set(s->requests->list->pdata[i], setting);
 }
 
 /* ---- drivers and their options ---- */
@@ -167,14 +169,15 @@ add_sinks(Builder *b, const ConfigSection *section, GError **error)
         return TRUE;
 }
 
+/* The options of a section; `request` as for add_setting. */
 static void
-add_options(Builder *b, const ConfigSection *section)
+add_options(Builder *b, const ConfigSection *section, LogRequest *request)
 {
         for (guint i = 0; section && i < section->entries->len; i++) {
                 const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, i);
                 g_autofree char *origin = config_origin(section, entry);
                 for (char **value = entry->values; is_option(entry) && *value; value++)
-                        add_setting(b->result, entry->name + strlen(CONFIG_OPTION_PREFIX), *value,
+                        add_setting(b->result, request, entry->name + strlen(CONFIG_OPTION_PREFIX), *value,
                                     LOG_SOURCE_FILE, origin);
         }
 }
@@ -186,17 +189,8 @@ add_sink_options(Builder *b)
         LogRequests *r = b->result->requests;
         for (guint i = 0; i < r->list->len; i++) {
                 LogRequest *request = r->list->pdata[i];
-                const ConfigSection *section =
-                        request->sink ? config_find(b->config, "sink", request->sink) : NULL;
-                for (guint k = 0; section && k < section->entries->len; k++) {
-                        const ConfigEntry *entry = &g_array_index(section->entries, ConfigEntry, k);
-                        g_autofree char *origin = config_origin(section, entry);
-                        for (char **value = entry->values; is_option(entry) && *value; value++)
-                                log_request_set(request,
-                                                log_requests_add_setting(
-                                                        r, entry->name + strlen(CONFIG_OPTION_PREFIX), *value,
-                                                        LOG_SOURCE_FILE, origin));
-                }
+                if (request->sink)
+                        add_options(b, config_find(b->config, "sink", request->sink), request);
         }
 }
 
@@ -212,7 +206,7 @@ use_section(Builder *b, const ConfigSection *section, GError **error)
                 return FALSE;
         if (!add_drivers(b, section, error) || !add_sinks(b, section, error))
                 return FALSE;
-        add_options(b, section);
+        add_options(b, section, NULL);
         return TRUE;
 }
 
@@ -275,7 +269,7 @@ use_annotated_option(Builder *b, const AnnotationOption *option, GError **error)
         if (b->result->requests->list->len == 0)
                 return error_set(error, CONMON_ERROR_USAGE,
                                  "%s: no log driver is chosen that it could be for", origin);
-        add_setting(b->result, option->key, option->value, LOG_SOURCE_ANNOTATION, origin);
+        add_setting(b->result, NULL, option->key, option->value, LOG_SOURCE_ANNOTATION, origin);
         return TRUE;
 }
 
