@@ -32,3 +32,12 @@ error_set_errno(GError **error, int errnum, const char *format, ...)
         va_end(args);
         return error_set(error, CONMON_ERROR_FAILED, "%s: %s", what, strerror(abs(errnum)));
 }
+
+void
+error_keep_first(GError **first, GError *error)
+{
+        if (*first)
+                g_error_free(error);
+        else
+                *first = error;
+}

@@ -23,3 +23,6 @@ gboolean error_set(GError **error, int code, const char *format, ...) G_GNUC_PRI
 
 /* The same, followed by ": " and the description of errnum, which may be positive or negative. */
 gboolean error_set_errno(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* Of several errors the first is kept: stores this one in *first, or frees it. */
+void error_keep_first(GError **first, GError *error);

@@ -166,16 +166,6 @@ typedef struct {
         GError *error;          /* the first one */
 } Reader;
 
-/* Of several errors the first is reported. */
-static void
-refuse(Reader *r, GError *error)
-{
-        if (r->error)
-                g_error_free(error);
-        else
-                r->error = error;
-}
-
 static void G_GNUC_PRINTF(2, 3)
 refuse_line(Reader *r, const char *format, ...)
 {
@@ -183,7 +173,8 @@ refuse_line(Reader *r, const char *format, ...)
         va_start(args, format);
         g_autofree char *text = g_strdup_vprintf(format, args);
         va_end(args);
-        refuse(r, g_error_new(CONMON_ERROR, CONMON_ERROR_USAGE, "%s:%u: %s", r->file, r->line, text));
+        error_keep_first(&r->error,
+                         g_error_new(CONMON_ERROR, CONMON_ERROR_USAGE, "%s:%u: %s", r->file, r->line, text));
 }
 
 static ConfigSection *
@@ -237,7 +228,7 @@ finish_section(Reader *r)
         if (!r->section)
                 return;
         if (!check_section(r->section, &error))
-                refuse(r, error);
+                error_keep_first(&r->error, error);
         for (guint i = 0; i < r->config->sections->len; i++) {
                 if (strcmp(((ConfigSection *)r->config->sections->pdata[i])->title, r->section->title) == 0) {
                         g_ptr_array_remove_index(r->config->sections, i);

@@ -82,15 +82,6 @@ typedef struct {
         GError *error; /* the first one */
 } Search;
 
-static void
-keep_error(Search *s, GError *error)
-{
-        if (s->error)
-                g_error_free(error);
-        else
-                s->error = error;
-}
-
 /* Does not exist, as far as this process can see; dangling links and files instead of directories do. A home
  * directory that can't be searched, for whatever reason, is no reason to refuse a container. */
 static bool
@@ -125,7 +116,7 @@ find_place(Search *s, const char *path, int flags)
                                 path);
         else
                 (void)error_set_errno(&error, fd, "Failed to open the configuration %s", path);
-        keep_error(s, error);
+        error_keep_first(&s->error, error);
         return -1;
 }
 
@@ -135,7 +126,7 @@ search_file(Search *s, const char *path)
         GError *error = NULL;
         autofd int fd = find_place(s, path, 0);
         if (fd >= 0 && !read_fd(s->config, fd, path, s->system, &error))
-                keep_error(s, error);
+                error_keep_first(&s->error, error);
 }
 
 static int
@@ -185,7 +176,7 @@ search_directory(Search *s, const char *path)
         GError *error = NULL;
         autofd int dir = find_place(s, path, O_DIRECTORY);
         if (dir >= 0 && !search_entries(s, dir, path, &error))
-                keep_error(s, error);
+                error_keep_first(&s->error, error);
 }
 
 static void
