@@ -137,7 +137,7 @@ terminal_rows(void)
 }
 
 static bool
-is_wanted(const MonitorInfo *m, const Settings *s, char **names)
+is_wanted(const MonitorInfo *m, char **names)
 {
         if (!names || !*names)
                 return true;
@@ -148,12 +148,12 @@ is_wanted(const MonitorInfo *m, const Settings *s, char **names)
 }
 
 static GPtrArray *
-find_monitors(const Settings *s, bool exec, char **names)
+find_monitors(bool exec, char **names)
 {
         GPtrArray *found = monitor_info_list();
         for (guint i = found->len; i > 0; i--) {
                 MonitorInfo *m = g_ptr_array_index(found, i - 1);
-                if ((m->exec && !exec) || !is_wanted(m, s, names))
+                if ((m->exec && !exec) || !is_wanted(m, names))
                         g_ptr_array_remove_index(found, i - 1);
         }
         return found;
@@ -164,7 +164,7 @@ run_top(const Command *command, const Settings *s, GPtrArray *monitors)
 {
         bool tty = isatty(STDOUT_FILENO);
         for (int i = 0; i < s->iterations; i++) {
-                g_autoptr(GPtrArray) now = find_monitors(s, s->exec, s->words + 1);
+                g_autoptr(GPtrArray) now = find_monitors(s->exec, s->words + 1);
                 GString *out = g_string_new(tty ? "\033[H\033[J" : "");
                 ShowConfig config = show_config(s);
                 guint rows = terminal_rows();
@@ -383,7 +383,7 @@ run(const Settings *s)
                 return STATUS_USAGE;
         }
         bool request = command->run == run_request;
-        g_autoptr(GPtrArray) monitors = find_monitors(s, s->exec || request, names);
+        g_autoptr(GPtrArray) monitors = find_monitors(s->exec || request, names);
         bool missing = report_missing(monitors, names);
         if (missing && monitors->len == 0)
                 return STATUS_NOTHING;

@@ -79,7 +79,7 @@ table_style(Style style, bool color)
 {
         static const char *const sequences[N_STYLES] = {
                 [STYLE_PLAIN] = "",         [STYLE_GOOD] = "\033[32m", [STYLE_WARN] = "\033[33m",
-                [STYLE_BAD] = "\033[1;31m", [STYLE_DIM] = "\033[90m",
+                [STYLE_BAD] = "\033[1;31m",
         };
         return color ? sequences[style] : "";
 }

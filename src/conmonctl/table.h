@@ -13,7 +13,6 @@ typedef enum {
         STYLE_GOOD, /* green */
         STYLE_WARN, /* yellow */
         STYLE_BAD,  /* red */
-        STYLE_DIM,
         N_STYLES,
 } Style;
 
