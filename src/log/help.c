@@ -96,6 +96,6 @@ log_help(const char *name, const char *arg)
                 return list_drivers();
         if (g_strcmp0(arg, help_word) != 0)
                 return NULL;
-        const LogDriver *driver = log_driver_find(name, strlen(name));
+        const LogDriver *driver = log_driver_find(name);
         return driver ? describe_driver(driver) : NULL;
 }

@@ -50,7 +50,7 @@ is_addressed(const LogRequest *request, const LogDriver *driver)
 gboolean
 log_permit_driver(const LogRequest *request, char **sockets, GError **error)
 {
-        const LogDriver *driver = log_driver_find(request->driver, strlen(request->driver));
+        const LogDriver *driver = log_driver_find(request->driver);
         if (request->source != LOG_SOURCE_ANNOTATION)
                 return TRUE;
         if (request->arg)

@@ -39,7 +39,7 @@ replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
         const char *path = driver->fallback_path ? driver->fallback_path(own) : NULL;
         if (!path)
                 return driver;
-        const LogDriver *file = log_driver_find("k8s-file", strlen("k8s-file"));
+        const LogDriver *file = log_driver_find("k8s-file");
         LogOptions *given = *options;
         g_free(*arg);
         *arg = g_strdup(path);

@@ -17,7 +17,8 @@
 #define SIMILAR_LETTERS 3
 
 /* The words that -l knows. json-file is not among them: it has always been a file name, or an error. */
-static const char *const log_path_words[] = {"k8s-file", "journald", "none", "off", "null", "passthrough"};
+static const char *const log_path_words[] = {"k8s-file", "journald",    "none", "off",
+                                             "null",     "passthrough", NULL};
 
 static void
 spec_free(void *data)
@@ -38,34 +39,23 @@ spec_new(const LogDriver *driver, const char *arg, bool from_log_path)
         return spec;
 }
 
-static bool
-is_log_path_word(const char *text, size_t len)
-{
-        for (size_t i = 0; i < G_N_ELEMENTS(log_path_words); i++)
-                if (strlen(log_path_words[i]) == len && memcmp(log_path_words[i], text, len) == 0)
-                        return true;
-        return false;
-}
-
 /* "PATH", ":PATH", "WORD", "WORD:ARG". */
 static LogSpec *
 parse_log_path(const char *value, GError **error)
 {
-        size_t word = strcspn(value, ":");
-        const char *arg = value + word + strspn(value + word, ":");
-        if (value[word] == '\0' && !is_log_path_word(value, word)) {
-                word = 0;
-                arg = value;
-        }
-        if (word == 0) {
-                if (*arg)
-                        return spec_new(log_driver_find("k8s-file", 8), arg, true);
+        g_autofree char *word = g_strndup(value, strcspn(value, ":"));
+        const char *rest = value + strlen(word), *arg = rest + strspn(rest, ":");
+        bool known = g_strv_contains(log_path_words, word);
+        if (!*word || (!*rest && !known)) {
+                const char *path = *word ? value : arg;
+                if (*path)
+                        return spec_new(log_driver_find("k8s-file"), path, true);
                 error_set(error, CONMON_ERROR_USAGE, "log-path must not be empty");
                 return NULL;
         }
-        const LogDriver *driver = is_log_path_word(value, word) ? log_driver_find(value, word) : NULL;
+        const LogDriver *driver = known ? log_driver_find(word) : NULL;
         if (!driver) {
-                error_set(error, CONMON_ERROR_USAGE, "No such log driver %.*s", (int)word, value);
+                error_set(error, CONMON_ERROR_USAGE, "No such log driver %s", word);
                 return NULL;
         }
         if (strcmp(driver->name, "k8s-file") == 0 && *arg == '\0') {
@@ -108,7 +98,7 @@ find_driver(const LogRequest *request, char **sockets, GError **error)
 {
         if (!log_permit_driver(request, sockets, error))
                 return NULL;
-        const LogDriver *driver = log_driver_find(request->driver, strlen(request->driver));
+        const LogDriver *driver = log_driver_find(request->driver);
         if (!driver) {
                 (void)fail_unknown_driver(request->driver, error);
                 return NULL;
@@ -250,7 +240,7 @@ is_known(const LogOptions *options, const char *key)
 static bool
 is_taken_by(const LogRequest *request, const char *key)
 {
-        const LogDriver *driver = log_driver_find(request->driver, strlen(request->driver));
+        const LogDriver *driver = log_driver_find(request->driver);
         if (!driver || driver->flags & LOG_DRIVER_NO_SINK)
                 return false;
         g_autoptr(LogOptions) options = log_sink_options(driver);
@@ -264,7 +254,7 @@ is_for(const LogSpec *spec, const LogOptions *options, const LogSetting *s)
         if (spec->driver->flags & LOG_DRIVER_NO_SINK)
                 return false;
         if (s->driver)
-                return log_driver_find(s->driver, strlen(s->driver)) == spec->driver;
+                return log_driver_find(s->driver) == spec->driver;
         if (spec->from_log_path || !is_known(options, s->key))
                 return false;
         return !s->after || s->after == spec->request || !is_taken_by(s->after, s->key);
@@ -365,7 +355,7 @@ fail_setting(const GPtrArray *specs, const LogSetting *s, bool any, const LogDri
         g_autofree char *text =
                 g_strconcat(s->driver ? s->driver : "", s->driver ? "." : "", s->key, "=", s->value, NULL);
         g_autofree char *what = s->origin ? g_strdup(s->origin) : g_strconcat("--log-opt ", text, NULL);
-        if (s->driver && !log_driver_find(s->driver, strlen(s->driver)))
+        if (s->driver && !log_driver_find(s->driver))
                 return error_set(error, CONMON_ERROR_USAGE, "%s: no such log driver %s", what, s->driver);
         if (s->driver)
                 return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s is not in use", what,

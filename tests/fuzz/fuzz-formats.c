@@ -167,7 +167,7 @@ targets(void)
         for (size_t i = 0; i < G_N_ELEMENTS(formats) && !list[i].driver; i++) {
                 Target *t = &list[i];
                 t->format = &formats[i];
-                t->driver = log_driver_find(t->format->driver, strlen(t->format->driver));
+                t->driver = log_driver_find(t->format->driver);
                 t->options = log_sink_options(t->driver);
                 const char *equals = t->format->option ? strchr(t->format->option, '=') : NULL;
                 g_autofree char *key =

@@ -42,7 +42,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         static const LogConfig config = {.cid = "0123456789abcdef"};
         g_autoptr(GError) error = NULL;
-        const LogDriver *driver = log_driver_find("json-file", 9);
+        const LogDriver *driver = log_driver_find("json-file");
         g_autoptr(LogOptions) options = log_sink_options(driver);
         LogDriverConfig driver_config = {
                 .arg = "/dev/null",

@@ -79,7 +79,7 @@ restore_stripper(StateReader *r)
 static void
 restore_options(StateReader *r)
 {
-        LogOptions *o = log_sink_options(log_driver_find("json-file", strlen("json-file")));
+        LogOptions *o = log_sink_options(log_driver_find("json-file"));
         log_options_restore(o, r);
         log_options_free(o);
 }

@@ -66,7 +66,7 @@ set_option(LogOptions *options, const char *text)
 static GString *
 encode(const Fixture *f, const char *name, const char *options_text, const LogRecord *r)
 {
-        const LogDriver *driver = log_driver_find(name, strlen(name));
+        const LogDriver *driver = log_driver_find(name);
         g_autoptr(LogOptions) options = log_sink_options(driver);
         g_auto(GStrv) list = g_strsplit(options_text, " ", 0);
         g_autoptr(GError) error = NULL;

@@ -29,7 +29,7 @@ choose(const char *driver, const char *key, const char *value, const char *socke
 static bool
 is_built(const char *driver)
 {
-        return log_driver_find(driver, strlen(driver));
+        return log_driver_find(driver);
 }
 
 static void
@@ -173,7 +173,7 @@ test_options(void)
         char first[] = "unix:///run/fluent.sock", second[] = "unix:///run/x";
         char *sockets[] = {first, second, NULL};
         for (size_t i = 0; i < G_N_ELEMENTS(settings); i++) {
-                const LogDriver *driver = log_driver_find(settings[i].driver, strlen(settings[i].driver));
+                const LogDriver *driver = log_driver_find(settings[i].driver);
                 g_autoptr(LogRequests) requests = log_requests_new();
                 g_autoptr(GError) error = NULL;
                 g_test_message("%s=%s", settings[i].key, settings[i].value);
@@ -208,7 +208,7 @@ test_secrets(void)
                 if (secrets[i])
                         log_request_set(request, log_requests_add_setting(requests, secrets[i], "x",
                                                                           LOG_SOURCE_FILE, "file:2"));
-                g_autoptr(LogOptions) options = log_sink_options(log_driver_find("fluentd", 7));
+                g_autoptr(LogOptions) options = log_sink_options(log_driver_find("fluentd"));
                 g_assert_cmpint(log_permit_setting(options, address, request->settings, NULL, &error), ==,
                                 !secrets[i]);
                 g_assert_true(!error || strstr(error->message, "can't choose where a secret is sent"));

@@ -18,7 +18,7 @@
 static void
 assert_frame(const LogRecord *r, const char *bytes, size_t len)
 {
-        const LogDriver *driver = log_driver_find("plugin", strlen("plugin"));
+        const LogDriver *driver = log_driver_find("plugin");
         LogQueue q = {0};
         LogCount none = {0};
         LogBlock *block = log_queue_block(&q, driver->format.max_encoded_len(NULL, r->len));
@@ -74,7 +74,7 @@ test_longest_frame(void)
                        .ordinal = UINT32_MAX,
                        .partial_id = UINT64_MAX,
                        .flags = LOG_RECORD_PARTIAL | LOG_RECORD_ENDS};
-        const LogDriver *driver = log_driver_find("plugin", strlen("plugin"));
+        const LogDriver *driver = log_driver_find("plugin");
         LogQueue q = {0};
         LogCount none = {0};
         LogBlock *block = log_queue_block(&q, driver->format.max_encoded_len(NULL, r.len));

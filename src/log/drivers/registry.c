@@ -20,21 +20,11 @@ log_drivers(void)
         return drivers;
 }
 
-static bool
-equals(const char *word, const char *name, size_t len)
-{
-        return strlen(word) == len && memcmp(word, name, len) == 0;
-}
-
 const LogDriver *
-log_driver_find(const char *name, size_t len)
+log_driver_find(const char *name)
 {
-        for (const LogDriver *const *d = log_drivers(); *d; d++) {
-                if (equals((*d)->name, name, len))
+        for (const LogDriver *const *d = log_drivers(); *d; d++)
+                if (strcmp((*d)->name, name) == 0 || ((*d)->aliases && g_strv_contains((*d)->aliases, name)))
                         return *d;
-                for (const char *const *alias = (*d)->aliases; alias && *alias; alias++)
-                        if (equals(*alias, name, len))
-                                return *d;
-        }
         return NULL;
 }

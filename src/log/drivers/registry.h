@@ -7,10 +7,8 @@
 
 #include "log/api/driver.h"
 
-#include <stddef.h>
-
 /* All drivers, in the order of their names; ends with NULL. */
 const LogDriver *const *log_drivers(void);
 
-/* By name or alias; only `len` bytes of `name` are used. NULL if there is none. */
-const LogDriver *log_driver_find(const char *name, size_t len);
+/* By name or alias. NULL if there is none. */
+const LogDriver *log_driver_find(const char *name);

@@ -706,10 +706,10 @@ restore_sink(LogSink *s, StateReader *r)
 }
 
 LogSink *
-log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name, size_t len), StandIn *stand_in)
+log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name), StandIn *stand_in)
 {
         g_autofree char *name = state_get_text(r, "driver");
-        const LogDriver *driver = name ? find(name, strlen(name)) : NULL;
+        const LogDriver *driver = name ? find(name) : NULL;
         if (!driver || !driver->restore) {
                 state_fail(r, "There is no log driver %s that can be carried over", name ? name : "");
                 return NULL;

@@ -26,8 +26,7 @@ void log_sink_set_name(LogSink *s, const char *name);
 /* Live upgrade. log_sink_restore returns NULL after a failure, after which the process exits: nothing is
  * freed. log_sink_set_changed replaces log_sink_start; nothing is sent before log_sink_flush. */
 void log_sink_save(LogSink *s, StateWriter *w);
-LogSink *log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name, size_t len),
-                          StandIn *stand_in);
+LogSink *log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name), StandIn *stand_in);
 void log_sink_set_changed(LogSink *s, LogSinkChangedFunc changed, void *data);
 
 /* In the monitor. */
