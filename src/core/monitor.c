@@ -381,7 +381,6 @@ finish(Monitor *m)
         request_done(&m->request);
         creation_done(&m->runtime);
         bystanders_done(&m->bystanders);
-        errands_free(m->errands);
         errands_free(m->openings);
         timer_stop(&m->catch_up);
         stand_in_free(m->stand_in);

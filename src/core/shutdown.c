@@ -268,8 +268,8 @@ monitor_shut_down(Monitor *m)
         close_everything(m);
         (void)prctl(PR_SET_CHILD_SUBREAPER, 0);
         run_exit_command(m);
-        exit_queue_free(g_steal_pointer(&m->exits.queue));
-        errands_free(g_steal_pointer(&m->errands));
+        exit_queue_free(m->exits.queue);
+        errands_free(m->errands);
         status_file_free(m->status);
         return ended ? m->container.exit_code & 255 : 1;
 }
