@@ -375,14 +375,21 @@ renew(LogFile *f, LogQueue *q)
         return 0;
 }
 
+/* True if the path still leads to the open file. */
+static bool
+is_in_place(const LogFile *f)
+{
+        struct stat open, named;
+        return f->fd >= 0 && fstat(f->fd, &open) == 0 && stat(f->path, &named) == 0 &&
+               open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
 /* A FIFO or device is opened again, unless it is the same one: a reader would see a false end of file. The
  * old one stays open until the new one is. */
 static int
 open_again(LogFile *f, LogQueue *q)
 {
-        struct stat there, open;
-        if (f->fd >= 0 && stat(f->path, &there) == 0 && fstat(f->fd, &open) == 0 &&
-            there.st_dev == open.st_dev && there.st_ino == open.st_ino)
+        if (is_in_place(f))
                 return 0;
         int old = fd_steal(&f->fd), r = open_path(f);
         if (r < 0) {
@@ -610,21 +617,12 @@ file_send(void *self, LogQueue *q)
         return r;
 }
 
-/* True if the name still refers to the open file. */
-static bool
-is_in_place(const LogFile *f)
-{
-        struct stat open, named;
-        return f->fd >= 0 && f->regular && fstat(f->fd, &open) == 0 && stat(f->path, &named) == 0 &&
-               open.st_dev == named.st_dev && open.st_ino == named.st_ino;
-}
-
 static int
 file_reopen(void *self, LogQueue *q)
 {
         LogFile *f = self;
         bool lent = lend(f);
-        bool in_place = !f->limits.renewed && is_in_place(f);
+        bool in_place = !f->limits.renewed && f->regular && is_in_place(f);
         stand_in_take_back(f->stand_in, lent);
         if (in_place)
                 return 0;
