@@ -305,8 +305,8 @@ process_answer(LogHttp *h, LogQueue *q)
                 return 0;
         }
         set_text(&h->reason, g_steal_pointer(&answer));
-        log_sink_retry_in(h->connection.sink,
-                          MAX(backoff(h->attempt++, h->backoff_first, h->backoff_max), retry_after));
+        int64_t delay = backoff(h->attempt++, h->backoff_first, h->backoff_max);
+        log_sink_retry_in(h->connection.sink, MAX(delay, retry_after));
         return -EBUSY;
 }
 

@@ -18,6 +18,7 @@ from http_server import answer, HttpPeer  # noqa: E402
 from receivers import finish, HERE, launch, status_now  # noqa: E402
 import packages  # noqa: E402
 from harness import check, CID, equal, main, SHORT_CID, slow, wait_for  # noqa: E402
+from harness.check import scaled  # noqa: E402
 
 # The option for the address, and further options.
 DRIVERS = {
@@ -332,6 +333,15 @@ def test_absent(t):
     t.touch('go')
     sink = finish(m)
     equal((sink['out']['records'], [n for r in late.finished() for n in numbers(r)]), (COUNT, list(range(COUNT))))
+
+
+def test_delays(t):
+    """The delays double; each is shortened by up to half."""
+    peer = serve(t, 'loki')
+    peer.answers = [answer('503 Service Unavailable')] * 5
+    finish(start(t, 'loki', peer, 'loki-min-backoff=100ms'))
+    gaps = [later - earlier for earlier, later in zip(peer.times, peer.times[1:])]
+    check(all(0.05 * 2**i <= gap < 0.1 * 2**i + scaled(1) for i, gap in enumerate(gaps)), f'delays: {gaps}')
 
 
 def test_compression_is_skipped_if_useless(t):
