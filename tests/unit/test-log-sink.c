@@ -691,6 +691,23 @@ open_slowly(void *data)
         timer_start(&o->timer, G_USEC_PER_SEC / 10);
 }
 
+/* A server that comes back in time gets the rest, also after an outage for which the delays have grown. */
+static void
+test_drain_after_an_outage(void)
+{
+        LogDriver driver = remote_driver();
+        Case c;
+        case_start_with(&c, &driver, (const char *[]){NULL});
+        c.pipe->failure = -ECONNREFUSED;
+        write_lines(&c, 1, 3);
+        c.sink->attempt = 20;
+        log_sink_finish(c.sink, G_MAXINT64);
+        c.pipe->failure = 0;
+        g_assert_cmpint(drain(&c), <, 1 * G_USEC_PER_SEC);
+        g_assert_cmpint(status_number(&c, "\"out\"", "records"), ==, 3);
+        case_end(&c);
+}
+
 static void
 test_drain_while_it_moves(void)
 {
@@ -946,6 +963,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/end", test_end);
         g_test_add_func("/log/sink/drain", test_drain);
         g_test_add_func("/log/sink/drain-timeout", test_drain_timeout);
+        g_test_add_func("/log/sink/drain-after-an-outage", test_drain_after_an_outage);
         g_test_add_func("/log/sink/drain-while-it-moves", test_drain_while_it_moves);
         g_test_add_func("/log/sink/random", test_random);
         return g_test_run();

@@ -543,12 +543,13 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         return ok;
 }
 
-/* From now on no batch waits for more records. */
+/* From now on no batch waits for more records, and the delays begin anew. */
 static void
 http_finish(void *self, LogQueue *q, gint64 until)
 {
         LogHttp *h = self;
         h->ending = h->due = true;
+        h->attempt = 0;
         if (!log_queue_is_empty(q))
                 log_sink_ready(h->connection.sink);
 }

@@ -344,6 +344,17 @@ def test_delays(t):
     check(all(0.05 * 2**i <= gap < 0.1 * 2**i + scaled(1) for i, gap in enumerate(gaps)), f'delays: {gaps}')
 
 
+def test_busy_until_the_end(t):
+    """After a long overload the delays have grown; at the end they begin anew, within drain-timeout."""
+    peer = serve(t, 'loki')
+    peer.answers = [answer('503 Service Unavailable')] * 10
+    m = start(t, 'loki', peer, 'loki-min-backoff=10ms', 'drain-timeout=2s', script=lines() + '; while [ ! -e @/go ]; do sleep 0.05; done')
+    peer.wait(9)
+    t.touch('go')
+    sink = finish(m)
+    equal((sink['out']['records'], len(peer.finished())), (COUNT, 11))
+
+
 def test_compression_is_skipped_if_useless(t):
     """A body that gzip would not make shorter is sent uncompressed."""
     request, = run(t, 'http', 'http-compression=gzip', script='print x\\n')
