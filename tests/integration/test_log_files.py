@@ -458,6 +458,44 @@ def test_disk_without_room_for_a_new_file(t):
 
 
 @needs_root
+def test_reopening_without_room_for_a_new_file(t):
+    """The old file is used until there is room, and the new one then, also without further output."""
+    disk = small_disk(t, '4m,nr_inodes=3')
+    log, old, blocker = disk / 'ctr.log', disk / 'ctr.log.old', disk / 'one'
+    m = t.create('print one\\n\nwait @/go\nfill 1 1500000 100\nwait @/more\nprint last\\n\nwait @/end',
+                 log=f'k8s-file:{log}')
+    wait_for(lambda: log.read_bytes(), 'the first line')
+    blocker.touch()
+    log.rename(old)
+    m.control('2 0 0\n')
+    t.touch('go')
+    wait_for(lambda: len(parse(old.read_bytes())) == 15001, 'all lines in the old file')
+    blocker.unlink()
+    wait_for(log.exists, 'the new file')
+    t.touch('more')
+    wait_for(lambda: content(parse(log.read_bytes())) == b'last\n', 'the last line')
+    t.touch('end')
+    m.finish(0)
+    equal(status(m)[str(log)]['out'], {'records': 15002, 'bytes': 1500009})
+
+
+@needs_root
+def test_old_age_without_room_for_a_new_file(t):
+    disk = small_disk(t, '4m,nr_inodes=3')
+    log, blocker = disk / 'ctr.log', disk / 'one'
+    m = t.create('print one\\n\nsleep 1100\nprint two\\n\nwait @/more\nprint three\\n\nwait @/end',
+                 '--log-opt', 'k8s-file.max-age=1s', log=f'k8s-file:{log}')
+    blocker.touch()
+    wait_for(lambda: content(parse(log.read_bytes())) == b'one\ntwo\n', 'the second line in the old file')
+    blocker.unlink()
+    wait_for(lambda: not log.read_bytes(), 'the new file')
+    t.touch('more')
+    wait_for(lambda: content(parse(log.read_bytes())) == b'three\n', 'the third line')
+    t.touch('end')
+    m.finish(0)
+
+
+@needs_root
 def test_file_is_a_mount_point(t):
     """A file that can't be replaced is truncated: the log continues and stays within its limit."""
     small_disk(t, '1m')

@@ -18,15 +18,15 @@
  *   ENAMETOOLONG, EINVAL     the name is invalid, or the file system does not support the operation
  *   EOPNOTSUPP, ENOSYS
  *
- * Everything else is transient and worth the wait: no space (ENOSPC, EDQUOT, EFBIG), no memory or descriptors
- * (ENOMEM, EMFILE, ENFILE, ENOBUFS), a disk or server that fails (EIO, ESTALE, ETIMEDOUT), a directory that
- * is gone (ENOENT), a FIFO without reader (ENXIO, EPIPE). Unknown errors are transient as well: retrying
- * loses nothing.
+ * Everything else is transient: no space (ENOSPC, EDQUOT, EFBIG), no memory or descriptors (ENOMEM, EMFILE,
+ * ENFILE, ENOBUFS), a disk or server that fails (EIO, ESTALE, ETIMEDOUT), a directory that is gone (ENOENT),
+ * a FIFO without reader (ENXIO, EPIPE). Unknown errors are transient as well.
  *
  * Consequences:
  *
  *   first open   both: reported to the caller of the monitor, and no container is started
- *   reopening    permanent: writing continues in the open file; transient: records wait in the queue
+ *   reopening    writing continues in the open file; transient: until the next attempts succeed, or, if the
+ *                open file was removed, records wait in the queue
  *   rotation     permanent: the file is truncated; transient: records wait in the queue
  *   write        ESTALE: the file is opened again; all others: records wait in the queue, because there is
  *                no alternative */

@@ -46,6 +46,9 @@ log_file_read_limits(const LogDriverConfig *config, const LogFileOptions *o, Log
         return TRUE;
 }
 
+/* After a failure that may pass, how long it takes to try to create a requested file again. */
+#define CREATE_AGAIN_USEC (2 * G_USEC_PER_SEC)
+
 /* ---- calls that stall with the disk ---- */
 
 static bool
@@ -93,6 +96,12 @@ close_old(LogFile *f)
 }
 
 /* ---- opening ---- */
+
+static void
+on_again(void *data)
+{
+        log_sink_ready(((LogFile *)data)->sink);
+}
 
 static bool
 is_fifo(const char *path)
@@ -203,6 +212,7 @@ log_file_open(LogFile *f, const char *path, const LogFileLimits *limits, const L
                 .dirfd = -1,
         };
         log_archive_init(&f->archive, config->sink);
+        timer_init(&f->again, on_again, f);
         int r = errands ? open_elsewhere(f, errands) : open_path(f);
         f->total = f->size;
         return r;
@@ -263,6 +273,7 @@ log_file_restore(LogFile *f, LogSink *sink, StateReader *r)
 {
         *f = (LogFile){.sink = sink, .stand_in = log_sink_stand_in(sink), .fd = -1, .dirfd = -1};
         log_archive_init(&f->archive, sink);
+        timer_init(&f->again, on_again, f);
         state_enter(r, "file");
         f->path = state_get_text(r, "path");
         restore_limits(&f->limits, r);
@@ -412,34 +423,53 @@ replace(LogFile *f, LogQueue *q)
         int r = -EAGAIN;
         for (int i = 0; i < REPLACE_TRIES && (i == 0 || log_file_error_is_permanent(r)); i++)
                 r = f->regular ? renew(f, q) : open_again(f, q);
+        if (r == 0) {
+                f->wants_new = f->reopen_reported = false;
+                timer_stop(&f->again);
+        }
         return r;
 }
 
-/* The requested new file can't be created: logging continues in the old one. */
-static void
+/* A new file is requested, and it is time to create it. */
+static bool
+wants_new_now(const LogFile *f)
+{
+        return f->wants_new && !timer_is_running(&f->again);
+}
+
+/* Writing to a file without a name would lose what is written. */
+static bool
+has_name(const LogFile *f)
+{
+        struct stat st;
+        return examine(f, &st) == 0 && st.st_nlink > 0;
+}
+
+/* The new file can't be created: logging continues in the old one, if there is one. */
+static int
 keep_old_file(LogFile *f, int error)
 {
+        bool permanent = log_file_error_is_permanent(error);
+        if (f->fd < 0 || (!permanent && !has_name(f)))
+                return error;
         if (!f->reopen_reported)
                 diag_warn("Failed to create a new log file %s: %s; the old one is kept", f->path,
                           g_strerror(-error));
         f->reopen_reported = true;
-        f->wants_new = false;
+        f->wants_new = !permanent;
+        if (!permanent)
+                timer_start(&f->again, CREATE_AGAIN_USEC);
+        return 0;
 }
 
 static int
 make_ready(LogFile *f, LogQueue *q)
 {
         f->wants_new &= !log_sink_is_over(f->sink);
-        if (f->fd >= 0 && !f->wants_new)
+        if (f->fd >= 0 && !wants_new_now(f))
                 return 0;
         int r = replace(f, q);
-        if (r == 0) {
-                f->wants_new = f->reopen_reported = false;
-        } else if (f->fd >= 0 && log_file_error_is_permanent(r)) {
-                keep_old_file(f, r);
-                r = 0;
-        }
-        return r;
+        return r < 0 ? keep_old_file(f, r) : 0;
 }
 
 /* The maximum size of the file, less the space reserved for a running compression. Output that a stalled disk
@@ -555,7 +585,7 @@ make_room(LogFile *f, LogQueue *q)
 static bool
 is_too_old(LogFile *f, const LogQueue *q)
 {
-        if (f->limits.age_max <= 0 || !f->regular || f->size == 0 || q->partially_sent > 0 ||
+        if (f->limits.age_max <= 0 || !f->regular || f->size == 0 || q->partially_sent > 0 || f->wants_new ||
             log_sink_is_over(f->sink))
                 return false;
         int64_t now = g_get_real_time();
@@ -568,11 +598,12 @@ static int
 retire(LogFile *f, LogQueue *q)
 {
         int r = replace(f, q);
-        if (!log_file_error_is_permanent(r))
-                return r;
-        keep_old_file(f, r);
-        f->born = g_get_real_time();
-        return 0;
+        if (r == 0)
+                return 0;
+        r = keep_old_file(f, r);
+        if (r == 0)
+                f->born = g_get_real_time();
+        return r;
 }
 
 static int
@@ -609,7 +640,7 @@ file_send(void *self, LogQueue *q)
 {
         LogFile *f = self;
         int r = 0;
-        while (r == 0 && (f->wants_new || !log_queue_is_empty(q))) {
+        while (r == 0 && (wants_new_now(f) || !log_queue_is_empty(q))) {
                 r = make_ready(f, q);
                 if (r == 0 && !log_queue_is_empty(q))
                         r = write_some(f, q);
@@ -626,6 +657,7 @@ file_reopen(void *self, LogQueue *q)
         stand_in_take_back(f->stand_in, lent);
         if (in_place)
                 return 0;
+        timer_stop(&f->again);
         f->wants_new = true;
         return make_ready(f, q);
 }
@@ -637,6 +669,7 @@ file_finish(void *self, LogQueue *q, gint64 until)
         if (f->fd >= 0 && f->regular)
                 take_back_partial(f, q);
         log_archive_stop(&f->archive);
+        timer_stop(&f->again);
 }
 
 static void
@@ -660,6 +693,7 @@ file_close(void *self)
         if (!f->path)
                 return;
         log_archive_stop(&f->archive);
+        timer_stop(&f->again);
         watch_done(&f->writable);
         /* Of a log that a reload has removed. The loop must not run for others: they are closed because a
          * reload fails, or at the end. */

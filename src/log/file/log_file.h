@@ -63,6 +63,7 @@ typedef struct LogFile {
         int64_t total;
         int64_t born; /* when its first record was written, wall clock, microseconds */
         Watch writable;
+        Timer again; /* while it runs, the old file is used although wants_new is set */
         LogArchive archive;
 } LogFile;
 
