@@ -109,6 +109,13 @@ def modules_have_headers(tree):
             and not any((tree.top / header).exists() for header in headers(path))]
 
 
+@rule({'src/base/a.c.orig': ''})
+def only_sources_in_src(tree):
+    """Nothing that an editor or patch(1) left behind."""
+    return [path.as_posix() for path in tree.paths(below=('src',))
+            if path.suffix not in ('.c', '.h', '.md') and path.name != 'meson.build']
+
+
 @rule({'a': 'x \n'}, {'a': 'x'}, {'a': 'x\n\n'}, {'a.c': '\tx;\n'})
 def white_space(tree):
     wrong = []
