@@ -17,10 +17,8 @@ from harness import check, equal, Failure, main, parse, parse_json, slow, wait_f
 
 COUNT = 1000000
 
-
-def writer(count=COUNT, seconds=2.0):
-    """The container's script: writes `count` lines in at least `seconds`."""
-    return f'sh exec /usr/bin/python3 {shlex.quote(HERE)}/log_lines.py {count} {seconds}'
+# The container's script: it takes at least two seconds.
+WRITER = f'sh exec /usr/bin/python3 {shlex.quote(HERE)}/log_lines.py {COUNT} 2'
 
 
 def two_logs(t):
@@ -60,9 +58,9 @@ def json_output(data):
     return text
 
 
-def expect_all(t, m, files, json_files, count=COUNT):
+def expect_all(files, json_files):
     """Checks that every line is there once and in order. A sample is parsed by the strict readers as well."""
-    expected = b''.join(log_lines.batches(count))
+    expected = b''.join(log_lines.batches(COUNT))
     for paths, output, reader in ((files, cri_output, parse), (json_files, json_output, parse_json)):
         data = b''.join(path.read_bytes() for path in paths)
         seen = output(data)
@@ -78,7 +76,7 @@ def expect_all(t, m, files, json_files, count=COUNT):
 def test_own_limit(t):
     """A new file about every 100 ms."""
     m = two_logs(t)
-    t.launch(writer(), '--log-size-max', 6000000, '--log-driver', f'json-file:{m.json}',
+    t.launch(WRITER, '--log-size-max', 6000000, '--log-driver', f'json-file:{m.json}',
              '--log-opt', 'max-size=6m', '--log-opt', 'k8s-file.max-file=500', '--log-opt', 'max-file=500',
              monitor=m).go().created()
     m.finish(0, timeout=100)
@@ -86,14 +84,14 @@ def test_own_limit(t):
         check(len(pieces(path)) > 10, f'{path.name} was rotated only {len(pieces(path)) - 1} times')
         for piece in pieces(path):
             check(piece.stat().st_size <= 6000000, f'{piece.name} has {piece.stat().st_size} bytes')
-    expect_all(t, m, pieces(m.log), pieces(m.json))
+    expect_all(pieces(m.log), pieces(m.json))
 
 
 @slow(150)
 def test_rename_and_reopen(t):
     """As kubelet does it."""
     m = two_logs(t)
-    t.launch(writer(), '--log-driver', f'json-file:{m.json}', monitor=m).go().created()
+    t.launch(WRITER, '--log-driver', f'json-file:{m.json}', monitor=m).go().created()
     number = 1000
     while not m.ended() and number > 0 and not m.exit_file.exists():
         time.sleep(0.1)
@@ -108,14 +106,14 @@ def test_rename_and_reopen(t):
     m.finish(0, timeout=100)
     check(number < 990, f'renamed only {1000 - number} times')
     found = [[path for path in pieces(path) if path.exists()] for path in (m.log, m.json)]
-    expect_all(t, m, *found)
+    expect_all(*found)
 
 
 @slow(150)
 def test_truncation(t):
     """Truncated records are lost, but every remaining line is complete."""
     m = two_logs(t)
-    t.launch(writer(), '--log-driver', f'json-file:{m.json}', monitor=m).go().created()
+    t.launch(WRITER, '--log-driver', f'json-file:{m.json}', monitor=m).go().created()
     copies = {m.log: [], m.json: []}
     while not m.exit_file.exists():
         time.sleep(0.1)

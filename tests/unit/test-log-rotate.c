@@ -27,10 +27,7 @@ typedef struct {
         int next; /* number of the next record */
 } Fixture;
 
-/* "r00000": 52 bytes in the file. */
-#define RECORD_LEN 52
-#define RECORDS    3
-#define FILES      3
+#define FILES 3
 
 static void
 set_up(Fixture *f, gconstpointer data)

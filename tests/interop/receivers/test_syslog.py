@@ -60,7 +60,7 @@ def test_rsyslog_rfc3164(t):
         equal((x['pri'], x['host'], x['tag']), (str(21 * 8 + 6), socket.gethostname(), f'name[{m.pid}]:'))
 
 
-def new_style(server, kind, pid, m=None):
+def new_style(server, pid):
     messages = server.received(3)
     for x in messages:
         equal((x['pri'], x['host'], x['app'], x['msgid']), ('30', socket.gethostname(), 'name', 'name'))
@@ -73,7 +73,7 @@ def test_rsyslog_rfc5424(t):
     """Over TCP with octet counting."""
     server = Rsyslog(t)
     m = run(t, server.address('tcp'), 'syslog-format=rfc5424micro')
-    messages = new_style(server, 'tcp', m.pid)
+    messages = new_style(server, m.pid)
     equal([x['msg'] for x in messages], LINES)
     check(any('.' in x['time'] for x in messages), 'no fractional seconds')
 
@@ -81,7 +81,7 @@ def test_rsyslog_rfc5424(t):
 def test_rsyslog_rfc5424_udp(t):
     server = Rsyslog(t)
     m = run(t, server.address('udp'), 'syslog-format=rfc5424')
-    equal([x['msg'] for x in new_style(server, 'udp', m.pid)], LINES)
+    equal([x['msg'] for x in new_style(server, m.pid)], LINES)
 
 
 def test_syslog_ng(t):

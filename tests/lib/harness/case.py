@@ -111,8 +111,8 @@ class Case:
 
     def launch(self, container='exit 0', *extra, runtime=None, mode='create', monitor=None, env=None,
                pipes=('sync', 'start'), kind='seqpacket', spawn=None, **options):
-        """Starts a monitor as a caller does, without the rest of the handshake. `spawn`: further arguments of
-        Monitor.spawn; `options`: of `arguments`; `prepared`: the result of `monitor`."""
+        """Starts a monitor as a caller does, without the rest of the handshake. `monitor`: the result of that method, if
+        its files are prepared; `spawn`: further arguments of Monitor.spawn; `options`: of `arguments`."""
         m = monitor or self.monitor(str(len(self.monitors) + 1))
         argv = [self.program] + self.arguments(m, mode, **options) + [self.expand(str(arg)) for arg in extra]
         return m.spawn(argv, self.environment(container, runtime, **(env or {})), pipes, kind, **(spawn or {}))

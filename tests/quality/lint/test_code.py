@@ -162,6 +162,16 @@ def expected_skips_have_a_reason(tree):
             if line and not line.startswith('#') and not re.fullmatch(r'\S.* -- \S.*', line)]
 
 
+@rule({'tests/unit/test-a.c': 'int x;\n', 'tests/unit/meson.build': "tests = ['b']\n"},
+      {'tests/integration/test_a_b.py': '', 'tests/integration/meson.build': "tests = ['b']\n"})
+def tests_are_listed(tree):
+    """A test that meson.build does not name never runs. tests/vm/run.py finds its tests itself."""
+    tests = [path for path in tree.paths('test[-_]*.py', 'test-*.c', 'fuzz-*.c', below=('tests',)) if path.parts[1] != 'vm']
+    names = {path: path.stem[5:].removeprefix(f'{path.parent.name}_') for path in tests}
+    return [str(path) for path, name in names.items()
+            if not re.search(rf"[-_']{name}(\.c|\.py)?'", tree.read(path.parent / 'meson.build'))]
+
+
 @rule({'contrib/a': '#!/bin/sh\nif true; then\n'}, {'a.sh': 'case x in\n'})
 def shell_scripts_can_be_parsed(tree):
     wrong = []
