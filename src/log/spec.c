@@ -363,10 +363,12 @@ fail_setting(const GPtrArray *specs, const LogSetting *s, bool any, const LogDri
         if (!any && idle)
                 return error_set(error, CONMON_ERROR_USAGE, "%s: log driver %s has no options", what,
                                  idle->name);
-        if (!any && !s->origin)
+        if (!any && !s->origin) {
+                const LogSpec *first = specs->len ? g_ptr_array_index(specs, 0) : NULL;
                 return error_set(error, CONMON_ERROR_USAGE,
-                                 "%s: without --log-driver it must name its driver, as in k8s-file.%s", what,
-                                 text);
+                                 "%s: without --log-driver it must name its driver, as in %s.%s", what,
+                                 first ? first->driver->name : "k8s-file", text);
+        }
         g_autofree char *similar = suggest_options(specs, s);
         return error_set(error, CONMON_ERROR_USAGE, "%s: no log driver in use has an option %s%s", what,
                          s->key, similar);

@@ -225,6 +225,11 @@ test_option_scope(void)
         log_fixture_ask(&config, NULL, bare);
         assert_error(&config, "--log-opt mode=blocking: without --log-driver it must name its driver, as in "
                               "k8s-file.mode=blocking");
+        char *journal[] = {(char *)"journald", NULL};
+        config.paths = journal;
+        assert_error(&config, "--log-opt mode=blocking: without --log-driver it must name its driver, as in "
+                              "journald.mode=blocking");
+        config.paths = paths;
         log_fixture_ask(&config, drivers, bare);
         Log *log = log_fixture_start(&config);
         log_fixture_write(log, STREAM_STDOUT, "x\n");
