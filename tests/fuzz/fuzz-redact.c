@@ -113,6 +113,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 return 0;
         g_autofree char *text = g_strndup((const char *)data, (size_t)(gap - data));
         g_auto(GStrv) secrets = g_strsplit(text, "\n", -1);
+        for (char **s = secrets; *s; s++)
+                if (g_str_has_suffix(*s, "\r"))
+                        (*s)[strlen(*s) - 1] = '\0';
         size_t len = size - (size_t)(gap + 2 - data);
         LogRecord r = {.bytes = (const char *)gap + 2,
                        .len = (uint32_t)len,

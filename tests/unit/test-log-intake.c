@@ -345,6 +345,10 @@ test_redaction(void)
         log_redactor_release(r);
         assert_redacted(r, "x", "***");
         log_redactor_free(r);
+        r = redactor("hunter2\r\n\r\n pass word \r\nlast\r");
+        assert_redacted(r, "a hunter2 \r hunter2\r", "a *** \r ***\r");
+        assert_redacted(r, "a pass word b last", "a***b ***");
+        log_redactor_free(r);
 }
 
 static void

@@ -47,6 +47,7 @@ read_secrets(LogRedactor *r, const char *path, Errands *errands, GError **error)
         return TRUE;
 }
 
+/* With a CR at the end, as some editors write lines, no secret would be found. */
 static void
 add_secrets(LogRedactor *r)
 {
@@ -54,6 +55,8 @@ add_secrets(LogRedactor *r)
                 next = strchr(line, '\n');
                 if (next)
                         *next++ = '\0';
+                if (g_str_has_suffix(line, "\r"))
+                        line[strlen(line) - 1] = '\0';
                 Secret secret = {.text = line, .len = strlen(line)};
                 if (secret.len > 0)
                         g_array_append_val(r->secrets, secret);
