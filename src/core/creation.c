@@ -70,8 +70,8 @@ start_container(Monitor *m, pid_t pid)
         monitor_container_started(m, pid, status);
 }
 
-/* The runtime's own message if there is one, else ours. With passthrough the runtime wrote to the caller's
- * stderr. */
+/* Reports the runtime's own message if there is one, else ours. With passthrough the runtime wrote to the
+ * caller's stderr. */
 static void
 fail_with_reason(Monitor *m, const char *own)
 {
@@ -79,7 +79,15 @@ fail_with_reason(Monitor *m, const char *own)
         if (*said)
                 diag_warn("runtime stderr: %s", said);
         monitor_fail(m, *said || log_is_passthrough(m->log) ? said : own);
-        orphans_kill(&m->bystanders, "the failed runtime left behind");
+        orphans_kill(&m->bystanders, true);
+}
+
+/* The runtime has exited with status 0 nevertheless. */
+static void
+fail_incomplete(Monitor *m, const char *text)
+{
+        fail_with_reason(m, text);
+        diag_error("%s", text);
 }
 
 static char *
@@ -112,12 +120,12 @@ creation_on_runtime_end(Monitor *m, int status)
                 return;
         }
         if (m->options->terminal && !m->terminal.received) {
-                fail_with_reason(m, "Runtime did not set up terminal");
+                fail_incomplete(m, "Runtime did not set up terminal");
                 return;
         }
         pid_t pid = pid_file_read(m->options->container_pidfile, &error);
         if (pid == 0)
-                fail_with_reason(m, error->message);
+                fail_incomplete(m, error->message);
         else
                 start_container(m, pid);
 }

@@ -88,7 +88,7 @@ on_timeout(void *data)
         m->container.exit_code = EXIT_CODE_UNKNOWN;
         orphans_kill_tree(m->container.process.pid);
         container_process_kill_group(&m->container.process);
-        orphans_kill(&m->bystanders, "the container left behind");
+        orphans_kill(&m->bystanders, false);
         set_state(m, MONITOR_ENDED);
 }
 

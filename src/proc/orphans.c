@@ -196,14 +196,14 @@ orphans_kill_sessions(const char *cid)
 /* Leaves those in the list that were killed. A child can't have ended unseen: its pid is its own until it is
  * reaped. */
 static void
-kill_listed(GArray *pids, const Bystanders *b, const char *why)
+kill_listed(GArray *pids, const Bystanders *b, bool failed)
 {
         for (guint i = pids->len; i-- > 0;) {
                 pid_t pid = g_array_index(pids, pid_t, i);
-                if (getsid(pid) != getsid(0) && !is_bystander(b, pid) && kill(pid, SIGKILL) == 0)
-                        diag_warn("Process %d, which %s, is killed", pid, why);
-                else
+                if (getsid(pid) == getsid(0) || is_bystander(b, pid) || kill(pid, SIGKILL) < 0)
                         g_array_remove_index_fast(pids, i);
+                else if (failed)
+                        diag_warn("Process %d, which the failed runtime left behind, is killed", pid);
         }
 }
 
@@ -224,12 +224,12 @@ reap_listed(GArray *pids, gint64 deadline)
 }
 
 void
-orphans_kill(const Bystanders *b, const char *why)
+orphans_kill(const Bystanders *b, bool failed)
 {
         gint64 deadline = g_get_monotonic_time() + END_USEC;
         for (int i = 0; i < ROUNDS_MAX; i++) {
                 g_autoptr(GArray) pids = own_children();
-                kill_listed(pids, b, why);
+                kill_listed(pids, b, failed);
                 if (pids->len == 0 || !reap_listed(pids, deadline))
                         return;
         }

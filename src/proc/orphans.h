@@ -37,5 +37,6 @@ void orphans_kill_sessions(const char *cid);
 
 /* Sends SIGKILL to the monitor's children that it did not start itself: those in a session of their own,
  * as containers are, but for bystanders. Their children become the monitor's and are killed as well. They
- * are reaped, within half a second in all. `why` completes the message "Process N, which …, is killed". */
-void orphans_kill(const Bystanders *bystanders, const char *why);
+ * are reaped, within half a second in all. With `failed`, a message says that the failed runtime has left
+ * them behind. */
+void orphans_kill(const Bystanders *bystanders, bool failed);

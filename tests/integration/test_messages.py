@@ -65,6 +65,24 @@ def test_syslog_of_a_failure(t):
 
 
 @needs_root
+def test_syslog_of_an_incomplete_success(t):
+    """The runtime exits with 0, but has not done everything: what the caller is told is also logged."""
+    for number, (runtime, extra, wanted) in enumerate((
+            ('exit 0', [], 'Failed to open file .*/pidfile: No such file or directory'),
+            ('rawpid x', [], "The runtime left no process id in .*/pidfile, but 'x'"),
+            ('exit 0', ['-t'], 'Runtime did not set up terminal'))):
+        lines = Syslog(t, f'syslog{number}').run(t, *extra, runtime=runtime)
+        equal(len(lines), 1, f'{lines}')
+        matches(PREFIX.format(11, 'error') + wanted, lines[0])
+
+
+@needs_root
+def test_syslog_of_a_timeout(t):
+    """The processes that it ends are not left behind."""
+    equal(Syslog(t).run(t, '-T', '1', container='fork pause\npause'), [])
+
+
+@needs_root
 def test_syslog_of_a_success(t):
     """No message at all at the default level."""
     equal(Syslog(t).run(t), [])
