@@ -17,7 +17,7 @@ from harness import (  # noqa: E402
 from harness.attach import STDERR, STDOUT
 from harness.check import scaled
 from harness.logs import parse
-from test_end import mount_disk
+from test_end import mount_disk, with_strace
 
 WHY = differs('the reference blocks until the disk continues')
 
@@ -330,6 +330,24 @@ def test_second_log(t):
     m.finish(3)
     equal(logged(log), b'one\ntwo\nthree\n')
     equal([json.loads(line)['log'] for line in second.read_text().splitlines()], ['one\n', 'two\n', 'three\n'])
+
+
+@WHY
+def test_fifo_on_a_stalled_disk(t):
+    """Opening a FIFO again, which has no reader, takes 4 s: open(2) with O_CREAT may wait for the disk."""
+    m = t.monitor()
+    fifo = t.dir / 'fifo'
+    os.mkfifo(fifo)
+    argv = t.arguments(m, conmon_pidfile=False) + ['--log-driver', f'k8s-file:{fifo}']
+    with_strace(t, m, 'openat', '4s:when=2+', argv, t.traced_environment('print hello\\n\nwait @/go\nexit 3'), fifo)
+    m.created()
+    m.wait_log(b'hello')
+    time.sleep(0.3)
+    begin = time.monotonic()
+    t.touch('go')
+    wait_for(m.exit_file.exists, 'the exit file')
+    check(time.monotonic() - begin < scaled(2), f'the exit file came after {time.monotonic() - begin:.1f} s')
+    m.wait(30)
 
 
 @needs_root

@@ -400,11 +400,14 @@ is_in_place(const LogFile *f)
 static int
 open_again(LogFile *f, LogQueue *q)
 {
-        if (is_in_place(f))
+        bool lent = stand_in_lend(f->stand_in);
+        bool in_place = is_in_place(f);
+        int old = in_place ? -1 : fd_steal(&f->fd);
+        int r = in_place ? 0 : open_path(f);
+        stand_in_take_back(f->stand_in, lent);
+        if (in_place)
                 return 0;
-        int old = fd_steal(&f->fd), r = open_path(f);
-        if (r < 0) {
-                fd_close(&f->fd);
+        if (r < 0) {                fd_close(&f->fd);
                 f->fd = old;
                 return r;
         }
