@@ -288,7 +288,10 @@ process_answer(LogHttp *h, LogQueue *q)
         answer = describe_answer(h->last_status, v.message);
         if (v.outcome != LOG_HTTP_DELIVERED && v.outcome != LOG_HTTP_LATER)
                 set_text(&h->last_message, g_strdup(v.message));
+        uint64_t before = q->taken;
         bool again = apply_verdict(h, q, &v, answer);
+        if (q->taken != before)
+                h->attempt = 0;
         bool persists = h->persists && h->answer.persistent;
         end_request(h);
         if (v.outcome == LOG_HTTP_LATER)

@@ -344,6 +344,19 @@ def test_delays(t):
     check(all(0.05 * 2**i <= gap < 0.1 * 2**i + scaled(1) for i, gap in enumerate(gaps)), f'delays: {gaps}')
 
 
+def test_delays_after_progress(t):
+    """They do not grow while the server accepts some records of each batch."""
+    def judge(request):
+        n = len(numbers(request))
+        return answer('200 OK', {'errors': n > 1, 'items': [{'create': {'status': 201}}] + [{'create': {'status': 429}}] * (n - 1)})
+    peer = serve(t, 'http-elasticsearch')
+    peer.answers = [judge] * 10
+    sink = finish(start(t, 'http-elasticsearch', peer, script=lines(6)))
+    gaps = [later - earlier for earlier, later in zip(peer.times, peer.times[1:])]
+    equal((len(gaps), sink['out']['records']), (5, 6))
+    check(all(gap < 0.5 + scaled(1) for gap in gaps), f'delays: {gaps}')
+
+
 def test_busy_until_the_end(t):
     """After a long overload the delays have grown; at the end they begin anew, within drain-timeout."""
     peer = serve(t, 'loki')
