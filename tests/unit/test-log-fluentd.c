@@ -300,13 +300,63 @@ test_no_handshake(Fixture *f, gconstpointer data)
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd), second = net_accept(f->fd);
         g_autofree char *status = net_status(f->log, f->dir);
-        g_assert_nonnull(strstr(status, "\"last\":\"Connection timed out\""));
+        g_assert_nonnull(strstr(status, "\"last\":\"the server did not ask for the shared key in time; "
+                                        "it may have none\""));
         g_assert_cmpuint(net_count(status, "queued", "bytes"), ==, 4);
         GString *nothing = net_read(fd, 1);
         g_assert_cmpuint(nothing->len, ==, 0);
         g_string_free(nothing, TRUE);
         (void)close(fd);
         (void)close(second);
+}
+
+/* What the server says is wrong, and what the status says about that. */
+static void
+test_reasons(Fixture *f, gconstpointer data)
+{
+        static const struct {
+                const char *options[2], *said, *last;
+        } cases[] = {
+                {{"tag=t"}, HELO, "the server requires a shared key; set fluentd-shared-key-file"},
+                {{"fluentd-request-ack=true"},
+                 HELO,
+                 "the server requires a shared key; set fluentd-shared-key-file"},
+                {{"tag=t"}, "\x15\x03\x03", "the server does not speak the forward protocol"},
+                {{"fluentd-request-ack=true"},
+                 "\x81\xa3" "ack" "\xa1" "x",
+                 "the server sent something else than an acknowledgement"},
+                {{"fluentd-request-ack=true", "fluentd-read-timeout=20ms"},
+                 "",
+                 "the server did not acknowledge a message in time"},
+                {{"fluentd-shared-key-env=TEST_KEY"},
+                 "HTTP/1.1 400 Bad Request",
+                 "the server does not speak the forward protocol"},
+                {{"fluentd-shared-key-env=TEST_KEY"},
+                 HELO "\x95\xa4" "PONG" "\xc2\xa9" "wrong\nkey" "\xa0\xa0",
+                 "the server refused: wrong key"},
+                {{"fluentd-shared-key-env=TEST_KEY"},
+                 HELO "\x95\xa4" "PONG" "\xc3\xa0\xa6" "server" "\xa1" "x",
+                 "the server does not know the shared key"},
+        };
+        g_setenv("TEST_KEY", "secret", TRUE);
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                const char *said = cases[i].said;
+                char *options[] = {f->options[0], (char *)cases[i].options[0], (char *)cases[i].options[1],
+                                   NULL};
+                f->log = log_fixture_start_with(&f->config, f->drivers, options);
+                log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+                int fd = net_accept(f->fd);
+                g_assert_cmpint(write(fd, said, strlen(said)), ==, (ssize_t)strlen(said));
+                int second = net_accept(f->fd);
+                g_autofree char *status = net_status(f->log, f->dir);
+                g_autofree char *last = g_strdup_printf("\"last\":\"%s\"", cases[i].last);
+                if (!strstr(status, last))
+                        g_error("no %s in %s", last, status);
+                (void)close(fd);
+                (void)close(second);
+                log_free(f->log);
+                f->log = NULL;
+        }
 }
 
 /* All data arrives, even if it is read slowly. */
@@ -462,6 +512,7 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, net_tear_down);
         g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, net_tear_down);
         g_test_add("/log-fluentd/slow", Fixture, NULL, set_up, test_slow, net_tear_down);
+        g_test_add("/log-fluentd/reasons", Fixture, NULL, set_up, test_reasons, net_tear_down);
         g_test_add("/log-fluentd/refused", Fixture, NULL, set_up, test_refused, net_tear_down);
         g_test_add_func("/log-fluentd/msgpack", test_msgpack);
         g_test_add_func("/log-fluentd/scan", test_scan);

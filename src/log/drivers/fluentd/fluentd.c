@@ -55,6 +55,7 @@ typedef struct {
         State state;
         uint64_t n_connects; /* the connection that the state belongs to */
         int failure;         /* -errno of the protocol */
+        char *reason;        /* describes it, until the next attempt; NULL: there was none */
         GString *input;      /* input from the server that was not parsed yet; NULL: none */
         MsgpackScan scan;    /* of the message that the input begins with */
         GString *greeting;   /* the rest of the PING; NULL: nothing */
@@ -215,6 +216,7 @@ fluentd_done(void *data)
         Fluentd *self = data;
         timer_stop(&self->answer_timer);
         forward_auth_done(&self->auth);
+        g_free(self->reason);
         gstring_free(self->input);
         gstring_free(self->greeting);
         gstring_free(self->fixed[STREAM_STDOUT]);
@@ -483,6 +485,8 @@ static int
 fluentd_send(void *data, LogQueue *q)
 {
         Fluentd *self = data;
+        if (self->failure == 0)
+                g_clear_pointer(&self->reason, g_free);
         int r = log_queue_is_empty(q) ? be_idle(self) : try_send(self, q);
         if (r < 0) {
                 reset(self);
@@ -492,11 +496,44 @@ fluentd_send(void *data, LogQueue *q)
         return log_queue_is_empty(q) ? 0 : LOG_SEND_WAIT;
 }
 
+static char *
+describe_timeout(const Fluentd *self)
+{
+        static const char *const missing[] = {
+                [STATE_HELO] = "did not ask for the shared key in time; it may have none",
+                [STATE_PONG] = "did not answer the handshake in time",
+                [STATE_READY] = "did not acknowledge a message in time",
+        };
+        return g_strconcat("the server ", missing[self->state], NULL);
+}
+
+/* Why the server's message can't be accepted. */
+static char *
+describe_message(const Fluentd *self, int r)
+{
+        if (r != -EACCES)
+                return g_strdup(self->state == STATE_READY && self->request_ack
+                                        ? "the server sent something else than an acknowledgement"
+                                        : "the server does not speak the forward protocol");
+        if (self->state == STATE_READY)
+                return g_strdup("the server requires a shared key; set fluentd-shared-key-file");
+        return self->auth.refusal ? g_strconcat("the server refused: ", self->auth.refusal, NULL)
+                                  : g_strdup("the server does not know the shared key");
+}
+
+static void
+note_failure(Fluentd *self, int r, char *reason)
+{
+        self->failure = r;
+        g_free(self->reason);
+        self->reason = reason;
+}
+
 static void
 on_answer_timeout(void *data)
 {
         Fluentd *self = data;
-        self->failure = -ETIMEDOUT;
+        note_failure(self, -ETIMEDOUT, describe_timeout(self));
         log_sink_ready(self->connection.sink);
 }
 
@@ -553,9 +590,10 @@ take_message(Fluentd *self, MsgpackReader *r)
         case STATE_READY:
                 break;
         }
-        /* No input is expected without a request for acknowledgements. A server that requires a shared key
-         * sends HELO. */
-        return self->request_ack ? take_ack(self, r) : -EACCES;
+        if (forward_auth_is_asked_for(*r))
+                return -EACCES;
+        /* Nothing else is expected without a request for acknowledgements. */
+        return self->request_ack ? take_ack(self, r) : -EBADMSG;
 }
 
 /* Returns 0 or -errno. */
@@ -599,7 +637,8 @@ on_input(LogConnection *c, void *data)
         if (!self->input)
                 self->input = g_string_new(NULL);
         g_string_append_len(self->input, bytes, n);
-        self->failure = understand(self);
+        int r = understand(self);
+        note_failure(self, r, r < 0 ? describe_message(self, r) : NULL);
         if (self->input->len == 0)
                 g_clear_pointer(&self->input, gstring_free);
         log_sink_ready(c->sink);
@@ -730,11 +769,18 @@ fluentd_restore(void *data, const LogDriverConfig *config, const LogQueue *queue
                 restore_writing(self, queue, r);
 }
 
+static const char *
+fluentd_reason(void *data)
+{
+        const Fluentd *self = data;
+        return self->reason ? self->reason : log_connection_reason(data);
+}
+
 static const LogTransport transport = {
         .send = fluentd_send,
         .taken = log_connection_taken,
         .status = log_connection_status,
-        .reason = log_connection_reason,
+        .reason = fluentd_reason,
         .target = log_connection_target,
         .close = log_connection_close,
 };

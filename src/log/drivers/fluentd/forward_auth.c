@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "log/api/secret.h"
+#include "log/net/http_answer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,6 +47,7 @@ forward_auth_done(ForwardAuth *a)
         g_free(a->hostname);
         g_free(a->username);
         g_free(a->nonce);
+        g_free(a->refusal);
 }
 
 /* SHA-512 of four pieces. */
@@ -79,6 +81,12 @@ take_word(MsgpackReader *r, const char *word, uint32_t members)
                 return -EBADMSG;
         e = msgpack_read(r, &v);
         return e == 0 && !is_text(&v, word) ? -EBADMSG : e;
+}
+
+bool
+forward_auth_is_asked_for(MsgpackReader r)
+{
+        return take_word(&r, "HELO", 2) == 0;
 }
 
 /* {"nonce": ..., "auth": ..., ...} */
@@ -171,6 +179,9 @@ forward_auth_check(ForwardAuth *a, MsgpackReader *r)
                 e = msgpack_read(&copy, values[i]);
         if (e != 0)
                 return e;
+        g_free(a->refusal);
+        bool explains = good.type != MSGPACK_TRUE && reason.type == MSGPACK_STR && reason.len > 0;
+        a->refusal = explains ? http_printable(reason.text, reason.len) : NULL;
         if (good.type != MSGPACK_TRUE)
                 return -EACCES;
         if (host.type != MSGPACK_STR || proof.type != MSGPACK_STR)

@@ -23,6 +23,7 @@ typedef struct ForwardAuth {
         unsigned char salt[FORWARD_SALT_LEN]; /* of this connection */
         char *nonce;                          /* the server's */
         size_t nonce_len;
+        char *refusal; /* what the server says in a PONG that refuses; NULL: nothing */
 } ForwardAuth;
 
 typedef struct ForwardAuthOptions {
@@ -52,9 +53,13 @@ void forward_auth_done(ForwardAuth *a);
 void forward_auth_save(const ForwardAuth *a, StateWriter *w);
 void forward_auth_restore(ForwardAuth *a, StateReader *r);
 
+/* True if the message is a HELO: the server requires a shared key. */
+bool forward_auth_is_asked_for(MsgpackReader r);
+
 /* Parses a HELO from the reader. Returns 0 and the answer (freed by the caller), -EAGAIN if it is
  * incomplete, or -EBADMSG. */
 int forward_auth_answer(ForwardAuth *a, MsgpackReader *r, GString **ret_ping);
 
-/* Parses a PONG. Returns 0, -EAGAIN, -EBADMSG, or -EACCES if one of the two does not trust the other. */
+/* Parses a PONG. Returns 0, -EAGAIN, -EBADMSG, or -EACCES if one of the two does not trust the other. Sets
+ * `refusal`. */
 int forward_auth_check(ForwardAuth *a, MsgpackReader *r);
