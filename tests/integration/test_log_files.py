@@ -462,21 +462,22 @@ def test_reopening_without_room_for_a_new_file(t):
     """The old file is used until there is room, and the new one then, also without further output."""
     disk = small_disk(t, '4m,nr_inodes=3')
     log, old, blocker = disk / 'ctr.log', disk / 'ctr.log.old', disk / 'one'
-    m = t.create('print one\\n\nwait @/go\nfill 1 1500000 100\nwait @/more\nprint last\\n\nwait @/end',
+    m = t.create('print one\\n\nwait @/go\nfill 1 1500000 100\nprint two\\n\nwait @/more\nprint last\\n\nwait @/end',
                  log=f'k8s-file:{log}')
     wait_for(lambda: log.read_bytes(), 'the first line')
     blocker.touch()
     log.rename(old)
     m.control('2 0 0\n')
     t.touch('go')
-    wait_for(lambda: len(content(parse(old.read_bytes()))) == 1500004, 'all lines in the old file')
+    wait_for(lambda: old.read_bytes().endswith(b' two\n'), 'the second line in the old file')
+    equal(len(content(parse(old.read_bytes()))), 1500008, 'bytes in the old file')
     blocker.unlink()
     wait_for(log.exists, 'the new file')
     t.touch('more')
     wait_for(lambda: content(parse(log.read_bytes())) == b'last\n', 'the last line')
     t.touch('end')
     m.finish(0)
-    equal(status(m)[str(log)]['out']['bytes'], 1500009)
+    equal(status(m)[str(log)]['out']['bytes'], 1500013)
 
 
 @needs_root
