@@ -6,11 +6,12 @@
 
 import json
 import os
+import pty
 import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import check, content, equal, main  # noqa: E402
+from harness import check, content, equal, main, needs_root, wait_for  # noqa: E402
 
 TEE = ('-l', 'passthrough', '--log-opt', 'passthrough.tee=yes')
 SCRIPT = 'print out\\n\neprint err\\n\nfill 1 3000000 100\nprint tail\nexit 3'
@@ -92,6 +93,26 @@ def test_slow_reader(t):
     os.close(writer)
     equal(len(read_all(reader)), 3000000)
     m.finish(0)
+
+
+@needs_root
+def test_terminal_of_another_user(t):
+    """It can't be opened again, and nobody reads it: writing blocks, but the end is recorded."""
+    program, t.runtime = t.for_another_user(t.program, t.runtime)
+    m = t.monitor()
+    master, slave = pty.openpty()
+    os.fchmod(slave, 0o600)
+    for directory in (t.tmp, m.root, m.bundle, m.exits, m.persist):
+        directory.chmod(0o777)
+    argv = [*t.arguments(m, log='passthrough', conmon_pidfile=False), *TEE[2:], '-l', f'k8s-file:{m.log}', '--sync']
+    m.spawn(['/usr/bin/setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups', program, *argv],
+            t.environment('fill 1 30000 100\nexit 3'), ('sync', 'start'), stdio={1: slave, 2: slave})
+    os.close(slave)
+    m.go().created()
+    wait_for(m.exit_file.exists, 'the exit file')
+    check(not m.ended(), 'writing did not block')
+    os.close(master)
+    m.finish(3)
 
 
 def test_reader_that_leaves(t):

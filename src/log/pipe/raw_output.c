@@ -152,19 +152,8 @@ choose(LogQueue *q, struct iovec *pieces, StreamId *ret_stream)
         return (int)i;
 }
 
-/* A pipe or terminal that is ready accepts PIPE_BUF bytes. */
 static ssize_t
-write_cautiously(int fd, const struct iovec *piece)
-{
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        if (poll(&p, 1, 0) == 0)
-                return -EAGAIN;
-        ssize_t n = write(fd, piece->iov_base, MIN(piece->iov_len, (size_t)PIPE_BUF));
-        return n < 0 ? -errno : n;
-}
-
-static ssize_t
-write_file(const LogRawOutput *o, int fd, const struct iovec *pieces, int n)
+write_and_wait(const LogRawOutput *o, int fd, const struct iovec *pieces, int n)
 {
         StandIn *stand_in = log_sink_stand_in(o->sink);
         bool lent = stand_in_lend(stand_in);
@@ -172,6 +161,16 @@ write_file(const LogRawOutput *o, int fd, const struct iovec *pieces, int n)
         int error = errno;
         stand_in_take_back(stand_in, lent);
         return k < 0 ? -error : k;
+}
+
+/* A pipe that is ready accepts PIPE_BUF bytes, if no other process fills it first. A terminal that is ready
+ * may accept less, and wait for its reader. */
+static ssize_t
+write_cautiously(const LogRawOutput *o, int fd, const struct iovec *piece)
+{
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        struct iovec part = {piece->iov_base, MIN(piece->iov_len, (size_t)PIPE_BUF)};
+        return poll(&p, 1, 0) == 0 ? -EAGAIN : write_and_wait(o, fd, &part, 1);
 }
 
 static ssize_t
@@ -190,11 +189,11 @@ write_some(const LogRawOutput *o, StreamId stream, struct iovec *pieces, int n)
                 return -EPIPE;
         switch (o->kinds[stream]) {
         case LOG_RAW_CAUTIOUS:
-                return write_cautiously(fd, pieces);
+                return write_cautiously(o, fd, pieces);
         case LOG_RAW_SOCKET:
                 return send_to_socket(fd, pieces, n);
         case LOG_RAW_FILE:
-                return write_file(o, fd, pieces, n);
+                return write_and_wait(o, fd, pieces, n);
         default:
                 break;
         }

@@ -13,7 +13,7 @@ typedef enum {
         LOG_RAW_PLAIN,    /* non-blocking, or opened by us as non-blocking */
         LOG_RAW_FILE,     /* blocks only on a stalled disk */
         LOG_RAW_SOCKET,   /* each call is non-blocking (MSG_DONTWAIT) */
-        LOG_RAW_CAUTIOUS, /* shared with other processes: only written when it surely accepts the data */
+        LOG_RAW_CAUTIOUS, /* shared with other processes: only written when it is ready */
 } LogRawKind;
 
 typedef struct LogRawOutput {
