@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import descriptors, differs, equal, main  # noqa: E402
+from harness import check, descriptors, differs, equal, main  # noqa: E402
 
 
 class Service:
@@ -167,10 +167,13 @@ def test_container_that_never_notifies(t):
 
 
 def test_missing_notify_directory(t):
-    """The caller should create it; without it the container runs."""
+    """The caller creates it; without it the container does not start."""
     m = t.launch('exit 0', '--sdnotify-socket', '/run/x').go()
-    m.sync.messages()
-    m.wait()
+    messages = m.sync.messages()
+    equal((m.wait(), m.exit_file.exists()), (1, False), 'status, and whether there is an exit file')
+    if not t.reference:
+        equal([message['data'] for message in messages], [-1], 'messages')
+        check('Failed to create the notification socket' in messages[0]['message'], messages[0])
 
 
 def test_stale_socket(t):
