@@ -5,7 +5,6 @@
 
 #include "log/file/log_file.h"
 #include "log/sinks.h"
-#include "log/state.h"
 
 #include <errno.h>
 #include <string.h>
@@ -55,11 +54,7 @@ GPtrArray *
 log_plan(const LogConfig *config, GError **error)
 {
         g_autoptr(GPtrArray) plan = g_ptr_array_new_with_free_func(planned_free);
-        Log log = {.plan = plan};
-        log_sinks_init(&log);
-        gboolean planned = log_sinks_open(&log, config, error);
-        log_sinks_done(&log);
-        return planned ? g_steal_pointer(&plan) : NULL;
+        return log_sinks_plan(plan, config, error) ? g_steal_pointer(&plan) : NULL;
 }
 
 static void G_GNUC_PRINTF(3, 4) add_missing(GPtrArray *found, const LogPlanned *p, const char *format, ...)

@@ -27,5 +27,5 @@ GPtrArray *log_plan(const LogConfig *config, GError **error);
  * g_ptr_array_unref. */
 GPtrArray *log_plan_find_missing(const GPtrArray *plan);
 
-/* For log_new: plans a sink instead of creating it. */
+/* Adds a copy. For log_sinks_plan. */
 void log_plan_add(GPtrArray *plan, const LogPlanned *planned);

@@ -13,11 +13,17 @@
 
 #include <string.h>
 
-/* A reload of the configuration. */
-struct Reload {
-        GPtrArray *old;  /* the previous sinks; NULL for those that are kept */
-        GArray *changes; /* of LogSinkChange, one for each sink that is kept */
-};
+/* What a configuration makes of a log. */
+typedef struct {
+        const LogConfig *config;
+        GPtrArray *specs;
+        GPtrArray *sinks; /* of LogSink; NULL if there is a plan */
+        GPtrArray *plan;  /* gets LogPlanned instead, see log/plan.h; else NULL */
+        GPtrArray *old;   /* the previous sinks, without those that are kept; NULL if this is no reload */
+        GArray *changes;  /* of LogSinkChange, one for each sink that is kept; NULL if this is no reload */
+        bool passthrough; /* these two matter at the start only */
+        bool tee;
+} Build;
 
 /* A sink that is no longer requested. */
 typedef struct {
@@ -51,13 +57,13 @@ replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
 
 /* Of passthrough, which is a sink or not, also remembers which. */
 static bool
-is_name_only(Log *log, const LogDriver *driver, const LogOptions *options)
+is_name_only(Build *b, const LogDriver *driver, const LogOptions *options)
 {
         if (!driver->has_sink)
                 return false;
-        log->tee = driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
-        log->passthrough = !log->tee;
-        return log->passthrough;
+        b->tee = driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
+        b->passthrough = !b->tee;
+        return b->passthrough;
 }
 
 /* The logs of -l are always used, whatever a configuration adds. */
@@ -73,22 +79,22 @@ check_output(const LogSpec *spec, const LogOptions *options, GError **error)
 }
 
 static bool
-stays(const Log *log, const LogSink *sink)
+stays(const Build *b, const LogSink *sink)
 {
-        for (guint i = 0; log->reload && i < log->reload->changes->len; i++)
-                if (g_array_index(log->reload->changes, LogSinkChange, i).sink == sink)
+        for (guint i = 0; b->changes && i < b->changes->len; i++)
+                if (g_array_index(b->changes, LogSinkChange, i).sink == sink)
                         return true;
         return false;
 }
 
 /* Names of sinks that are kept, and of preceding ones, are in use. */
 static bool
-is_name_in_use(const Log *log, guint number)
+is_name_in_use(const Build *b, guint number)
 {
-        const char *name = log_sink_name(log->sinks->pdata[number]);
-        for (guint i = 0; i < log->sinks->len; i++)
-                if (i != number && (i < number || stays(log, log->sinks->pdata[i])) &&
-                    strcmp(log_sink_name(log->sinks->pdata[i]), name) == 0)
+        const char *name = log_sink_name(b->sinks->pdata[number]);
+        for (guint i = 0; i < b->sinks->len; i++)
+                if (i != number && (i < number || stays(b, b->sinks->pdata[i])) &&
+                    strcmp(log_sink_name(b->sinks->pdata[i]), name) == 0)
                         return true;
         return false;
 }
@@ -96,12 +102,12 @@ is_name_in_use(const Log *log, guint number)
 /* A section [sink NAME] sets the name. Of several other sinks of one driver, all but the first get a
  * number. */
 static void
-name_sinks(const Log *log)
+name_sinks(const Build *b)
 {
-        for (guint i = 0; i < log->sinks->len; i++) {
-                LogSink *sink = log->sinks->pdata[i];
+        for (guint i = 0; i < b->sinks->len; i++) {
+                LogSink *sink = b->sinks->pdata[i];
                 g_autofree char *name = g_strdup(log_sink_name(sink));
-                for (int n = 2; !stays(log, sink) && is_name_in_use(log, i); n++) {
+                for (int n = 2; !stays(b, sink) && is_name_in_use(b, i); n++) {
                         g_autofree char *numbered = g_strdup_printf("%s#%d", name, n);
                         log_sink_set_name(sink, numbered);
                 }
@@ -118,79 +124,78 @@ has_name_of(const LogSink *sink, const LogSpec *spec, const LogDriver *driver)
 
 /* The existing sink, if possible with the same options. NULL: there is none. */
 static LogSink *
-find_old(struct Reload *r, const LogSpec *spec, const LogDriver *driver, const LogOptions *options,
+find_old(const Build *b, const LogSpec *spec, const LogDriver *driver, const LogOptions *options,
          const char *arg)
 {
         for (int exactly = 1; exactly >= 0; exactly--) {
-                for (guint i = 0; i < r->old->len; i++) {
-                        LogSink *s = r->old->pdata[i];
-                        if (!s || !has_name_of(s, spec, driver) ||
-                            !log_sink_is_same(s, driver, options, arg, spec->from_log_path) ||
-                            (exactly && !log_sink_has_options(s, options)))
-                                continue;
-                        r->old->pdata[i] = NULL;
-                        return s;
+                for (guint i = 0; b->old && i < b->old->len; i++) {
+                        LogSink *s = b->old->pdata[i];
+                        if (has_name_of(s, spec, driver) &&
+                            log_sink_is_same(s, driver, options, arg, spec->from_log_path) &&
+                            (!exactly || log_sink_has_options(s, options)))
+                                return s;
                 }
         }
         return NULL;
 }
 
-/* Keeps an existing sink. *ret_sink is NULL if there is none. */
 static gboolean
-keep_sink(Log *log, const LogSpec *spec, const LogDriver *driver, LogOptions **options, const char *arg,
-          const LogConfig *config, LogSink **ret_sink, GError **error)
+keep_sink(Build *b, LogSink *sink, const LogSpec *spec, LogOptions *options, GError **error)
 {
         LogSinkChange change;
-        *ret_sink = log->reload ? find_old(log->reload, spec, driver, *options, arg) : NULL;
-        if (!*ret_sink && log->reload && driver->has_sink)
+        if (!log_sink_prepare(sink, log_options_ref(options), b->config, &change, error))
+                return log_spec_fail(spec, error);
+        g_array_append_val(b->changes, change);
+        g_ptr_array_remove(b->old, sink);
+        g_ptr_array_add(b->sinks, sink);
+        return TRUE;
+}
+
+static gboolean
+open_sink(Build *b, const LogSpec *spec, const LogDriver *driver, LogOptions *options, const char *arg,
+          GError **error)
+{
+        if (b->old && driver->has_sink)
                 return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be added while the container runs",
                                  spec->origin, driver->name);
-        if (!*ret_sink)
-                return TRUE;
-        if (!log_sink_prepare(*ret_sink, g_steal_pointer(options), config, &change, error))
+        log_options_report_unused(options);
+        LogSink *sink = log_sink_new(driver, log_options_ref(options), arg, b->config, spec->from_log_path,
+                                     error);
+        if (!sink)
                 return log_spec_fail(spec, error);
-        g_array_append_val(log->reload->changes, change);
+        if (spec->request && spec->request->sink)
+                log_sink_set_name(sink, spec->request->sink);
+        g_ptr_array_add(b->sinks, sink);
         return TRUE;
 }
 
 static gboolean
-plan_sink(const Log *log, const LogSpec *spec, const LogDriver *driver, LogOptions *options, char *arg,
-          const LogConfig *config, GError **error)
+plan_sink(Build *b, const LogSpec *spec, const LogDriver *driver, LogOptions *options, char *arg,
+          GError **error)
 {
-        g_autoptr(GPtrArray) settings = log_spec_settings(spec, options, config);
+        g_autoptr(GPtrArray) settings = log_spec_settings(spec, options, b->config);
         LogPlanned planned = {driver, arg, options, spec->from_log_path, spec->origin, settings};
-        if (!log_sink_check(driver, options, arg, config, spec->from_log_path, error))
+        if (!log_sink_check(driver, options, arg, b->config, spec->from_log_path, error))
                 return log_spec_fail(spec, error);
-        log_plan_add(log->plan, &planned);
+        log_plan_add(b->plan, &planned);
         return TRUE;
 }
 
 static gboolean
-add_sink(Log *log, const LogSpec *spec, const LogConfig *config, GError **error)
+add_sink(Build *b, const LogSpec *spec, GError **error)
 {
-        g_autoptr(LogOptions) options = log_spec_options(spec, config, error);
+        g_autoptr(LogOptions) options = log_spec_options(spec, b->config, error);
         if (!options || !check_output(spec, options, error))
                 return FALSE;
-        if (is_name_only(log, spec->driver, options))
+        if (is_name_only(b, spec->driver, options))
                 return TRUE;
         g_autofree char *arg = g_strdup(spec->arg);
         const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
-        if (log->plan)
-                return plan_sink(log, spec, driver, options, arg, config, error);
-        LogSink *sink;
-        if (!keep_sink(log, spec, driver, &options, arg, config, &sink, error))
-                return FALSE;
-        if (!sink) {
-                log_options_report_unused(options);
-                sink = log_sink_new(driver, g_steal_pointer(&options), arg, config, spec->from_log_path,
-                                    error);
-                if (!sink)
-                        return log_spec_fail(spec, error);
-                if (spec->request && spec->request->sink)
-                        log_sink_set_name(sink, spec->request->sink);
-        }
-        g_ptr_array_add(log->sinks, sink);
-        return TRUE;
+        if (b->plan)
+                return plan_sink(b, spec, driver, options, arg, error);
+        LogSink *old = find_old(b, spec, driver, options, arg);
+        return old ? keep_sink(b, old, spec, options, error)
+                   : open_sink(b, spec, driver, options, arg, error);
 }
 
 /* True for a driver of the configuration with a single destination, the journal, if -l already uses it:
@@ -207,14 +212,14 @@ is_there_already(const GPtrArray *specs, const LogSpec *spec)
 }
 
 static gboolean
-add_sinks(Log *log, const GPtrArray *specs, bool k8s_file, const LogConfig *config, GError **error)
+add_sinks(Build *b, bool k8s_file, GError **error)
 {
-        for (guint i = 0; i < specs->len; i++) {
-                const LogSpec *spec = g_ptr_array_index(specs, i);
+        for (guint i = 0; i < b->specs->len; i++) {
+                const LogSpec *spec = g_ptr_array_index(b->specs, i);
                 if (spec->driver->flags & LOG_DRIVER_NO_SINK || is_k8s_file(spec) != k8s_file ||
-                    is_there_already(specs, spec))
+                    is_there_already(b->specs, spec))
                         continue;
-                if (!add_sink(log, spec, config, error))
+                if (!add_sink(b, spec, error))
                         return FALSE;
         }
         return TRUE;
@@ -247,39 +252,58 @@ has_driver(const GPtrArray *specs, const char *name)
         return false;
 }
 
+static void
+warn(const Build *b)
+{
+        const LogConfig *config = b->config;
+        if (config->no_partial_message && !has_driver(b->specs, "journald"))
+                diag_warn("--no-container-partial-message has no effect without journald log driver");
+        if (b->passthrough && config->requests && config->requests->list->len > 0)
+                diag_warn("No other log driver gets anything with -l passthrough; --log-opt "
+                          "passthrough.tee=yes is for that");
+}
+
 /* The order of the checks is that which callers of -l know. */
+static gboolean
+build(Build *b, GError **error)
+{
+        g_autoptr(GPtrArray) specs = b->specs = log_specs_parse(b->config, error);
+        if (!specs || !add_sinks(b, true, error) || !check_metadata(specs, b->config, error) ||
+            !log_specs_check_options(specs, b->config, error) || !add_sinks(b, false, error))
+                return FALSE;
+        if (b->sinks)
+                name_sinks(b);
+        if (!b->old)
+                warn(b);
+        return TRUE;
+}
+
 gboolean
 log_sinks_open(Log *log, const LogConfig *config, GError **error)
 {
-        g_autoptr(GPtrArray) specs = log_specs_parse(config, error);
-        if (!specs)
-                return FALSE;
-        if (!add_sinks(log, specs, true, config, error) || !check_metadata(specs, config, error) ||
-            !log_specs_check_options(specs, config, error) || !add_sinks(log, specs, false, config, error))
-                return FALSE;
-        name_sinks(log);
-        if (log->reload)
-                return TRUE;
-        if (config->no_partial_message && !has_driver(specs, "journald"))
-                diag_warn("--no-container-partial-message has no effect without journald log driver");
-        if (log->passthrough && config->requests && config->requests->list->len > 0)
-                diag_warn("No other log driver gets anything with -l passthrough; --log-opt "
-                          "passthrough.tee=yes is for that");
-        return TRUE;
+        Build b = {.config = config, .sinks = log->sinks};
+        gboolean built = build(&b, error);
+        log->passthrough = b.passthrough;
+        log->tee = b.tee;
+        return built;
+}
+
+gboolean
+log_sinks_plan(GPtrArray *plan, const LogConfig *config, GError **error)
+{
+        return build(&(Build){.config = config, .plan = plan}, error);
 }
 
 /* ---- reload ---- */
 
 static void
-undo(Log *log, struct Reload *r, GPtrArray *before)
+undo(Build *b)
 {
-        for (guint i = 0; i < log->sinks->len; i++)
-                if (!stays(log, log->sinks->pdata[i]))
-                        log_sink_free(log->sinks->pdata[i]);
-        for (guint i = 0; i < r->changes->len; i++)
-                log_sink_change_done(&g_array_index(r->changes, LogSinkChange, i));
-        g_ptr_array_unref(log->sinks);
-        log->sinks = before;
+        for (guint i = 0; i < b->sinks->len; i++)
+                if (!stays(b, b->sinks->pdata[i]))
+                        log_sink_free(b->sinks->pdata[i]);
+        for (guint i = 0; i < b->changes->len; i++)
+                log_sink_change_done(&g_array_index(b->changes, LogSinkChange, i));
 }
 
 static LogSink *
@@ -307,42 +331,40 @@ close_sink(Log *log, LogSink *sink)
 }
 
 static void
-commit(Log *log, struct Reload *r, const LogConfig *config, LogSinkChangedFunc changed, void *data)
+commit(Log *log, Build *b, LogSinkChangedFunc changed, void *data)
 {
+        g_ptr_array_set_free_func(log->sinks, NULL);
+        g_ptr_array_unref(log->sinks);
+        log->sinks = g_ptr_array_ref(b->sinks);
         g_ptr_array_set_free_func(log->sinks, (GDestroyNotify)log_sink_free);
-        for (guint i = 0; i < r->old->len; i++)
-                if (r->old->pdata[i])
-                        close_sink(log, r->old->pdata[i]);
-        for (guint i = 0; i < log->sinks->len; i++)
-                if (!stays(log, log->sinks->pdata[i]))
-                        log_sink_start(log->sinks->pdata[i], changed, data);
-        for (guint i = 0; i < r->changes->len; i++)
-                log_sink_apply(&g_array_index(r->changes, LogSinkChange, i), config);
+        for (guint i = 0; i < b->old->len; i++)
+                close_sink(log, b->old->pdata[i]);
+        for (guint i = 0; i < b->sinks->len; i++)
+                if (!stays(b, b->sinks->pdata[i]))
+                        log_sink_start(b->sinks->pdata[i], changed, data);
+        for (guint i = 0; i < b->changes->len; i++)
+                log_sink_apply(&g_array_index(b->changes, LogSinkChange, i), b->config);
 }
 
 gboolean
 log_sinks_reload(Log *log, const LogConfig *config, LogSinkChangedFunc changed, void *data, GError **error)
 {
-        GPtrArray *before = log->sinks;
-        struct Reload r = {
-                .old = g_ptr_array_copy(before, NULL, NULL),
+        Build b = {
+                .config = config,
+                .sinks = g_ptr_array_new(),
+                .old = g_ptr_array_copy(log->sinks, NULL, NULL),
                 .changes = g_array_new(FALSE, FALSE, sizeof(LogSinkChange)),
         };
-        g_ptr_array_set_free_func(r.old, NULL);
-        log->sinks = g_ptr_array_new();
-        log->reload = &r;
-        gboolean opened = log_sinks_open(log, config, error);
-        if (opened) {
-                commit(log, &r, config, changed, data);
-                g_ptr_array_set_free_func(before, NULL);
-                g_ptr_array_unref(before);
-        } else {
-                undo(log, &r, before);
-        }
-        log->reload = NULL;
-        g_ptr_array_unref(r.old);
-        g_array_unref(r.changes);
-        return opened;
+        g_ptr_array_set_free_func(b.old, NULL);
+        gboolean built = build(&b, error);
+        if (built)
+                commit(log, &b, changed, data);
+        else
+                undo(&b);
+        g_ptr_array_unref(b.sinks);
+        g_ptr_array_unref(b.old);
+        g_array_unref(b.changes);
+        return built;
 }
 
 /* ---- sinks that are closing ---- */

@@ -14,6 +14,9 @@ void log_sinks_done(Log *log);
 /* Creates the sinks, for log_new. */
 gboolean log_sinks_open(Log *log, const LogConfig *config, GError **error);
 
+/* Checks them in the same way, but only adds a LogPlanned for each; for log_plan. */
+gboolean log_sinks_plan(GPtrArray *plan, const LogConfig *config, GError **error);
+
 /* Applies another configuration, for log_reload. Kept sinks retain queue, connection and counters, and
  * adopt changed options; sinks whose driver options have changed are replaced; removed ones are closed:
  * they finish, drain, and are freed. After a failure nothing has changed. */

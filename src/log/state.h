@@ -15,8 +15,6 @@ struct Log {
         GPtrArray *sinks;   /* of LogSink */
         GPtrArray *closing; /* of ClosingSink: sinks that a reload has removed, and that drain their queues */
         Timer settle;       /* when no sink is at work: frees those that are done, ends the drain */
-        struct Reload *reload; /* during a reload, else NULL */
-        GPtrArray *plan; /* sinks are only planned, see log/plan.h; else NULL */
         char *cid;
         char *bundle;
         char *persist_dir;
