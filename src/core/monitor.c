@@ -225,9 +225,10 @@ forward_signal(Monitor *m, int signal)
         int r = -ESRCH;
         if (m->container.process.pid)
                 r = container_process_signal(&m->container.process, signal);
-        else if (m->runtime.pid)
+        else if (m->runtime.pid) {
+                m->runtime.signal = signal;
                 r = kill(m->runtime.pid, signal) < 0 ? -errno : 0;
-        else if (m->state == MONITOR_CREATING) {
+        } else if (m->state == MONITOR_CREATING) {
                 g_autofree char *text =
                         g_strdup_printf("Signal %d arrived before the process was started", signal);
                 monitor_fail(m, text);

@@ -10,7 +10,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import alive, check, differs, equal, kill, main, skip, wait_for  # noqa: E402
+from harness import alive, check, children, differs, equal, kill, main, skip, wait_for  # noqa: E402
+from harness.proc import zombie  # noqa: E402
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 TRAPS = '; '.join(f'trap "echo {number}; exit {number}" {number}' for number in (15, 2, 3))
@@ -53,6 +54,27 @@ def test_forwarded_to_the_runtime(t):
             equal(message['data'], -1)
             check(f'killed by signal {int(number)}' in message['message'], f'{message}')
         check(not m.exit_file.exists(), 'an exit file')
+
+
+@differs('the reference loses them')
+def test_forwarded_to_a_runtime_that_succeeds(t):
+    """It ignores them, or has exited and was not reaped yet: the container gets them."""
+    for number in FORWARDED:
+        m = t.launch('pause', runtime=f'container\nignore {int(number)}\ntouch @/ready{int(number)}\n'
+                     f'wait @/go{int(number)}\npidfile', monitor=t.monitor(f'ignored{int(number)}')).go()
+        t.wait_file(f'ready{int(number)}')
+        kill(m.pid, number)
+        t.touch(f'go{int(number)}')
+        m.created().finish(128 + number)
+        m = t.launch('pause', runtime='container\npidfile\nwait @/end', monitor=t.monitor(f'late{int(number)}')).go()
+        runtime, = wait_for(lambda m=m: m.pidfile.exists() and children(m.pid), 'the runtime')
+        kill(m.pid, signal.SIGSTOP)
+        t.touch('end')
+        wait_for(lambda pid=runtime: zombie(pid), 'the end of the runtime')
+        kill(m.pid, number)
+        kill(m.pid, signal.SIGCONT)
+        m.created().finish(128 + number)
+        (t.dir / 'end').unlink()
 
 
 def test_forwarded_to_the_runtime_with_a_terminal(t):
