@@ -347,6 +347,9 @@ test_refused(Fixture *f, gconstpointer data)
                 {"syslog-address=tcp://:514", NULL},
                 {"syslog-address=tcp://[::1", NULL},
                 {"syslog-address=tcp://[::1]514", NULL},
+                {"syslog-address=tcp://h/", NULL},
+                {"syslog-address=udp://me@h:514", NULL},
+                {"syslog-address=udp:// h", NULL},
                 {"syslog-address=unix://rel", NULL},
                 {"syslog-facility=local8",
                  "Log driver syslog: option syslog-facility can't be 'local8'; allowed: kern, user, "

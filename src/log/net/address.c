@@ -60,13 +60,17 @@ parse_port(const char *text, uint16_t *ret)
         return true;
 }
 
+/* Parts of a URL that addresses don't have, and blanks. */
+#define FOREIGN "/?#@ \t\r\n"
+
 /* "HOST", "HOST:PORT", "[IPV6]", "[IPV6]:PORT". */
 static bool
 parse_host(const char *text, uint16_t default_port, LogAddress *ret)
 {
         const char *begin = text + (*text == '['), *end = begin + strcspn(begin, *text == '[' ? "]" : ":");
         const char *rest = end + (*end == ']');
-        if (end == begin || (*text == '[' && *end != ']') || (*rest != '\0' && *rest != ':'))
+        if (end == begin || (*text == '[' && *end != ']') || (*rest != '\0' && *rest != ':') ||
+            strcspn(text, FOREIGN) != strlen(text))
                 return false;
         ret->port = default_port;
         if (*rest == ':' && !parse_port(rest + 1, &ret->port))
