@@ -315,12 +315,24 @@ find_by_name(const Log *log, const char *name)
         return NULL;
 }
 
+/* A sink that is replaced passes on what it is going to get from earlier ones. */
+static void
+replace_successor(const Log *log, const LogSink *sink, LogSink *successor)
+{
+        for (guint i = 0; i < log->closing->len; i++) {
+                ClosingSink *closing = log->closing->pdata[i];
+                if (closing->successor == sink)
+                        closing->successor = successor;
+        }
+}
+
 /* It gets no more records; its queue is drained as at the end of the container. */
 static void
 close_sink(Log *log, LogSink *sink)
 {
         ClosingSink *closing = g_new(ClosingSink, 1);
         *closing = (ClosingSink){sink, find_by_name(log, log_sink_name(sink))};
+        replace_successor(log, sink, closing->successor);
         g_autofree char *name = g_strdup_printf("%s (closing)", log_sink_name(sink));
         log_sink_finish(sink, g_get_monotonic_time());
         if (closing->successor)
@@ -405,7 +417,7 @@ log_sinks_reap(Log *log)
 {
         for (ClosingSink *c; (c = take_finished(log));) {
                 log_sink_abandon(c->sink);
-                if (c->successor && g_ptr_array_find(log->sinks, c->successor, NULL))
+                if (c->successor)
                         log_sink_add_counts(c->successor, c->sink);
                 closing_free(c);
         }

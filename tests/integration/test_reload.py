@@ -228,6 +228,21 @@ def test_another_server(t):
     end(t, m)
 
 
+def test_replaced_twice(t):
+    """The last of three sinks with one name gets the counters of both that are closing."""
+    silent = [Server() for _ in range(3)]
+    text = ('[sink near]\ndriver = fluentd\nopt.fluentd-address = {}\nopt.fluentd-request-ack = yes\n'
+            'opt.drain-timeout = 1s\n[defaults]\nsinks = near\n')
+    m = start(t, text.format(silent[0].address))
+    for number in (2, 3):
+        reload(t, m, text.format(silent[number - 1].address))
+        step(t, m, number)
+    wait_for(lambda: list(sinks(m)) == ['k8s-file', 'near'], 'the end of the old ones')
+    near = sinks(m)['near']
+    equal([near[name]['records'] for name in ('in', 'out', 'queued')] + [near['dropped']['at-end']['records']], [3, 0, 1, 2])
+    end(t, m)
+
+
 def test_removed_with_a_queue(t):
     """The sink is drained for at most drain-timeout and is in the status until then; the end of the container
     does not wait longer."""
