@@ -40,7 +40,8 @@ struct StandIn {
         GMutex lock;
         GCond changed;
         /* The rest is protected by the lock. */
-        bool exists;  /* the thread */
+        GThread *thread; /* NULL: none, or it was joined */
+        bool exists;  /* the thread, and it is not about to end */
         bool serving; /* also read by the thread that runs the loop */
         bool served;
         bool stop;
@@ -172,11 +173,14 @@ run_thread(void *data)
         return NULL;
 }
 
+/* A thread that ends no longer needs the lock of the stand-in, but those of GLib. */
 static void
 wait_for_end(StandIn *s)
 {
         while (s->exists)
                 g_cond_wait(&s->changed, &s->lock);
+        if (s->thread)
+                (void)g_thread_join(g_steal_pointer(&s->thread));
 }
 
 /* No thread, for example for lack of memory: the call is not watched. */
@@ -185,10 +189,8 @@ start_thread(StandIn *s)
 {
         wait_for_end(s);
         heap_share();
-        GThread *thread = g_thread_try_new("stand-in", run_thread, s, NULL);
-        s->exists = thread != NULL;
-        if (thread)
-                g_thread_unref(thread);
+        s->thread = g_thread_try_new("stand-in", run_thread, s, NULL);
+        s->exists = s->thread != NULL;
 }
 
 bool

@@ -38,7 +38,8 @@ void stand_in_allow(StandIn *s, bool allowed);
 bool stand_in_lend(StandIn *s);
 void stand_in_take_back(StandIn *s, bool lent);
 
-/* Ends the thread, until the next call. Not to be called in the stand-in. */
+/* Ends the thread, until the next call: none of its locks is held any more, so fork(2) is possible. Not to be
+ * called in the stand-in. */
 void stand_in_rest(StandIn *s);
 
 /* True while the loop is run by the stand-in. */

@@ -6,6 +6,7 @@
 #include "base/watch.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -144,6 +145,42 @@ test_no_descriptors(Fixture *f, gconstpointer data)
         g_assert_cmpint(f->ticks, >, 0);
 }
 
+static atomic_bool ended;
+
+/* Runs in the thread, when it has left the functions of the stand-in. */
+static void
+end_slowly(void *data)
+{
+        g_usleep(G_USEC_PER_SEC / 10);
+        atomic_store(&ended, true);
+}
+
+static GPrivate last_step = G_PRIVATE_INIT(end_slowly);
+
+static void
+serve_and_end_slowly(void *data)
+{
+        g_private_set(&last_step, data);
+        serve(data);
+}
+
+/* Nothing of the thread is left, so that the process can be copied. */
+static void
+test_rest(Fixture *f, gconstpointer data)
+{
+        stand_in_free(f->stand_in);
+        f->stand_in = stand_in_new(serve_and_end_slowly, f);
+        stand_in_allow(f->stand_in, true);
+        timer_start(&f->timer, 0);
+        for (int i = 1; i <= 2; i++) {
+                atomic_store(&ended, false);
+                call(f, STALL_USEC);
+                g_assert_cmpint(f->served, ==, i);
+                stand_in_rest(f->stand_in);
+                g_assert_true(atomic_load(&ended));
+        }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -153,5 +190,6 @@ main(int argc, char **argv)
         g_test_add("/stand-in/many-calls", Fixture, NULL, set_up, test_many_calls, tear_down);
         g_test_add("/stand-in/not-allowed", Fixture, NULL, set_up, test_not_allowed, tear_down);
         g_test_add("/stand-in/no-descriptors", Fixture, NULL, set_up, test_no_descriptors, tear_down);
+        g_test_add("/stand-in/rest", Fixture, NULL, set_up, test_rest, tear_down);
         return g_test_run();
 }
