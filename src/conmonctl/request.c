@@ -141,7 +141,8 @@ request_describe(int error)
 {
         switch (-error) {
         case ENOENT:
-                return "it has no ctl FIFO: it monitors an exec session, or its directory is gone";
+                return "it has no ctl FIFO: its log driver is passthrough, it monitors an exec session, or "
+                       "its directory is gone";
         case ENXIO:
                 return "its ctl FIFO has no reader: the monitor is about to exit";
         case ETIMEDOUT:

@@ -306,6 +306,15 @@ def test_reader_that_leaves(t):
     t.touch('end')
 
 
+def test_passthrough(t):
+    """There is no FIFO for requests."""
+    m = container(t, log='passthrough')
+    equal(one('list', m.name)['state'], 'unreachable')
+    for command in ('status', 'reopen', 'reload', 'upgrade'):
+        check('its log driver is passthrough' in ctl(command, m.name, status=1), f'no reason: {command}')
+    t.touch('end')
+
+
 def test_monitor_that_does_not_answer(t):
     m = container(t)
     os.kill(m.pid, 19)
