@@ -28,9 +28,10 @@ enum {
         STATUS_NOTHING = 4, /* there is no such container */
 };
 
-/* How long a monitor may take to answer; an upgrade executes two programs. */
+/* How long a monitor may take to answer. An upgrade waits up to a second for a slow disk, 5 for the check and
+ * 10 for the new program to take over. */
 #define ANSWER_USEC  (1 * G_USEC_PER_SEC)
-#define REQUEST_USEC (10 * G_USEC_PER_SEC)
+#define REQUEST_USEC (20 * G_USEC_PER_SEC)
 
 typedef struct Settings {
         gboolean all;

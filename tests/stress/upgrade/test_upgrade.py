@@ -27,7 +27,7 @@ sys.path.insert(0, os.path.join(HERE, '../../lib'))
 sys.path.insert(0, os.path.join(HERE, '../soak'))
 sys.path.insert(0, os.path.join(HERE, '../../integration'))
 from harness import (  # noqa: E402
-    alive, check, content, descriptors, equal, kill, main, matches, slow, status_field, wait_for)
+    CONMON, alive, check, content, descriptors, equal, kill, main, matches, slow, status_field, wait_for)
 from harness.case import ROOT  # noqa: E402
 from test_exec_exits import container, ran, session  # noqa: E402
 from test_health import behave, calls, check_of, podman, wait_runs  # noqa: E402
@@ -36,6 +36,7 @@ from versions import Installed  # noqa: E402
 PAUSES = int(os.environ.get('CONMON_UPGRADE_PAUSES', '40'))
 GOLDEN = pathlib.Path(HERE) / 'golden'
 F_ADD_SEALS, SEALS = 1033, 15  # fcntl(2)
+CONMONCTL = pathlib.Path(CONMON).parent / 'conmonctl/conmonctl'
 BROKEN = os.environ.get('CONMON_BROKEN', ROOT / 'build/tests/stress/upgrade/broken-upgrade')
 
 
@@ -654,6 +655,22 @@ def test_health_check_of_a_guard(t):
     old, m.pid = m.pid, u.request()['monitor']['pid']
     wait_runs(t, 2)
     t.touch('go')
+    wait_for(lambda: reaped(old), 'the end of the old process')
+    kill(m.container)
+    wait_for(lambda: reaped(m.container), 'the end of the container')
+    m.finish(137 if t.has_exit_info() else -1)
+
+
+def test_conmonctl_waits_for_the_guard(t):
+    """It reports who continues, also if the new program hangs."""
+    u = Upgraded(t)
+    cid = os.urandom(32).hex()
+    m = u.create('pause', monitor=t.monitor('1', cid))
+    install_broken(u, 'hang')
+    done = subprocess.run([CONMONCTL, 'upgrade', cid], capture_output=True, text=True)
+    said = re.search(r' a copy of the old one continues as process (\d+)$', done.stderr)
+    check(said, f'said: {done.stderr}')
+    old, m.pid = m.pid, int(said[1])
     wait_for(lambda: reaped(old), 'the end of the old process')
     kill(m.container)
     wait_for(lambda: reaped(m.container), 'the end of the container')
