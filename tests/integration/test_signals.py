@@ -86,6 +86,31 @@ def test_forwarded_to_the_runtime_with_a_terminal(t):
     equal(m.wait(), 1)
 
 
+def test_before_an_attached_process_is_started(t):
+    """While the monitor waits for the second start message there is nothing to forward them to."""
+    for number in FORWARDED:
+        m = t.launch('', '--exec-attach', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
+                     f'touch @/ran{int(number)}', mode='exec', pipes=('sync', 'start', 'attach'),
+                     monitor=t.monitor(str(int(number)))).go()
+        m.attach_pipe.message()
+        kill(m.pid, number)
+        equal(m.wait(), 1)
+        check(t.reference or (t.dir / f'ran{int(number)}').exists(), 'the exit command has not run')
+        check(not m.exit_file.exists() and not m.pidfile.exists(), 'the process was started')
+        if not t.reference:
+            equal(m.sync.message(), {'data': -1, 'message': f'Signal {int(number)} arrived before the process was started'})
+
+
+def test_harmless_before_an_attached_process_is_started(t):
+    m = t.launch('exit 3', '--exec-attach', mode='exec', pipes=('sync', 'start', 'attach')).go()
+    m.attach_pipe.message()
+    for number in (signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD):
+        kill(m.pid, number)
+    m.start.go()
+    m.created()
+    m.finish(3)
+
+
 def test_harmless_signals(t):
     """SIGUSR1 and SIGCHLD make the monitor check its children, SIGPIPE is ignored."""
     m = t.create('wait @/go\nexit 3')
