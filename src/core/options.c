@@ -43,8 +43,8 @@ static const char *const headings[GROUPS] = {
         [GROUP_ENGINE] = "Engine and monitor",
 };
 
-/* Where the help has an option: with a line of its own, only by name, or not at all (old names, options
- * without effect). --help-all has a line for each. */
+/* Where the help has an option: with a line of its own, only by name, or not at all (old names, which conmon
+ * 2 does not show either). --help-all has a line for each. */
 typedef enum Place { SHOWN, RARE, OLD } Place;
 
 /* In the order of the help. A callback without a value is one of the help options. "*": may be repeated. */
@@ -140,7 +140,7 @@ static const struct {
          offsetof(Options, no_container_partial_message), "Omit this field from journald entries", NULL},
         {GROUP_LOGGING, RARE, "no-sync-log", 0, G_OPTION_ARG_NONE, offsetof(Options, no_sync_log),
          "Do not sync the log to disk at the end", NULL},
-        {GROUP_LOGGING, OLD, "log-allowlist-dir", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, unused),
+        {GROUP_LOGGING, RARE, "log-allowlist-dir", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, unused),
          "Accepted without effect *", "DIR"},
         {GROUP_END, SHOWN, "timeout", 'T', G_OPTION_ARG_INT, offsetof(Options, timeout),
          "Kill the container after N seconds", "N"},

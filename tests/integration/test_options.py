@@ -27,7 +27,8 @@ OPTIONS = [
     ('systemd-cgroup', 's', None), ('terminal', 't', None), ('timeout', 'T', '1'), ('version', '', None),
     ('seccomp-notify-socket', '', 'x'), ('seccomp-notify-plugins', '', 'x'),
 ]
-HIDDEN = {'pidfile', 'restore-arg', 'log-allowlist-dir', 'seccomp-notify-socket', 'seccomp-notify-plugins'}
+HIDDEN = {'pidfile', 'restore-arg', 'seccomp-notify-socket', 'seccomp-notify-plugins'}
+NEWER = {'log-allowlist-dir', 'log-label', 'log-rotate', 'log-max-files', 'no-container-partial-message'}
 
 NO_CID = 'conmon: Container ID not provided. Use --cid\n'
 
@@ -72,14 +73,14 @@ def test_help(t):
         status, out, err = t.run(word)
         equal((status, err), (0, ''), word)
         for name, short, _ in OPTIONS:
-            if name not in HIDDEN and name not in ('log-label', 'log-rotate', 'log-max-files', 'no-container-partial-message'):
+            if name not in HIDDEN and name not in NEWER:
                 check(f'--{name}' in out, f'{word} does not show --{name}')
 
 
 @differs('options of release 2.2.0')
 def test_help_of_newer_options(t):
     _, out, _ = t.run('--help')
-    for name in ('log-label', 'log-rotate', 'log-max-files', 'no-container-partial-message'):
+    for name in NEWER:
         check(f'--{name}' in out, f'--help does not show --{name}')
     check('journald' in out, '--help does not name journald, which some suites look for')
 
@@ -93,7 +94,7 @@ def test_form_of_help(t):
     for text in (short, long):
         wide = [line for line in text.splitlines() if len(line) > 80 or not line.isascii()]
         equal(wide, [], 'lines wider than 80 columns, or not ASCII')
-    for name in ('pidfile', 'restore-arg', 'log-allowlist-dir'):
+    for name in ('pidfile', 'restore-arg'):
         check(f' --{name}' not in short, f'--help shows --{name}')
     for name, short_name, value in OPTIONS:
         lines = re.findall(rf'^  (-., +| +)--{name}(?:=\S+)? +\S', long, re.M)
