@@ -21,6 +21,9 @@
 /* After so many ticks without a slow call, earlier ones are forgotten; without any call, the thread ends. */
 #define QUIET_TICKS 100
 
+/* How often a loop that can't be woken up looks whether it is needed. */
+#define LOOK_USEC (G_USEC_PER_SEC / 50)
+
 /* `call` is a number that each call raises by CALL, with these flags. */
 enum {
         LENT = 1,      /* the main thread is in the call */
@@ -45,8 +48,9 @@ struct StandIn {
         bool serving; /* also read by the thread that runs the loop */
         bool served;
         bool stop;
-        int wake; /* an eventfd, while it runs the loop */
+        int wake; /* an eventfd, while it runs the loop; -1: none is left */
         Watch wake_watch;
+        Timer look_timer; /* instead */
 };
 
 StandIn *
@@ -86,6 +90,12 @@ on_wake(GIOCondition revents, void *data)
 {
 }
 
+static void
+on_look(void *data)
+{
+        timer_start(&((StandIn *)data)->look_timer, LOOK_USEC);
+}
+
 /* Called with the lock, which is released meanwhile. */
 static void
 serve(StandIn *s)
@@ -93,9 +103,14 @@ serve(StandIn *s)
         s->serving = s->served = true;
         g_mutex_unlock(&s->lock);
         watch_init(&s->wake_watch, s->wake, WATCH_PRIORITY_SIGNAL, on_wake, s);
-        watch_arm(&s->wake_watch, G_IO_IN);
+        timer_init(&s->look_timer, on_look, s);
+        if (s->wake >= 0)
+                watch_arm(&s->wake_watch, G_IO_IN);
+        else
+                timer_start(&s->look_timer, LOOK_USEC);
         s->serve(s->data);
         watch_done(&s->wake_watch);
+        timer_stop(&s->look_timer);
         g_mutex_lock(&s->lock);
         while (!atomic_load(&s->over))
                 g_cond_wait(&s->changed, &s->lock);
@@ -103,13 +118,12 @@ serve(StandIn *s)
         g_cond_broadcast(&s->changed);
 }
 
-/* The main thread is stuck in the call with this number: runs the loop, unless the call has just returned.
- * Without a descriptor to wake the loop with, the main thread would wait too long after its call. */
+/* The main thread is stuck in the call with this number: runs the loop, unless the call has just returned. */
 static void
 take_over(StandIn *s, unsigned call)
 {
         s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (s->wake >= 0 && atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
+        if (atomic_compare_exchange_strong(&s->call, &call, call | TAKEN))
                 serve(s);
         fd_close(&s->wake);
 }
