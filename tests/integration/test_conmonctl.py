@@ -275,6 +275,19 @@ def test_metrics(t):
     t.touch('end')
 
 
+def test_metrics_of_logs_with_one_name(t):
+    """They have different labels: two of one driver that are being closed have the same name, and older monitors name none."""
+    directory = t.dir / 'fake'
+    with fake_monitor(t, directory) as (cid, pid):
+        os.mkfifo(directory / 'ctl')
+        sinks = [{'driver': 'syslog', 'target': '/log', 'state': 'ok', 'in': {'records': n, 'bytes': 1}} for n in (1, 2, 3)]
+        (directory / 'log-status.json').write_text(json.dumps(
+            {'version': 1, 'container': cid, 'ended': True, 'monitor': {'pid': pid}, 'sinks': sinks}))
+        found = {dict(labels)['sink']: value for (name, labels), value in samples(ctl('metrics', cid)).items()
+                 if name == 'conmon_log_records_total'}
+        equal(found, {'syslog': 1, 'syslog#2': 2, 'syslog#3': 3})
+
+
 def test_metrics_of_a_file_and_over_http(t):
     m = container(t)
     path = t.dir / 'conmon.prom'
