@@ -31,6 +31,18 @@ def test_shell(t):
     equal((t.dir / 'container').read_text(), f'{CID} in default\n')
 
 
+def test_page(t):
+    """The logger in conmon-log-drivers(7), with another file."""
+    page = (HERE.parents[2] / 'man/conmon-log-drivers.7').read_text()
+    text = re.search(r'^This is a logger:\n.Bd -literal -offset indent\n#!/bin/sh\n(.*?)^.Ed', page, re.S | re.M).group(1)
+    check('/var/log/containers.log' in text, text)
+    text = text.replace('\\e', '\\').replace('/var/log/containers.log', str(t.dir / 'containers.log'))
+    finish(launch(t, 'print one\\n  two \\\\t\\n\neprint err\\n\nprint no end', script(t, text)))
+    lines = (t.dir / 'containers.log').read_text().splitlines()
+    equal([line for line in lines if ' out ' in line], [f'{CID} out one', f'{CID} out   two \\t', f'{CID} out no end'])
+    equal([line for line in lines if ' err ' in line], [f'{CID} err err'])
+
+
 def test_c(t):
     """Every byte, in order."""
     m = launch(t, 'fill 1 20000000 100\neprint err\\0\\n\nprint tail', f'binary://{LOGGER}?out={t.dir}/out&err={t.dir}/err',
