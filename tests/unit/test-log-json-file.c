@@ -236,7 +236,8 @@ test_refusals(Fixture *f, gconstpointer data)
                        ".Name, .Hostname, .DaemonName, .Command, .ImageName, .ImageID and .ImageFullID");
         assert_refused(f, "tag={{.ID", "Log option tag={{.ID: a {{ has no }} where it should be");
         assert_refused(f, "env-regex=a(b",
-                       "Log driver json-file: 'a(b' is no regular expression: missing "
+                       "Log driver json-file: option labels-regex or env-regex can't be 'a(b', which is no "
+                       "regular expression: missing "
                        "terminating )");
         assert_refused(f, "labels=a", "Failed to read %s/config.json: No such file or directory");
         tempdir_put(f->dir, "config.json", "{\"annotations\":{\"a\":}}");

@@ -170,8 +170,10 @@ log_metadata_check_regex(const char *driver, const char *pattern, GError **error
                 return TRUE;
         /* The part before the last colon repeats the pattern. */
         const char *detail = g_strrstr(why->message, ": ");
-        return error_set(error, CONMON_ERROR_USAGE, "Log driver %s: '%s' is no regular expression%s", driver,
-                         pattern, detail ? detail : "");
+        return error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver %s: option labels-regex or env-regex can't be '%s', which is no regular "
+                         "expression%s",
+                         driver, pattern, detail ? detail : "");
 }
 
 /* Replaces the value of an existing key. */
