@@ -135,7 +135,7 @@ static const struct {
         {GROUP_LOGGING, SHOWN, "log-tag", 0, G_OPTION_ARG_STRING, offsetof(Options, log_tag),
          "Tag of the log entries", "TAG"},
         {GROUP_LOGGING, RARE, "log-label", 0, G_OPTION_ARG_STRING_ARRAY, offsetof(Options, log_labels),
-         "Field to add to each journald entry *", "NAME=VALUE"},
+         "Field to add to each record *", "NAME=VALUE"},
         {GROUP_LOGGING, RARE, "no-container-partial-message", 0, G_OPTION_ARG_NONE,
          offsetof(Options, no_container_partial_message), "Omit this field from journald entries", NULL},
         {GROUP_LOGGING, RARE, "no-sync-log", 0, G_OPTION_ARG_NONE, offsetof(Options, no_sync_log),

@@ -482,6 +482,23 @@ test_refused_options(void)
         }
 }
 
+/* The message names both variables that it may be about. */
+static void
+test_refused_environment(void)
+{
+        static const char *const bad[][2] = {{"COMPRESSION", "zstd"}, {"TIMEOUT", "10s"}, {"HEADERS", "x"}};
+        char *paths[] = {(char *)"none", NULL}, *drivers[] = {(char *)"otlp", NULL};
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                g_autofree char *name = g_strconcat("OTEL_EXPORTER_OTLP_LOGS_", bad[i][0], NULL);
+                g_autofree char *both = g_strconcat("OTEL_EXPORTER_OTLP_[LOGS_]", bad[i][0], NULL);
+                LogConfig config = log_fixture_config(paths);
+                g_setenv(name, bad[i][1], TRUE);
+                g_autofree char *message = log_fixture_refusal(&config, drivers, NULL);
+                g_unsetenv(name);
+                g_assert_nonnull(strstr(message, both));
+        }
+}
+
 #define ADD(name, function) g_test_add("/log-http/" name, Fixture, NULL, set_up, function, net_tear_down)
 
 int
@@ -506,5 +523,6 @@ main(int argc, char **argv)
         ADD("slow-transfer", test_slow_transfer);
         ADD("early-answer", test_early_answer);
         g_test_add_func("/log-http/refused-options", test_refused_options);
+        g_test_add_func("/log-http/refused-environment", test_refused_environment);
         return g_test_run();
 }

@@ -100,7 +100,7 @@ static const LogOption options[] = {
          {VALUE_CHOICE, "none|gzip"},
          AT(compression),
          "",
-         "compression of requests; not set: OTEL_EXPORTER_OTLP_COMPRESSION or none",
+         "compression of requests; not set: OTEL_EXPORTER_OTLP_[LOGS_]COMPRESSION or none",
          .annotations = LOG_ANNOTATIONS_ALLOWED},
         {"otlp-service-name",
          {VALUE_TEXT},
@@ -284,7 +284,7 @@ add_environment_headers(const OtlpOptions *o, GString *out, GError **error)
                 /* An invalid header becomes a line that is rejected. */
                 char *line =
                         g_strdup_printf("%s%s%s", g_strstrip(*pair), value ? ": " : "", value ? value : "");
-                ok = log_http_read_fields("otlp", "OTEL_EXPORTER_OTLP_HEADERS", line, out, error);
+                ok = log_http_read_fields("otlp", "OTEL_EXPORTER_OTLP_[LOGS_]HEADERS", line, out, error);
                 secret_free(line);
         }
         return ok;
@@ -297,10 +297,10 @@ read_compression(const OtlpOptions *o, bool *ret, GError **error)
         const char *text = o->compression < 0 ? from_environment("COMPRESSION", &for_logs) : NULL;
         *ret = text ? strcmp(text, "gzip") == 0 : o->compression == 1;
         return !text || *ret || strcmp(text, "none") == 0 ||
-               error_set(
-                       error, CONMON_ERROR_USAGE,
-                       "Log driver otlp: OTEL_EXPORTER_OTLP_COMPRESSION can't be '%s'; allowed: gzip or none",
-                       text);
+               error_set(error, CONMON_ERROR_USAGE,
+                         "Log driver otlp: OTEL_EXPORTER_OTLP_[LOGS_]COMPRESSION can't be '%s'; allowed: "
+                         "gzip or none",
+                         text);
 }
 
 /* In milliseconds. */
@@ -313,11 +313,10 @@ read_timeout(LogHttpOptions *http, GError **error)
         if (!text)
                 return TRUE;
         if (!g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT32, &ms, NULL))
-                return error_set(
-                        error, CONMON_ERROR_USAGE,
-                        "Log driver otlp: OTEL_EXPORTER_OTLP_TIMEOUT can't be '%s'; allowed: a number of "
-                        "milliseconds",
-                        text);
+                return error_set(error, CONMON_ERROR_USAGE,
+                                 "Log driver otlp: OTEL_EXPORTER_OTLP_[LOGS_]TIMEOUT can't be '%s'; "
+                                 "allowed: a number of milliseconds",
+                                 text);
         http->timeout = (int64_t)ms * 1000;
         return TRUE;
 }
