@@ -334,6 +334,8 @@ close_sink(Log *log, LogSink *sink)
         *closing = (ClosingSink){sink, find_by_name(log, log_sink_name(sink))};
         replace_successor(log, sink, closing->successor);
         g_autofree char *name = g_strdup_printf("%s (closing)", log_sink_name(sink));
+        if (closing->successor)
+                log_sink_take_over_lines(closing->successor, sink);
         log_sink_finish(sink, g_get_monotonic_time());
         if (closing->successor)
                 log_sink_succeed(closing->successor, sink);

@@ -332,6 +332,29 @@ def test_filters(t):
     equal(content(parse_json((t.dir / 'a-name').read_bytes())), b'1 password\nbegun ***\n3 password\n')
 
 
+def test_secret_during_a_reload(t):
+    """A reload does not cut the line that a sink has begun: a secret that it interrupts is hidden. The sink is
+    changed, or replaced by another one."""
+    (t.dir / 'secrets').write_text('password\nabcdefghijklmnopqrst\n')
+    conf = FILE % 'a' + 'opt.redact-file = @/secrets\nopt.max-record = 64\n'
+    parts = 'print a pass\nwait @/go1\nprint word b\\n\n' \
+            f'print {54 * "x"}abcdefghijklmnopqrstyyyyyyyyy\nwait @/go2\nprint z\\n\n'
+    for number, option in enumerate(('exclude = *{}*', 'labels = {}')):
+        m = t.monitor(str(number))
+        (m.bundle / 'config.json').write_text('{}')
+        t.create(parts, *configure(t, conf + 'opt.' + option.format(1)), name=str(number), monitor=m)
+        for step in (1, 2):
+            m.wait_log((b'a pass', b'yyy')[step - 1])
+            reload(t, m, conf + 'opt.' + option.format(step + 1))
+            t.touch(f'go{step}')
+        m.finish(0)
+        records = parse_json((t.dir / f'a-{number}').read_bytes())
+        equal([record.content for record in records], [b'a *** b', 54 * b'x' + b'***', b'yyyyyyyyyz'], option)
+        equal([record.tag for record in records], ['F', 'P', 'F'], option)
+        for step in (1, 2):
+            (t.dir / f'go{step}').unlink()
+
+
 def test_limits_of_files(t):
     """For the engine's own file and for another one."""
     m = t.create('fill 1 50000 100\nwait @/go\nfill 1 50000 100\nwait @/end', *configure(t, FILE % 'a'))

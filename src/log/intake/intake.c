@@ -318,6 +318,19 @@ log_intake_push(LogIntake *in, const LogBatch *batch, LogCount *count)
 }
 
 void
+log_intake_take_over(LogIntake *in, LogIntake *old)
+{
+        for (StreamId i = 0; i < N_STREAMS; i++) {
+                if (in->joiner && old->joiner && in->streams[i])
+                        log_joiner_take_over(in->joiner, old->joiner, i);
+                if (in->filter)
+                        in->filter->passing[i] = !old->filter || old->filter->passing[i];
+        }
+        if (in->redactor && old->redactor)
+                log_redactor_take_over(in->redactor, old->redactor);
+}
+
+void
 log_intake_flush(LogIntake *in, LogCount *count)
 {
         in->count = count;

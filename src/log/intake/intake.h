@@ -55,6 +55,9 @@ void log_intake_leave_room(LogIntake *in, size_t overhead);
  * in the batch if records are joined or split. */
 void log_intake_push(LogIntake *in, const LogBatch *batch, LogCount *count);
 
+/* Takes over the lines that another intake, which `in` replaces, has begun, as far as possible. */
+void log_intake_take_over(LogIntake *in, LogIntake *old);
+
 /* Passes on the records that were held back. */
 void log_intake_flush(LogIntake *in, LogCount *count);
 

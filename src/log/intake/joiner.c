@@ -199,6 +199,24 @@ log_joiner_count_whole(const LogJoiner *j, const LogRecord *records, size_t n, s
 }
 
 void
+log_joiner_take_over(LogJoiner *j, LogJoiner *old, StreamId stream)
+{
+        JoinerLine *from = &old->lines[stream], *to = &j->lines[stream];
+        size_t room = j->config.max_record + j->config.look_ahead;
+        if (!j->config.hold || from->len > room)
+                return;
+        if (from->len > 0) {
+                page_buffer_take(&to->held, room + 1);
+                memcpy(to->held.data, from->held.data, from->len);
+        }
+        to->len = from->len;
+        to->time_ns = from->time_ns;
+        to->ordinal = from->ordinal;
+        to->partial_id = from->partial_id;
+        from->len = 0;
+}
+
+void
 log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data)
 {
         for (int i = 0; i < N_STREAMS; i++) {

@@ -37,6 +37,10 @@ size_t log_joiner_count_whole(const LogJoiner *j, const LogRecord *records, size
 /* Changes max_record. To be called before the first push. */
 void log_joiner_set_max(LogJoiner *j, size_t max_record);
 
+/* Takes over the line of a stream that another joiner, which j replaces, has begun. No effect if j does not
+ * hold lines, or if it is too long; then the other one still has it. */
+void log_joiner_take_over(LogJoiner *j, LogJoiner *old, StreamId stream);
+
 /* The streams have ended: emits held bytes as records with LOG_RECORD_ENDS. The only piece of a line gets no
  * number, like a whole line. */
 void log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data);

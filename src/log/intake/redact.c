@@ -113,6 +113,12 @@ log_redactor_restore(StateReader *state)
 }
 
 void
+log_redactor_take_over(LogRedactor *r, const LogRedactor *old)
+{
+        memcpy(r->covered, old->covered, sizeof r->covered);
+}
+
+void
 log_redactor_release(LogRedactor *r)
 {
         page_buffer_release(&r->copy);

@@ -32,5 +32,8 @@ size_t log_redactor_look_ahead(const LogRedactor *r);
  * continues in them, the next records hide the rest of it. */
 LogRecord log_redactor_apply(LogRedactor *r, const LogRecord *record, size_t ahead);
 
+/* Hides the rest of the secrets that another redactor, which r replaces, has begun to hide. */
+void log_redactor_take_over(LogRedactor *r, const LogRedactor *old);
+
 /* Gives unused memory back to the kernel. */
 void log_redactor_release(LogRedactor *r);

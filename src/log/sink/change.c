@@ -37,15 +37,18 @@ log_sink_prepare(LogSink *s, LogOptions *options, const LogConfig *log, LogSinkC
         return done;
 }
 
-/* Records that the old one has held back are written first. */
+/* Records that the old one has held back, and that the new one does not take over, are written first. */
 static void
 replace_intake(LogSink *s, LogIntake *intake)
 {
-        if (s->intake)
-                log_intake_flush(s->intake, &s->in);
-        log_intake_free(s->intake);
+        LogIntake *old = s->intake;
         s->intake = intake;
         sink_leave_room(s);
+        if (old && intake)
+                log_intake_take_over(intake, old);
+        if (old)
+                log_intake_flush(old, &s->in);
+        log_intake_free(old);
 }
 
 void
@@ -80,6 +83,13 @@ log_sink_change_done(LogSinkChange *c)
 }
 
 /* ---- counters of sinks that follow each other ---- */
+
+void
+log_sink_take_over_lines(LogSink *s, LogSink *old)
+{
+        if (s->intake && old->intake)
+                log_intake_take_over(s->intake, old->intake);
+}
 
 void
 log_sink_succeed(LogSink *s, LogSink *old)

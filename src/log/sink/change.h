@@ -34,6 +34,10 @@ void log_sink_apply(LogSinkChange *c, const LogConfig *log);
 /* For a change that is not applied. */
 void log_sink_change_done(LogSinkChange *c);
 
+/* The sink is going to replace another one, which has not been finished: takes over the lines that it has
+ * begun, as far as possible. */
+void log_sink_take_over_lines(LogSink *s, LogSink *old);
+
 /* The sink replaces another one: takes over its counters, except for its queued records. */
 void log_sink_succeed(LogSink *s, LogSink *old);
 
