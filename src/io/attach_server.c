@@ -312,6 +312,7 @@ attach_server_restore(StateReader *r, const AttachServerConfig *config)
                 g_ptr_array_add(s->clients, attach_client_restore(r, &s->client_config, &s->client_events));
                 state_leave(r);
         }
+        s->queued = attach_server_is_behind(s);
         return s;
 }
 

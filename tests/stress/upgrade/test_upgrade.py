@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(HERE, '../../integration'))
 from harness import (  # noqa: E402
     CONMON, alive, check, content, descriptors, equal, kill, main, matches, slow, status_field, wait_for)
 from harness.case import ROOT  # noqa: E402
-from test_exec_exits import container, ran, session  # noqa: E402
+from test_exec_exits import container, own_bytes, ran, session  # noqa: E402
 from test_health import behave, calls, check_of, podman, wait_runs  # noqa: E402
 from versions import Installed  # noqa: E402
 
@@ -157,6 +157,25 @@ def test_client_that_does_not_read(t):
     t.touch('end')
     client.to_end()
     equal(len(client.data[2]), 900000, 'bytes received by the client')
+    m.finish(0)
+
+
+@slow(60)
+def test_memory_after_slow_clients(t):
+    """The memory of their queues is freed, as without an upgrade."""
+    t.skip_with(sanitizer='it needs memory of its own', valgrind='it needs memory of its own')
+    u = Upgraded(t)
+    m = u.create('wait @/go\nfill 1 900000 100\ntouch @/written\nwait @/end\nexit 0')
+    clients = [m.attach() for _ in range(20)]
+    t.touch('go')
+    t.wait_file('written')
+    u.upgrade()
+    check(own_bytes(m.pid) > 10_000_000, 'nothing is queued')
+    for client in clients:
+        while len(client.data[2]) < 900000:
+            client.packet(10)
+    wait_for(lambda: own_bytes(m.pid) < 2_000_000, 'the memory to be freed')
+    t.touch('end')
     m.finish(0)
 
 
