@@ -251,6 +251,7 @@ binary_finish(void *data, LogQueue *q, gint64 until)
 {
         Binary *self = data;
         self->finished = true;
+        self->attempt = 0;
         /* It may not be running now, but the next one reads the data in the pipes. */
         if (self->process.pid == 0)
                 start_process(self);

@@ -98,6 +98,18 @@ def test_program_that_can_run_later(t):
     equal((sink['in'], sink['unread']), ({'records': 2, 'bytes': 11}, 0))
 
 
+def test_program_that_can_run_at_the_end(t):
+    """After many attempts it works again within drain-timeout after the end, and reads what is left."""
+    logger = script(t, f'[ -e {t.dir}/works ] || exit 1\ncat <&3 >{t.dir}/out')
+    m = launch(t, 'print x\\n\nwait @/go', logger, 'drain-timeout=2s')
+    wait_for(lambda: status_now(m)['starts'] >= 6, 'the sixth start')
+    t.touch('go')
+    wait_for(lambda: m.exit_file.exists(), 'the end')
+    t.touch('works')
+    finish(m)
+    equal((t.dir / 'out').read_text(), 'x\n')
+
+
 def test_does_not_read(t):
     """The logger does not read: the container runs to its end, and every byte is counted."""
     driver = script(t, 'exec 5>&-; exec sleep 1000')
