@@ -311,6 +311,18 @@ def test_no_attach_without_a_bundle(t):
     equal(os.listdir(m.bundle), [])
 
 
+@differs('the reference does not answer')
+def test_exec_attach_without_a_socket(t):
+    """The caller waits for the message even if there is nothing to attach to."""
+    for number, options in enumerate(({'bundle': False}, {'log': 'passthrough'})):
+        m = t.launch('exit 3', '--exec-attach', mode='exec', pipes=('sync', 'start', 'attach'),
+                     monitor=t.monitor(str(number)), **options).go()
+        equal(m.attach_pipe.message(), {'data': 0})
+        m.start.go()
+        m.created().finish(3)
+        check(not m.attach_path.exists(), 'there is a socket')
+
+
 def test_relative_bundle_path(t):
     m = t.create('wait @/go\nprint hello\\n', '-b', '.', bundle=False)
     client = m.attach()
