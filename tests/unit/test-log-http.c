@@ -393,19 +393,19 @@ test_slow_transfer(Fixture *f, gconstpointer data)
         const int size = 32768;
         g_assert_cmpint(setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), ==, 0);
         net_add_option(f, "batch-wait=10ms");
-        net_add_option(f, "otlp-timeout=1s");
+        net_add_option(f, "otlp-timeout=2s");
         start(f);
         g_autofree char *line = g_strnfill(16000, 'x');
         line[15999] = '\n';
         for (int i = 0; i < 20; i++)
                 log_fixture_write(f->log, STREAM_STDOUT, line);
         int fd = net_accept(f->fd);
-        for (int i = 0; i < 30; i++) {
-                g_string_free(net_read(fd, 8192), TRUE);
+        for (int i = 0; i < 60; i++) {
+                g_string_free(net_read(fd, 4096), TRUE);
                 net_run(50);
         }
-        GString *rest = net_read(fd, 20 * 16000 - 30 * 8192);
-        g_assert_cmpuint(rest->len, ==, 20 * 16000 - 30 * 8192);
+        GString *rest = net_read(fd, 20 * 16000 - 60 * 4096);
+        g_assert_cmpuint(rest->len, ==, 20 * 16000 - 60 * 4096);
         g_string_free(rest, TRUE);
         http_say(fd, HTTP_OK);
         http_wait_for_count(f, "out", 20);
