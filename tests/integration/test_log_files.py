@@ -12,6 +12,7 @@ import pathlib
 import re
 import shlex
 import resource
+import stat
 import sys
 import threading
 import time
@@ -301,6 +302,21 @@ def test_fifo_as_the_only_log(t):
         check(reader.readline().endswith(b' stdout F second\n'), 'the second record')
         m.finish(0)
         equal(reader.read(), b'', 'the end')
+
+
+def test_fifo_is_not_rotated(t):
+    """With a size limit, or when new files are requested: it stays, and its reader gets everything."""
+    m = t.monitor()
+    path = fifo(m)
+    t.create('print first\\n\nwait @/go\nfill 1 10000 100', '--log-size-max', '500', monitor=m, log=f'k8s-file:{path}')
+    with open(path, 'rb') as reader:
+        first = reader.readline()
+        m.control('2 0 0\n')
+        t.touch('go')
+        equal(lines(parse(first + reader.read())), 101, 'lines')
+    m.finish(0)
+    check(stat.S_ISFIFO(path.lstat().st_mode), 'the FIFO was replaced')
+    equal(sorted(name for name in os.listdir(m.root) if name.startswith('fifo')), ['fifo'])
 
 
 def test_fifo_that_is_not_read(t):
