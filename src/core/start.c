@@ -99,6 +99,7 @@ describe_attach(Monitor *m)
                 .link_path = m->endpoints.link_path,
                 .client = m->endpoints.client,
                 .input_end_closes_stdin = o->stdin_open && !o->leave_stdin_open,
+                .half_close_types_eof = o->terminal && !o->leave_stdin_open,
                 .input = &m->input,
                 .on_wants = relay_update,
                 .data = m,

@@ -25,12 +25,19 @@
 /* Free heap memory is returned to the kernel this long after output was queued. */
 #define QUIET_USEC G_USEC_PER_SEC
 
+/* podman's client shuts down its sending side when its user detaches, too, and closes the connection soon
+ * after. Only if it stays connected for this long its input is taken to have ended. */
+#define EOF_USEC G_USEC_PER_SEC
+
 struct AttachServer {
         char *path;
         Listener listener;
         bool late;
         bool input_end_closes_stdin;
+        bool half_close_types_eof;
         ContainerStdin *input;
+        GPtrArray *half_closed; /* clients for which the end-of-file character is to be typed */
+        Timer eof_timer;
         GPtrArray *clients; /* of AttachClient */
         GPtrArray *gone;    /* those of them that are freed in the next iteration of the main loop */
         Timer gone_timer;
@@ -80,9 +87,26 @@ expect_quiet(AttachServer *s)
 }
 
 static void
+on_eof_due(void *data)
+{
+        AttachServer *s = data;
+        if (!container_stdin_wants(s->input)) {
+                timer_start(&s->eof_timer, EOF_USEC);
+                return;
+        }
+        bool ended = false;
+        for (guint i = 0; i < s->half_closed->len; i++)
+                ended |= !attach_client_has_hung_up(s->half_closed->pdata[i]);
+        g_ptr_array_set_size(s->half_closed, 0);
+        if (ended)
+                container_stdin_type_eof(s->input);
+}
+
+static void
 on_gone(AttachClient *c, void *data)
 {
         AttachServer *s = data;
+        g_ptr_array_remove_fast(s->half_closed, c);
         g_ptr_array_add(s->gone, c);
         timer_start(&s->gone_timer, 0);
         expect_quiet(s);
@@ -119,6 +143,10 @@ on_input(AttachClient *c, void *data)
                 return;
         if (n == 0 && !attach_client_is_at_end(c))
                 return;
+        if (n == 0 && s->half_close_types_eof && !attach_client_has_hung_up(c)) {
+                g_ptr_array_add(s->half_closed, c);
+                timer_start(&s->eof_timer, EOF_USEC);
+        }
         on_input_end(c, s);
         if (n < 0)
                 attach_client_disconnect(c);
@@ -148,14 +176,17 @@ server_new(const AttachServerConfig *config, char *path, int fd)
         AttachServer *s = g_new0(AttachServer, 1);
         s->path = path;
         s->input_end_closes_stdin = config->input_end_closes_stdin;
+        s->half_close_types_eof = config->half_close_types_eof;
         s->input = config->input;
         s->clients = g_ptr_array_new_with_free_func((GDestroyNotify)attach_client_free);
         s->gone = g_ptr_array_new();
+        s->half_closed = g_ptr_array_new();
         s->client_config = config->client;
         s->client_events = (AttachClientEvents){on_input, on_input_end, on_wants, on_gone, s};
         s->on_wants = config->on_wants;
         s->data = config->data;
         timer_init(&s->gone_timer, free_gone, s);
+        timer_init(&s->eof_timer, on_eof_due, s);
         timer_init(&s->quiet_timer, on_quiet, s);
         listener_init(&s->listener, fd, WATCH_PRIORITY_ACCEPT, add_client, s);
         return s;
@@ -293,6 +324,8 @@ void
 attach_server_save(AttachServer *s, StateWriter *w)
 {
         free_gone(s);
+        if (s->half_closed->len > 0)
+                state_refuse(w, "a client has just ended its input");
         state_begin(w, "attach");
         state_put_text(w, "path", s->path);
         state_put_fd(w, "descriptor", s->listener.fd);
@@ -323,9 +356,11 @@ attach_server_free(AttachServer *s)
                 return;
         attach_server_stop_listening(s);
         timer_stop(&s->gone_timer);
+        timer_stop(&s->eof_timer);
         timer_stop(&s->quiet_timer);
         g_ptr_array_unref(s->clients);
         g_ptr_array_unref(s->gone);
+        g_ptr_array_unref(s->half_closed);
         g_free(s->path);
         g_free(s);
 }

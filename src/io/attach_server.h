@@ -25,6 +25,7 @@ typedef struct AttachServerConfig {
         const char *link_path;
         AttachClientConfig client;
         bool input_end_closes_stdin; /* the end of one client's input closes the container's stdin for all */
+        bool half_close_types_eof;   /* a client that ends its input and stays ends a terminal's input */
         ContainerStdin *input;       /* outlives the server */
         AttachWantsFunc on_wants;
         void *data;

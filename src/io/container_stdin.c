@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 /* No packet is truncated: callers send up to 32 KiB, and a socket's default send buffer is smaller than this.
@@ -81,6 +82,7 @@ flush(ContainerStdin *s)
                 ssize_t n = write(s->fd, begin + b->at, b->fill - b->at);
                 if (n >= 0) {
                         b->at += (size_t)n;
+                        s->last = b->at > 0 ? begin[b->at - 1] : s->last;
                 } else if (errno == EAGAIN) {
                         watch_arm(&s->watch, G_IO_OUT);
                         return;
@@ -145,6 +147,30 @@ container_stdin_receive(ContainerStdin *s, int sock)
         return n;
 }
 
+static bool
+ends_line(const struct termios *t, char byte)
+{
+        cc_t c = (cc_t)byte;
+        return c == '\0' || c == '\n' || c == t->c_cc[VEOF] || c == t->c_cc[VEOL] ||
+               (c == '\r' && (t->c_iflag & ICRNL));
+}
+
+void
+container_stdin_type_eof(ContainerStdin *s)
+{
+        struct termios t;
+        if (s->state != STDIN_OPEN || tcgetattr(s->fd, &t) < 0 || !(t.c_lflag & ICANON) ||
+            t.c_cc[VEOF] == _POSIX_VDISABLE)
+                return;
+        /* If a line has begun, the first character only passes it on to the reader; the second is the end. */
+        size_t n = ends_line(&t, s->last) ? 1 : 2;
+        memset(quiet_buffer_use(&s->buffer), t.c_cc[VEOF], n);
+        s->buffer.fill = n;
+        flush(s);
+        if (!is_empty(s))
+                s->on_wants(false, s->data);
+}
+
 void
 container_stdin_close(ContainerStdin *s)
 {
@@ -165,7 +191,7 @@ container_stdin_save(const ContainerStdin *s, StateWriter *w)
         state_begin(w, "stdin");
         state_put_uint(w, "state", s->state);
         state_put_fd(w, "descriptor", s->fd);
-        state_put_uint(w, "last", 0); /* not used any more */
+        state_put_uint(w, "last", (uint8_t)s->last);
         state_put_uint(w, "close", s->close_when_written);
         quiet_buffer_save(&s->buffer, w, "rest");
         state_end(w);
@@ -177,7 +203,7 @@ container_stdin_restore(ContainerStdin *s, StateReader *r)
         state_enter(r, "stdin");
         s->state = (StdinState)state_get_uint(r, "state", STDIN_GONE);
         s->fd = state_get_fd(r, "descriptor");
-        (void)state_get_uint(r, "last", UINT8_MAX);
+        s->last = (char)state_get_uint(r, "last", UINT8_MAX);
         s->close_when_written = state_get_bool(r, "close");
         quiet_buffer_restore(&s->buffer, r, "rest", PACKET_MAX);
         state_leave(r);

@@ -28,6 +28,7 @@ typedef struct ContainerStdin {
         Watch watch;
         Timer retry; /* instead of `watch`, while no process has the terminal open */
         QuietBuffer buffer; /* still to be written */
+        char last;          /* the byte that was written last */
         bool close_when_written;
         StdinWantsFunc on_wants;
         void *data;
@@ -46,6 +47,10 @@ bool container_stdin_wants(const ContainerStdin *s);
 /* Reads one packet from the socket and writes it; what the container does not take yet is buffered. Call it
  * only while container_stdin_wants is true. Returns what recv(2) returned, or -errno. */
 ssize_t container_stdin_receive(ContainerStdin *s, int sock);
+
+/* If stdin is a terminal in line mode (ICANON, termios(3)), types its end-of-file character, twice if a line
+ * has begun, so that the reader sees the end. Call it only while container_stdin_wants is true. */
+void container_stdin_type_eof(ContainerStdin *s);
 
 /* Closes the container's stdin as soon as the buffer is written. */
 void container_stdin_close(ContainerStdin *s);

@@ -123,22 +123,54 @@ def test_half_close_closes_the_input(t):
     m.finish(0)
 
 
+@differs("the reference does not pass the end of a client's input to a terminal")
+def test_half_close_ends_the_input_of_a_terminal(t):
+    """As in "echo test | podman run -i -t IMAGE cat"; also after a line without a newline."""
+    for text in (b'', b'test\n', b'begin', b'test\nbegin'):
+        m = t.create('cat', '-t')
+        client = m.attach()
+        client.send(text)
+        client.half_close()
+        check(client.to_end().endswith(text.replace(b'\n', b'\r\n')), 'the text has not come back')
+        m.finish(0)
+
+
+def test_detaching_does_not_end_the_input_of_a_terminal(t):
+    """podman shuts down its sending side before it closes the connection. The input of another client ends later."""
+    m = t.create('cat', '-t')
+    client, other = m.attach(), m.attach()
+    client.send(b'one\n')
+    other.until(b'one\r\none\r\n')
+    client.half_close()
+    time.sleep(0.1)
+    client.close()
+    time.sleep(1.5)
+    check(not m.ended(), 'the container has ended')
+    other.send(b'two\n')
+    other.until(b'two\r\ntwo\r\n')
+    begin = time.monotonic()
+    other.half_close()
+    other.to_end()
+    check(time.monotonic() - begin > 0.9, 'it did not wait whether the client closes the connection')
+    m.finish(0)
+
+
 def test_terminal_stays_open_after_clients(t):
-    """The end of a client's input does not end that of a terminal, neither in line mode nor in raw mode. podman
-    shuts down its sending side when its user detaches; its API service does when its client has gone."""
-    for script in ('print ready\ncat', 'raw\nprint ready\ncat'):
-        m = t.create('wait @/go\n' + script, '-t')
+    """A client that disconnects does not end the input, nor does a half-close if stdin is left open or the
+    terminal is in raw mode."""
+    for script, extra, leave in (('cat', [], 'close'), ('cat', ['--leave-stdin-open'], 'half_close'),
+                                 ('raw\nprint raw\ncat', [], 'half_close')):
+        m = t.create('wait @/go\n' + script, '-t', *extra)
         client, other = m.attach(), m.attach()
         t.touch('go')
-        other.until(b'ready')
-        for leave in ('half_close', 'close'):
-            client.send(b'one\n')
-            other.until(b'one')
-            getattr(client, leave)()
-            other.send(b'two\n')
-            other.until(b'two')
-            other.data[STDOUT].clear()
-            client = m.attach()
+        if script != 'cat':
+            client.until(b'raw')
+        client.send(b'one\n')
+        other.until(b'one')
+        getattr(client, leave)()
+        time.sleep(1.2 if leave == 'half_close' else 0)
+        other.send(b'two\n')
+        other.until(b'two')
         (t.dir / 'go').unlink()
 
 

@@ -11,7 +11,7 @@ from rules import rule, run
 # Members that are not written to the state: they follow from others, are recreated, or are found out again.
 NOT_CARRIED = {
     'AttachClient': 'watch memory config events',
-    'AttachServer': 'watch retry_timer input_end_closes_stdin input gone gone_timer '
+    'AttachServer': 'watch retry_timer input_end_closes_stdin half_close_types_eof half_closed eof_timer input gone gone_timer '
                     'quiet_timer queued client_config client_events on_wants data',
     'Binary': 'sink finished ended',
     'Container': 'exit_code status timed_out ended_ns ended_usec record_usec',
