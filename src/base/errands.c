@@ -4,7 +4,7 @@
 #include "base/errands.h"
 
 #include "base/fd.h"
-#include "base/heap.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <linux/magic.h>
@@ -26,7 +26,7 @@ typedef struct {
 
 struct Errands {
         gint64 budget;
-        GPtrArray *threads;
+        GArray *threads; /* of pthread_t */
         GPtrArray *in_memory; /* names of directories */
 
         /* These are shared with the threads. */
@@ -40,7 +40,7 @@ Errands *
 errands_new(void)
 {
         Errands *e = g_new0(Errands, 1);
-        e->threads = g_ptr_array_new();
+        e->threads = g_array_new(FALSE, FALSE, sizeof(pthread_t));
         e->in_memory = g_ptr_array_new_with_free_func(g_free);
         e->steps = g_array_new(FALSE, FALSE, sizeof(Step));
         g_mutex_init(&e->lock);
@@ -52,8 +52,8 @@ static void
 join_threads(Errands *e)
 {
         for (guint i = 0; i < e->threads->len; i++)
-                (void)g_thread_join(e->threads->pdata[i]);
-        g_ptr_array_set_size(e->threads, 0);
+                (void)pthread_join(g_array_index(e->threads, pthread_t, i), NULL);
+        g_array_set_size(e->threads, 0);
 }
 
 void
@@ -152,11 +152,9 @@ run_thread(void *data)
 static void
 start_thread(Errands *e)
 {
-        /* The threads allocate a few bytes; heaps of their own would cost more. */
-        heap_share();
-        GThread *thread = g_thread_try_new("files", run_thread, e, NULL);
-        if (thread)
-                g_ptr_array_add(e->threads, thread);
+        pthread_t thread;
+        if (thread_start(&thread, "files", run_thread, e))
+                g_array_append_val(e->threads, thread);
         else
                 run_steps(e, true);
 }
@@ -297,7 +295,7 @@ errands_free(Errands *e)
         if (!e)
                 return;
         join_threads(e);
-        g_ptr_array_unref(e->threads);
+        g_array_unref(e->threads);
         g_ptr_array_unref(e->in_memory);
         g_array_unref(e->steps);
         g_mutex_clear(&e->lock);

@@ -4,7 +4,7 @@
 #include "base/stand_in.h"
 
 #include "base/fd.h"
-#include "base/heap.h"
+#include "base/thread.h"
 #include "base/watch.h"
 
 #include <stdatomic.h>
@@ -43,8 +43,9 @@ struct StandIn {
         GMutex lock;
         GCond changed;
         /* The rest is protected by the lock. */
-        GThread *thread; /* NULL: none, or it was joined */
-        bool exists;  /* the thread, and it is not about to end */
+        pthread_t thread;
+        bool joinable; /* it was started, and not joined yet */
+        bool exists;   /* the thread, and it is not about to end */
         bool serving; /* also read by the thread that runs the loop */
         bool served;
         bool stop;
@@ -187,14 +188,15 @@ run_thread(void *data)
         return NULL;
 }
 
-/* A thread that ends no longer needs the lock of the stand-in, but those of GLib. */
+/* A thread that ends no longer needs the lock of the stand-in, but those of the libraries. */
 static void
 wait_for_end(StandIn *s)
 {
         while (s->exists)
                 g_cond_wait(&s->changed, &s->lock);
-        if (s->thread)
-                (void)g_thread_join(g_steal_pointer(&s->thread));
+        if (s->joinable)
+                (void)pthread_join(s->thread, NULL);
+        s->joinable = false;
 }
 
 /* No thread, for example for lack of memory: the call is not watched. */
@@ -202,9 +204,7 @@ static void
 start_thread(StandIn *s)
 {
         wait_for_end(s);
-        heap_share();
-        s->thread = g_thread_try_new("stand-in", run_thread, s, NULL);
-        s->exists = s->thread != NULL;
+        s->exists = s->joinable = thread_start(&s->thread, "stand-in", run_thread, s);
 }
 
 bool

@@ -36,6 +36,7 @@
 #include <linux/magic.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -646,6 +647,15 @@ WITH_NUMBER(int, socket, (int domain, int type, int protocol), "domain", domain,
 WITH_NUMBER(int, socketpair, (int domain, int type, int protocol, int fds[2]), "domain", domain, domain, type,
             protocol, fds)
 WITH_NUMBER(int, pipe2, (int fds[2], int flags), "flags", flags, fds, flags)
+
+/* It returns the error, and leaves errno alone. */
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *data)
+{
+        int how = is_interesting("pthread_create") ? decide("pthread_create", "thread") : 0;
+        return how > 0 ? how : REAL(pthread_create)(thread, attributes, run, data);
+}
+
 WITH_NUMBER(int, eventfd, (unsigned int value, int flags), "flags", flags, value, flags)
 WITH_NUMBER(int, signalfd, (int fd, const sigset_t *set, int flags), "flags", flags, fd, set, flags)
 WITH_NUMBER(int, epoll_create1, (int flags), "flags", flags, flags)

@@ -92,6 +92,7 @@ ERRORS = {
     'pwrite': ('ENOSPC', 'EIO', 'EDQUOT', 'EINTR'),
     'readdir': ('EIO', 'ENOENT', 'ENOTDIR'),
     'recvmsg': ('ECONNRESET', 'EINTR', 'EAGAIN', 'ENOMEM', 'EMFILE'),
+    'pthread_create': ('EAGAIN', 'EPERM'),
     'rename': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EINTR'),
     'renameat': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EBUSY'),
     'send': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM'),
@@ -132,7 +133,7 @@ HARMLESS = {'sigprocmask', 'close', 'getpriority', 'setpriority', 'gethostname',
 LIBRARY = re.compile(r'_.*|explicit_bzero|(mem|str|sig.*set|dl|malloc_|mallopt)\w*|(gm|local)time_r|timegm|alphasort|environ|'
                      r'f(ree|error|flush|puts|nmatch)|puts|'
                      r'getenv|unsetenv|getauxval|sigismember|inet_pton|\w*printf|program_invocation_short_name|'
-                     r'qsort|setlocale|stdout')
+                     r'qsort|setlocale|stdout|pthread_(join|setname_np)')
 
 # Reading and setting the flags of a descriptor, which the kernel does for every one that is open (F_GETFD to F_SETFL).
 FLAGS = tuple(f'command {command} ' for command in (1, 2, 3, 4))
