@@ -426,12 +426,6 @@ attach_client_input_ended(AttachClient *c)
         set_states(c, INPUT_ENDED, c->output);
 }
 
-bool
-attach_client_has_hung_up(const AttachClient *c)
-{
-        return c->output == OUTPUT_HUNG_UP;
-}
-
 int
 attach_client_fd(const AttachClient *c)
 {

@@ -73,9 +73,6 @@ void attach_client_input_ended(AttachClient *c);
 /* Disconnects the client; on_gone is called. */
 void attach_client_disconnect(AttachClient *c);
 
-/* True if the client has closed its connection, false if it may have ended just its input. */
-bool attach_client_has_hung_up(const AttachClient *c);
-
 int attach_client_fd(const AttachClient *c);
 
 /* Sends the rest of the queue, however long that takes. For a process of its own, in which the client's

@@ -13,6 +13,7 @@
 #include "base/watch.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,6 +88,23 @@ expect_quiet(AttachServer *s)
 }
 
 static void
+end_input(AttachServer *s)
+{
+        if (s->input_end_closes_stdin)
+                container_stdin_close(s->input);
+        else
+                diag_info("Not closing input");
+}
+
+/* Asks the kernel, because the loop may not have run since the client left. */
+static bool
+is_connected(const AttachClient *c)
+{
+        struct pollfd p = {.fd = attach_client_fd(c)};
+        return poll(&p, 1, 0) == 0;
+}
+
+static void
 on_eof_due(void *data)
 {
         AttachServer *s = data;
@@ -96,17 +114,19 @@ on_eof_due(void *data)
         }
         bool ended = false;
         for (guint i = 0; i < s->half_closed->len; i++)
-                ended |= !attach_client_has_hung_up(s->half_closed->pdata[i]);
+                ended |= is_connected(s->half_closed->pdata[i]);
         g_ptr_array_set_size(s->half_closed, 0);
         if (ended)
                 container_stdin_type_eof(s->input);
+        end_input(s);
 }
 
 static void
 on_gone(AttachClient *c, void *data)
 {
         AttachServer *s = data;
-        g_ptr_array_remove_fast(s->half_closed, c);
+        if (g_ptr_array_remove_fast(s->half_closed, c))
+                end_input(s);
         g_ptr_array_add(s->gone, c);
         timer_start(&s->gone_timer, 0);
         expect_quiet(s);
@@ -124,11 +144,7 @@ on_wants(AttachClient *c, void *data)
 static void
 on_input_end(AttachClient *c, void *data)
 {
-        AttachServer *s = data;
-        if (s->input_end_closes_stdin)
-                container_stdin_close(s->input);
-        else
-                diag_info("Not closing input");
+        end_input(data);
         attach_client_input_ended(c);
 }
 
@@ -143,9 +159,11 @@ on_input(AttachClient *c, void *data)
                 return;
         if (n == 0 && !attach_client_is_at_end(c))
                 return;
-        if (n == 0 && s->half_close_types_eof && !attach_client_has_hung_up(c)) {
+        if (n == 0 && s->half_close_types_eof && is_connected(c)) {
                 g_ptr_array_add(s->half_closed, c);
                 timer_start(&s->eof_timer, EOF_USEC);
+                attach_client_input_ended(c);
+                return;
         }
         on_input_end(c, s);
         if (n < 0)
@@ -325,7 +343,7 @@ attach_server_save(AttachServer *s, StateWriter *w)
 {
         free_gone(s);
         if (s->half_closed->len > 0)
-                state_refuse(w, "a client has just ended its input");
+                state_refuse(w, "the end of a client's input is still to be passed on");
         state_begin(w, "attach");
         state_put_text(w, "path", s->path);
         state_put_fd(w, "descriptor", s->listener.fd);

@@ -126,8 +126,8 @@ def test_half_close_closes_the_input(t):
 @differs("the reference does not pass the end of a client's input to a terminal")
 def test_half_close_ends_the_input_of_a_terminal(t):
     """As in "echo test | podman run -i -t IMAGE cat"; also after a line without a newline."""
-    for text in (b'', b'test\n', b'begin', b'test\nbegin'):
-        m = t.create('cat', '-t')
+    for text, extra in ((b'', []), (b'test\n', ['-i']), (b'begin', ['-i']), (b'test\nbegin', [])):
+        m = t.create('cat', '-t', *extra)
         client = m.attach()
         client.send(text)
         client.half_close()
