@@ -3,7 +3,6 @@
 
 #include "core/creation.h"
 
-
 #include <string.h>
 #include <sys/wait.h>
 
@@ -68,9 +67,6 @@ start_container(Monitor *m, pid_t pid)
         int status = find_early_end(&m->runtime, pid);
         g_clear_pointer(&m->runtime.early_ends, g_array_unref);
         monitor_container_started(m, pid, status);
-        /* The runtime ignored it, or had already exited. */
-        if (m->state == MONITOR_RUNNING && m->runtime.signal)
-                monitor_on_signal(m->runtime.signal, m);
 }
 
 /* Reports the runtime's own message if there is one, else ours. With passthrough the runtime wrote to the

@@ -162,6 +162,40 @@ watch_limits(Monitor *m)
                 timer_start(&m->container.timeout, (gint64)o->timeout * G_USEC_PER_SEC);
 }
 
+static void reap_children(Monitor *m);
+
+static void
+forward_signal(Monitor *m, int signal)
+{
+        int r = -ESRCH;
+        if (m->container.process.pid)
+                r = container_process_signal(&m->container.process, signal);
+        else if (m->runtime.pid) {
+                m->runtime.signals |= 1u << signal;
+                r = kill(m->runtime.pid, signal) < 0 ? -errno : 0;
+        } else if (m->state == MONITOR_CREATING) {
+                g_autofree char *text =
+                        g_strdup_printf("Signal %d arrived before the process was started", signal);
+                monitor_fail(m, text);
+                return;
+        }
+        if (r == 0 && m->container.process.pid)
+                m->container.stop_signal = signal;
+        if (r < 0 && r != -ESRCH)
+                diag_warn("Failed to pass signal %d on to the container: %s", signal, strerror(-r));
+        if (r < 0)
+                reap_children(m);
+}
+
+/* The runtime has ignored them, or had already exited. */
+static void
+forward_early_signals(Monitor *m)
+{
+        for (int signal = 1; signal < 32 && m->state == MONITOR_RUNNING; signal++)
+                if (m->runtime.signals & 1u << signal)
+                        forward_signal(m, signal);
+}
+
 void
 monitor_container_started(Monitor *m, pid_t pid, int status)
 {
@@ -178,6 +212,7 @@ monitor_container_started(Monitor *m, pid_t pid, int status)
                 parent_pipe_send(&m->caller.sync_fd, monitor_sync_key(m), pid, NULL);
         if (m->state == MONITOR_RUNNING)
                 watch_limits(m);
+        forward_early_signals(m);
         /* From here on a stalled log file blocks nothing else. */
         stand_in_allow(m->stand_in, true);
         relay_release(m);
@@ -217,29 +252,6 @@ reap_children(Monitor *m)
         if (runtime_ended)
                 on_child_end(m, m->runtime.pid, runtime_status);
         container_process_check(&m->container.process);
-}
-
-static void
-forward_signal(Monitor *m, int signal)
-{
-        int r = -ESRCH;
-        if (m->container.process.pid)
-                r = container_process_signal(&m->container.process, signal);
-        else if (m->runtime.pid) {
-                m->runtime.signal = signal;
-                r = kill(m->runtime.pid, signal) < 0 ? -errno : 0;
-        } else if (m->state == MONITOR_CREATING) {
-                g_autofree char *text =
-                        g_strdup_printf("Signal %d arrived before the process was started", signal);
-                monitor_fail(m, text);
-                return;
-        }
-        if (r == 0 && m->container.process.pid)
-                m->container.stop_signal = signal;
-        if (r < 0 && r != -ESRCH)
-                diag_warn("Failed to pass signal %d on to the container: %s", signal, strerror(-r));
-        if (r < 0)
-                reap_children(m);
 }
 
 void

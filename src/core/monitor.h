@@ -44,7 +44,7 @@ typedef enum {
 /* The running runtime, and what is held back until it has succeeded; see creation.h. */
 typedef struct Runtime {
         pid_t pid;          /* 0 before it is started and after it was reaped */
-        int signal;         /* the last one that was forwarded to it; 0: none */
+        unsigned signals;   /* a bit for each one that was forwarded to it: 1 << SIGTERM and others */
         bool launched;      /* the exit command must be run, whatever happens */
         int stdio[3];       /* the container's ends of its pipes until the runtime has them; -1: none */
         Watch permission;   /* for exec-attach: the caller decides when the runtime starts */
