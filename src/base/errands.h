@@ -35,7 +35,8 @@ void errands_add(Errands *e, void (*func)(void *data), void *data, const char *p
  * it has used up its share of the budget, and `data` is passed to `free_data` when it is done. */
 bool errands_do(Errands *e, void (*func)(void *data), void *data, GDestroyNotify free_data, const char *path);
 
-/* As fd_read_file, within the budget; -ETIMEDOUT: it is used up. Without errands (NULL) there is no limit. */
+/* As fd_read_file, but `ret_len` is not NULL, and within the budget; -ETIMEDOUT: it is used up. Without
+ * errands (NULL) there is no limit. */
 int errands_read_file(Errands *e, const char *path, size_t max, char **ret_text, size_t *ret_len);
 
 /* Runs the steps that were added. Returns when all are done, or have used up their share of the budget. Each

@@ -7,8 +7,8 @@
  * The monitor itself and its copy during an upgrade are forked by core/launcher.c and core/upgrade.c.
  *
  * A program is started with vfork(2): its cost does not depend on the memory of the monitor, which continues
- * when the program is executed. As long as the container runs, that would be a wait for the program's disk:
- * then fork(2) is used. A function runs in a copy of the monitor (fork(2)).
+ * when the program is executed. That is a wait for the program's disk: while the container runs, callers that
+ * do not need the errno have fork(2) used instead. A function runs in a copy of the monitor (fork(2)).
  *
  * By default a child inherits nothing from the monitor: /dev/null as stdin, stdout and stderr, no other
  * descriptor, no blocked signals, default signal actions, no protection from the OOM killer. */

@@ -15,8 +15,8 @@
  * functions on the stack above the call must allow a nested loop at that point.
  *
  * Without a stall, a call costs two atomic instructions. The thread is started by the first call and ends a
- * second after the last one. It needs one descriptor while it runs the loop; if there is none, the call just
- * blocks. */
+ * second after the last one. While it runs the loop it uses one descriptor, to be woken up when the call
+ * returns; if there is none, it looks every 20 ms. */
 
 #include <glib.h>
 #include <stdbool.h>

@@ -48,7 +48,7 @@ exec_exits_listen(Monitor *m)
         if (m->exits.socket || o->exec || !o->bundle || !o->exit_command)
                 return;
         if (m->state == MONITOR_RUNNING && bundle_has_stalled(m)) {
-                diag_warn("Not listening for exit commands of exec sessions: the bundle's disk has stalled");
+                diag_warn("Not listening for exit commands of exec sessions: a disk has stalled");
                 return;
         }
         m->exits.socket = exit_socket_new(o->bundle, o->cid, &(ExitSocketEvents){accepts, take, m});
