@@ -5,11 +5,13 @@
 #include "log/log.h"
 #include "log/spec.h"
 
+#include "base/errands.h"
 #include "base/error.h"
 #include "log/file/log_file.h"
 #include "log/permission.h"
 #include "log/sink/sink.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -143,6 +145,26 @@ log_spec_fail(const LogSpec *spec, GError **error)
         return fail_at(spec->origin, error);
 }
 
+static void
+look(void *data)
+{
+        struct stat st;
+        (void)stat(data, &st);
+}
+
+/* During a reload no disk or server may block. One that has answered is not expected to stall right after. */
+static gboolean
+check_answer(const LogSpec *spec, Errands *errands, GError **error)
+{
+        if (!errands || spec->driver->transport != &log_file_transport || !spec->arg)
+                return TRUE;
+        char *path = g_strdup(spec->arg);
+        if (!errands_do(errands, look, path, g_free, path))
+                return error_set_errno(error, -ETIMEDOUT, "Log driver %s: %s", spec->driver->name, spec->arg);
+        g_free(path);
+        return TRUE;
+}
+
 /* NULL for drivers that don't write to their own file, and for anything but a regular file, such as a
  * FIFO. */
 static const char *
@@ -214,11 +236,13 @@ log_specs_parse(const LogConfig *config, GError **error)
                 if (!spec)
                         return NULL;
                 replace_log_path(specs, spec);
+                if (!check_answer(spec, config->errands, error))
+                        return NULL;
         }
         for (guint i = 0; i < count_requests(config); i++) {
                 const LogRequest *request = config->requests->list->pdata[i];
                 LogSpec *spec = find_driver(request, config->annotation_sockets, error);
-                if (!spec || !check_file(specs, spec, error)) {
+                if (!spec || !check_answer(spec, config->errands, error) || !check_file(specs, spec, error)) {
                         if (spec)
                                 spec_free(spec);
                         (void)fail_at(request->origin, error);

@@ -397,9 +397,11 @@ def test_errors_change_nothing(t):
 
 
 def slow_disk(file, call, ends):
-    """While a reload reads the configuration, or closes a removed log, output is passed on and the end recorded."""
+    """While a reload reads the configuration, asks for a new log or closes a removed one, output is passed on and the
+    end recorded."""
     def test(t):
         strace = tool('strace')
+        (t.dir / 'b-name').touch()
         m = start(t, FILE % 'a', '-i')
         client = m.attach()
         tracer = subprocess.Popen([strace, '-qq', '-f', '-p', str(m.pid), '-o', t.dir / 'trace', '-P', t.dir / file,
@@ -429,6 +431,7 @@ def slow_disk(file, call, ends):
 
 test_slow_configuration = slow_disk('conmon.conf', 'openat', ends=False)
 test_end_during_slow_configuration = slow_disk('conmon.conf', 'openat', ends=True)
+test_end_while_a_new_file_does_not_answer = slow_disk('b-name', '%%stat', ends=True)
 test_slow_close = slow_disk('a-name', 'close', ends=False)
 test_end_during_slow_close = slow_disk('a-name', 'close', ends=True)
 
