@@ -29,6 +29,7 @@ from harness.tools import package_of  # noqa: E402
 
 BUILD = TESTS.parent / 'build'
 MODULES = pathlib.Path('/usr/lib/uml/modules')
+XSTATE = pathlib.Path(os.environ.get('CONMON_VM_XSTATE', BUILD / 'tests/vm/xstate.so'))
 
 # In the order of their dependencies.
 NEEDED_MODULES = ('fs/overlayfs/overlay', 'fs/fuse/fuse', 'crypto/gf128mul', 'crypto/ghash-generic', 'crypto/ctr',
@@ -83,9 +84,10 @@ def start(share, number):
     modules = max(MODULES.glob('*'))
     argv = ['linux.uml', 'mem=1500M', 'root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'ro',
             f'init={share}/guest/init', f'vm.share={share}', f'vm.modules={modules}', 'con=null', 'con0=null,fd:1', 'quiet']
+    preload = {'LD_PRELOAD': str(XSTATE)} if XSTATE.exists() else {}
     with open(share / f'console{number}', 'wb') as console:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-                                env={**os.environ, 'TMPDIR': '/dev/shm'}, start_new_session=True)
+                                env={**os.environ, 'TMPDIR': '/dev/shm', **preload}, start_new_session=True)
 
 
 def run(share, number, limit):
