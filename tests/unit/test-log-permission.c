@@ -90,8 +90,9 @@ test_others(void)
         log_request_set(request,
                         log_requests_add_setting(requests, "env", "PATH", LOG_SOURCE_FILE, "file:2"));
         LogConfig config = {.requests = requests, .cid = "0123456789abcdef"};
-        g_autoptr(GPtrArray) plan = log_plan(&config, &error);
+        GPtrArray *plan = log_plan(&config, &error);
         g_assert_no_error(error);
+        g_ptr_array_unref(plan);
 }
 
 /* Drivers that use a local socket if no address is set. */
