@@ -414,10 +414,16 @@ attach_client_is_behind(const AttachClient *c)
 }
 
 void
+attach_client_read_again(AttachClient *c, bool wanted)
+{
+        set_states(c, wanted ? INPUT_READING : INPUT_PAUSED, c->output);
+}
+
+void
 attach_client_read(AttachClient *c, bool wanted)
 {
         if (c->input != INPUT_ENDED)
-                set_states(c, wanted ? INPUT_READING : INPUT_PAUSED, c->output);
+                attach_client_read_again(c, wanted);
 }
 
 void

@@ -70,6 +70,9 @@ bool attach_client_is_at_end(const AttachClient *c);
  * kept until then, because its input may still be pending. */
 void attach_client_input_ended(AttachClient *c);
 
+/* Undoes that: the end is read again. `wanted` as for attach_client_read. */
+void attach_client_read_again(AttachClient *c, bool wanted);
+
 /* Disconnects the client; on_gone is called. */
 void attach_client_disconnect(AttachClient *c);
 

@@ -108,6 +108,8 @@ static void
 on_eof_due(void *data)
 {
         AttachServer *s = data;
+        if (s->half_closed->len == 0)
+                return;
         if (!container_stdin_wants(s->input)) {
                 timer_start(&s->eof_timer, EOF_USEC);
                 return;
@@ -342,8 +344,11 @@ void
 attach_server_save(AttachServer *s, StateWriter *w)
 {
         free_gone(s);
-        if (s->half_closed->len > 0)
-                state_refuse(w, "the end of a client's input is still to be passed on");
+        /* The end of their input is read again by the program that continues. */
+        for (guint i = 0; i < s->half_closed->len; i++)
+                attach_client_read_again(s->half_closed->pdata[i], container_stdin_wants(s->input));
+        g_ptr_array_set_size(s->half_closed, 0);
+        timer_stop(&s->eof_timer);
         state_begin(w, "attach");
         state_put_text(w, "path", s->path);
         state_put_fd(w, "descriptor", s->listener.fd);

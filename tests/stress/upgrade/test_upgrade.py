@@ -145,6 +145,20 @@ def test_client_and_input(t):
     equal(content(m.records(), 'stdout'), b'hello\none\ntwo\nthree\n', 'the log')
 
 
+def test_end_of_the_input_of_a_terminal(t):
+    """The upgrade comes before the end of input is written."""
+    for extra in ([], ['-i']):
+        u = Upgraded(t)
+        m = u.create('print hello\ncat\nexit 4', '-t', *extra)
+        client = m.attach()
+        client.send(b'one\n')
+        client.until(b'one\r\none\r\n')
+        client.half_close()
+        u.upgrade()
+        client.to_end()
+        m.finish(4)
+
+
 def test_client_that_does_not_read(t):
     """Its queue is kept."""
     u = Upgraded(t)
