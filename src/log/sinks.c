@@ -326,22 +326,41 @@ replace_successor(const Log *log, const LogSink *sink, LogSink *successor)
         }
 }
 
-/* It gets no more records; its queue is drained as at the end of the container. */
-static void
-close_sink(Log *log, LogSink *sink)
+/* From now on its successor, if there is one, gets the records. */
+static ClosingSink *
+replace_sink(Log *log, LogSink *sink)
 {
         ClosingSink *closing = g_new(ClosingSink, 1);
         *closing = (ClosingSink){sink, find_by_name(log, log_sink_name(sink))};
         replace_successor(log, sink, closing->successor);
-        g_autofree char *name = g_strdup_printf("%s (closing)", log_sink_name(sink));
         if (closing->successor)
                 log_sink_take_over_lines(closing->successor, sink);
+        return closing;
+}
+
+/* Its queue is drained as at the end of the container. */
+static void
+close_sink(Log *log, ClosingSink *closing)
+{
+        LogSink *sink = closing->sink;
+        g_autofree char *name = g_strdup_printf("%s (closing)", log_sink_name(sink));
         log_sink_finish(sink, g_get_monotonic_time());
         if (closing->successor)
                 log_sink_succeed(closing->successor, sink);
         log_sink_set_name(sink, name);
         g_ptr_array_add(log->closing, closing);
         log_sink_drain(sink);
+}
+
+/* While one is being closed, the stand-in may bring output: all are replaced first. */
+static void
+close_sinks(Log *log, const GPtrArray *sinks)
+{
+        g_autoptr(GPtrArray) closing = g_ptr_array_new();
+        for (guint i = 0; i < sinks->len; i++)
+                g_ptr_array_add(closing, replace_sink(log, sinks->pdata[i]));
+        for (guint i = 0; i < closing->len; i++)
+                close_sink(log, closing->pdata[i]);
 }
 
 static void
@@ -351,8 +370,7 @@ commit(Log *log, Build *b, LogSinkChangedFunc changed, void *data)
         g_ptr_array_unref(log->sinks);
         log->sinks = g_ptr_array_ref(b->sinks);
         g_ptr_array_set_free_func(log->sinks, (GDestroyNotify)log_sink_free);
-        for (guint i = 0; i < b->old->len; i++)
-                close_sink(log, b->old->pdata[i]);
+        close_sinks(log, b->old);
         for (guint i = 0; i < b->sinks->len; i++)
                 if (!stays(b, b->sinks->pdata[i]))
                         log_sink_start(b->sinks->pdata[i], changed, data);

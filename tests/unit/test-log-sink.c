@@ -773,6 +773,27 @@ test_successor(void)
         case_end(&old);
 }
 
+/* It may have counted before its predecessor could be finished, which may still have a queue. */
+static void
+test_busy_successor(void)
+{
+        Case old, c;
+        case_start(&old, (const char *[]){"queue=256", "mode=non-blocking", NULL});
+        old.pipe->room = 90;
+        write_lines(&old, 1, 60);
+        case_start(&c, (const char *[]){"queue=256", "mode=non-blocking", NULL});
+        c.pipe->room = 0;
+        write_lines(&c, 61, 100);
+        log_sink_succeed(c.sink, old.sink);
+        assert_adds_up(&c);
+        assert_adds_up(&old);
+        open_pipe(&old, SIZE_MAX);
+        log_sink_add_counts(c.sink, old.sink);
+        g_assert_cmpint(status_number(&c, "\"in\"", "records"), ==, 100);
+        case_end(&c);
+        case_end(&old);
+}
+
 /* A destination that can't be reopened accepts nothing, and its queue is limited. */
 static void
 test_failed_reopening(void)
@@ -958,6 +979,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/failures", test_failures);
         g_test_add_func("/log/sink/failure-to-the-end", test_failure_to_the_end);
         g_test_add_func("/log/sink/successor", test_successor);
+        g_test_add_func("/log/sink/busy-successor", test_busy_successor);
         g_test_add_func("/log/sink/failed-reopening", test_failed_reopening);
         g_test_add_func("/log/sink/rate-limit", test_rate_limit);
         g_test_add_func("/log/sink/end", test_end);

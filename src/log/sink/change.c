@@ -92,23 +92,6 @@ log_sink_take_over_lines(LogSink *s, LogSink *old)
 }
 
 void
-log_sink_succeed(LogSink *s, LogSink *old)
-{
-        LogCount waiting = log_queue_waiting(&old->queue);
-        s->in = (LogCount){old->in.records - waiting.records, old->in.bytes - waiting.bytes};
-        s->queue.done = old->queue.done;
-        s->losses = old->losses;
-        s->n_markers = old->n_markers;
-        s->n_errors = old->n_errors;
-        g_free(s->last_error);
-        s->last_error = g_strdup(old->last_error);
-        old->in = waiting;
-        old->queue.done = (LogCount){0};
-        old->losses = (LogLosses){0};
-        old->n_markers = old->n_errors = 0;
-}
-
-void
 log_sink_add_counts(LogSink *s, const LogSink *old)
 {
         log_count_add(&s->in, old->in);
@@ -116,4 +99,18 @@ log_sink_add_counts(LogSink *s, const LogSink *old)
         log_losses_add_all(&s->losses, &old->losses);
         s->n_markers += old->n_markers;
         s->n_errors += old->n_errors;
+}
+
+void
+log_sink_succeed(LogSink *s, LogSink *old)
+{
+        LogCount waiting = log_queue_waiting(&old->queue);
+        old->in = (LogCount){old->in.records - waiting.records, old->in.bytes - waiting.bytes};
+        log_sink_add_counts(s, old);
+        if (!s->last_error)
+                s->last_error = g_strdup(old->last_error);
+        old->in = waiting;
+        old->queue.done = (LogCount){0};
+        old->losses = (LogLosses){0};
+        old->n_markers = old->n_errors = 0;
 }

@@ -38,7 +38,8 @@ void log_sink_change_done(LogSinkChange *c);
  * begun, as far as possible. */
 void log_sink_take_over_lines(LogSink *s, LogSink *old);
 
-/* The sink replaces another one: takes over its counters, except for its queued records. */
+/* The sink replaces another one: adds the counters of that one to its own, and clears them, except for the
+ * queued records. It may have counted already: while a disk stalls, output goes on during a reload. */
 void log_sink_succeed(LogSink *s, LogSink *old);
 
 /* Adds the results of the queued records. */
