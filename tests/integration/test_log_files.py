@@ -497,6 +497,33 @@ def test_reopening_without_room_for_a_new_file(t):
 
 
 @needs_root
+def test_withdrawn_reopening_without_room_for_a_new_file(t):
+    """The old file gets its name back before there is room: it stays, and the next request is not refused."""
+    disk = small_disk(t, '4m,nr_inodes=3')
+    log, old, blocker = disk / 'ctr.log', disk / 'ctr.log.old', disk / 'one'
+    m = t.create('print one\\n\nwait @/go\nprint two\\n\nwait @/more\nprint three\\n\nwait @/end',
+                 log=f'k8s-file:{log}')
+    wait_for(lambda: log.read_bytes(), 'the first line')
+    blocker.touch()
+    log.rename(old)
+    m.control('2 0 0\n')
+    t.touch('go')
+    wait_for(lambda: content(parse(old.read_bytes())) == b'one\ntwo\n', 'the second line in the old file')
+    old.rename(log)
+    blocker.unlink()
+    time.sleep(3)
+    equal(content(parse(log.read_bytes())), b'one\ntwo\n', 'after a further attempt')
+    log.rename(old)
+    m.control('2 0 0\n')
+    wait_for(log.exists, 'the new file')
+    t.touch('more')
+    wait_for(lambda: content(parse(log.read_bytes())) == b'three\n', 'the third line')
+    equal(content(parse(old.read_bytes())), b'one\ntwo\n', 'the old file')
+    t.touch('end')
+    m.finish(0)
+
+
+@needs_root
 def test_old_age_without_room_for_a_new_file(t):
     disk = small_disk(t, '4m,nr_inodes=3')
     log, blocker = disk / 'ctr.log', disk / 'one'

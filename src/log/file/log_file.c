@@ -395,6 +395,15 @@ is_in_place(const LogFile *f)
                open.st_dev == named.st_dev && open.st_ino == named.st_ino;
 }
 
+static bool
+finds_in_place(const LogFile *f)
+{
+        bool lent = lend(f);
+        bool in_place = is_in_place(f);
+        stand_in_take_back(f->stand_in, lent);
+        return in_place;
+}
+
 /* A FIFO or device is opened again, unless it is the same one: a reader would see a false end of file. The
  * old one stays open until the new one is. */
 static int
@@ -460,14 +469,24 @@ keep_old_file(LogFile *f, int error)
                           g_strerror(-error));
         f->reopen_reported = true;
         f->wants_new = !permanent;
+        f->displaced = !permanent && !finds_in_place(f);
         if (!permanent)
                 timer_start(&f->again, CREATE_AGAIN_USEC);
         return 0;
 }
 
+/* Who requested the new file has given the old one its name back: a new one would replace its content. */
+static bool
+is_withdrawn(const LogFile *f)
+{
+        return f->displaced && f->regular && finds_in_place(f);
+}
+
 static int
 make_ready(LogFile *f, LogQueue *q)
 {
+        if (wants_new_now(f) && is_withdrawn(f))
+                f->wants_new = f->reopen_reported = false;
         f->wants_new &= !log_sink_is_over(f->sink);
         if (f->fd >= 0 && !wants_new_now(f))
                 return 0;
@@ -655,13 +674,11 @@ static int
 file_reopen(void *self, LogQueue *q)
 {
         LogFile *f = self;
-        bool lent = lend(f);
-        bool in_place = !f->limits.renewed && f->regular && is_in_place(f);
-        stand_in_take_back(f->stand_in, lent);
-        if (in_place)
+        if (!f->limits.renewed && f->regular && finds_in_place(f))
                 return 0;
         timer_stop(&f->again);
         f->wants_new = true;
+        f->displaced = false;
         return make_ready(f, q);
 }
 

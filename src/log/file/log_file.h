@@ -56,7 +56,8 @@ typedef struct LogFile {
         char *name; /* of a regular file, in dirfd, symbolic links resolved */
         bool regular;
         bool forgotten; /* reopened after ESTALE, and nothing was written since */
-        bool wants_new; /* a new file was requested, and can't be created yet */
+        bool wants_new; /* a new file was requested, or is due by age, and can't be created yet */
+        bool displaced; /* when that failed, the path did not lead to the old file, which had been renamed */
         bool truncation_reported; /* the file is truncated because it can't be rotated */
         bool reopen_reported;     /* a new file can't be created, and logging continues in the old one */
         int64_t size;

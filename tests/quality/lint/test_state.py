@@ -36,7 +36,7 @@ NOT_CARRIED = {
     'LogConnection': 'sink on_input data moved next_timer watch',
     'LogArchive': 'sink',
     'LogArrival': 'timer wait wrote_usec heard_usec moved_usec',
-    'LogFile': 'sink stand_in writable again',
+    'LogFile': 'sink stand_in writable again displaced',
     'LogHost': 'resolver next resolved_usec',
     'LogIntake': 'outlet streams filter no_blanks own_max only_joins count',
     'LogOptions': 'n_references driver values n_tables',
