@@ -476,6 +476,74 @@ test_adaptive_busy(void)
         case_end(&c);
 }
 
+static void
+pipe_save(void *data, const LogQueue *q, StateWriter *w)
+{
+}
+
+static void
+pipe_restore(void *data, const LogDriverConfig *config, const LogQueue *q, StateReader *r)
+{
+        (void)pipe_open(data, config, NULL);
+}
+
+static LogDriver carried_driver;
+
+static const LogDriver *
+find_carried(const char *name)
+{
+        return &carried_driver;
+}
+
+static void
+upgrade(Case *c)
+{
+        g_autoptr(GError) error = NULL;
+        g_autoptr(StateWriter) w = state_writer_new(NULL);
+        log_sink_save(c->sink, w);
+        g_assert_true(state_writer_finish(w, &error));
+        g_autoptr(StateReader) r = state_reader_new(state_writer_fd(w), false, &error);
+        g_assert_no_error(error);
+        state_enter(r, "sink");
+        LogSink *restored = log_sink_restore(r, find_carried, NULL);
+        state_leave(r);
+        g_assert_true(state_reader_finish(r, &error));
+        restored->queue_max = c->sink->queue_max;
+        log_sink_free(c->sink);
+        c->sink = restored;
+        c->pipe = pipe_opened;
+        log_sink_set_changed(c->sink, on_change, c);
+}
+
+/* The pause continues after a live upgrade, and does not begin anew. */
+static void
+test_adaptive_busy_upgrade(void)
+{
+        Case c;
+        carried_driver = remote_driver();
+        carried_driver.save = pipe_save;
+        carried_driver.restore = pipe_restore;
+        case_start_with(&c, &carried_driver, (const char *[]){"queue=256", "stall-timeout=600ms", NULL});
+        write_lines(&c, 1, 1);
+        c.pipe->failure = -EBUSY;
+        gint64 start = g_get_monotonic_time();
+        write_lines(&c, 2, 40);
+        gint64 moved = c.sink->moved_usec;
+        upgrade(&c);
+        c.pipe->failure = -EBUSY;
+        log_sink_flush(c.sink);
+        g_assert_false(log_sink_wants(c.sink, STREAM_STDOUT));
+        run_until_wanted(&c);
+        g_assert_cmpint(g_get_monotonic_time() - start, >=, 599 * 1000);
+        g_assert_cmpint(c.sink->moved_usec, ==, moved);
+        write_lines(&c, 41, 50);
+        g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 10);
+        c.pipe->failure = 0;
+        log_sink_reopen(c.sink);
+        g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 0);
+        case_end(&c);
+}
+
 /* An absent server does not delay the container; a connection attempt does for a moment. */
 static void
 test_adaptive_not_connected(void)
@@ -971,6 +1039,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/adaptive-slow", test_adaptive_slow);
         g_test_add_func("/log/sink/adaptive-stalled", test_adaptive_stalled);
         g_test_add_func("/log/sink/adaptive-busy", test_adaptive_busy);
+        g_test_add_func("/log/sink/adaptive-busy-upgrade", test_adaptive_busy_upgrade);
         g_test_add_func("/log/sink/adaptive-not-connected", test_adaptive_not_connected);
         g_test_add_func("/log/sink/blocking-one-stream", test_blocking_one_stream);
         g_test_add_func("/log/sink/resumes-at-a-line", test_resumes_at_a_line);

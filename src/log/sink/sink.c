@@ -685,6 +685,16 @@ restore_instance(LogSink *s, StateReader *r)
         state_leave(r);
 }
 
+/* What is not in the state: only after an answer that wants a pause does a failing sink hold the output. */
+static void
+restore_failure(LogSink *s)
+{
+        if (s->condition != SINK_FAILING)
+                return;
+        s->busy = s->mode == MODE_ADAPTIVE && s->admission == SINK_HOLDS;
+        s->done_at_failure = s->queue.done.records;
+}
+
 static void
 restore_sink(LogSink *s, StateReader *r)
 {
@@ -703,6 +713,7 @@ restore_sink(LogSink *s, StateReader *r)
         s->intake = log_intake_restore(r, s->driver, log_options_values(s->options, LOG_OPTIONS_OF_INTAKE),
                                        &outlet);
         log_queue_restore(&s->queue, r);
+        restore_failure(s);
         if (!state_failed(r) && !adds_up(s))
                 state_fail(r, "The counters of the log %s do not add up", log_sink_name(s));
         restore_instance(s, r);
