@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/state.h"
 #include "log/drivers/registry.h"
+#include "log/net/arrival.h"
 #include "log/net/http_answer.h"
 #include "proc/exit_queue.h"
 
@@ -268,6 +269,45 @@ test_answers(void)
                      "'retry-after' can't be 9223372036854775807");
 }
 
+/* An interim answer has been received, and nothing of the next one. */
+static void
+test_interim_answer(void)
+{
+        static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        HttpAnswer a = {.body_max = 100}, b = {.body_max = 100};
+        size_t used = 0;
+        g_assert_false(http_answer_has_begun(&a));
+        g_assert_cmpint(http_answer_push(&a, text, strlen(text), &used), ==, 0);
+        g_assert_true(http_answer_has_begun(&a));
+        g_autoptr(StateWriter) w = state_writer_new(NULL);
+        http_answer_save(&a, w);
+        g_assert_true(state_writer_finish(w, NULL));
+        g_autoptr(StateReader) r = state_reader_new(state_writer_fd(w), false, NULL);
+        http_answer_restore(&b, r);
+        g_assert_true(state_reader_finish(r, NULL));
+        g_assert_true(http_answer_has_begun(&b));
+        http_answer_clear(&a);
+        http_answer_clear(&b);
+}
+
+/* A time limit for what is to arrive is not over because of an upgrade. */
+static void
+test_arrival(void)
+{
+        LogArrival a = {0}, b = {0};
+        log_arrival_init(&a, NULL, NULL);
+        log_arrival_begin(&a);
+        log_arrival_wrote(&a, 10);
+        g_autoptr(StateWriter) w = state_writer_new(NULL);
+        log_arrival_save(&a, w);
+        g_assert_true(state_writer_finish(w, NULL));
+        g_autoptr(StateReader) r = state_reader_new(state_writer_fd(w), false, NULL);
+        log_arrival_restore(&b, NULL, NULL, r);
+        g_assert_true(state_reader_finish(r, NULL));
+        g_assert_cmpint(log_arrival_time_left(&b, 1000 * 1000), >, 0);
+        log_arrival_end(&b);
+}
+
 static void
 read_exits(StateReader *r)
 {
@@ -315,6 +355,8 @@ main(int argc, char **argv)
         g_test_add_func("/state/newer-version", test_newer_version);
         g_test_add_func("/state/drivers-are-carried", test_drivers_are_carried);
         g_test_add_func("/state/answers", test_answers);
+        g_test_add_func("/state/interim-answer", test_interim_answer);
+        g_test_add_func("/state/arrival", test_arrival);
         g_test_add_func("/state/exits", test_exits);
         return g_test_run();
 }

@@ -188,7 +188,7 @@ log_arrival_restore(LogArrival *a, TimerFunc func, void *data, StateReader *r)
         a->discarded = state_get_bool(r, "discarded");
         a->n_unconfirmed = state_get_uint(r, "unconfirmed", SIZE_MAX);
         a->wait = WAIT_FIRST_USEC;
-        a->wrote_usec = a->heard_usec = g_get_monotonic_time();
+        a->wrote_usec = a->heard_usec = a->moved_usec = g_get_monotonic_time();
         timer_init(&a->timer, func, data);
         if (a->n_acked != a->n_written || a->n_unconfirmed > 0)
                 timer_start(&a->timer, WAIT_FIRST_USEC);

@@ -271,7 +271,7 @@ http_answer_end(HttpAnswer *a)
 bool
 http_answer_has_begun(const HttpAnswer *a)
 {
-        return a->state != HTTP_STATUS_LINE || a->line;
+        return a->head_len > 0;
 }
 
 void

@@ -45,7 +45,7 @@ typedef struct HttpAnswer {
 
         HttpState state;
         GString *line; /* an incomplete line; NULL: none */
-        size_t head_len;
+        size_t head_len; /* so far, with interim answers; while chunks are read, that of the line */
         bool has_length, chunked;
         uint64_t left; /* bytes of the body or of the chunk that are still to come */
 } HttpAnswer;
@@ -57,7 +57,7 @@ int http_answer_push(HttpAnswer *a, const char *bytes, size_t len, size_t *ret_u
 /* To be called at the end of the connection. True if that completes the answer. */
 bool http_answer_end(HttpAnswer *a);
 
-/* True if any part of it was received. */
+/* True if any part of it was received, be it an interim answer. */
 bool http_answer_has_begun(const HttpAnswer *a);
 
 /* Frees the contents; ready for the next answer. */
