@@ -27,7 +27,8 @@
  *   first open   both: reported to the caller of the monitor, and no container is started
  *   reopening    writing continues in the open file; transient: until the next attempts succeed, or, if the
  *                open file was removed, records wait in the queue
- *   rotation     permanent: the file is truncated; transient: records wait in the queue
+ *   max-size     permanent: the file is truncated; transient: records wait in the queue
+ *   max-age      as for reopening
  *   write        ESTALE: the file is opened again; all others: records wait in the queue, because there is
  *                no alternative */
 bool log_file_error_is_permanent(int error);

@@ -416,7 +416,8 @@ open_again(LogFile *f, LogQueue *q)
         stand_in_take_back(f->stand_in, lent);
         if (in_place)
                 return 0;
-        if (r < 0) {                fd_close(&f->fd);
+        if (r < 0) {
+                fd_close(&f->fd);
                 f->fd = old;
                 return r;
         }

@@ -284,7 +284,7 @@ is_stuck(LogSink *s)
                 s->moved_usec = g_get_monotonic_time();
         }
         if (s->sending)
-                report_failure(s, "its disk or server is slow or does not answer");
+                report_failure(s, "its disk, server or reader is slow or does not answer");
         return true;
 }
 
