@@ -370,6 +370,10 @@ commit(Log *log, Build *b, LogSinkChangedFunc changed, void *data)
         g_ptr_array_unref(log->sinks);
         log->sinks = g_ptr_array_ref(b->sinks);
         g_ptr_array_set_free_func(log->sinks, (GDestroyNotify)log_sink_free);
+        /* While a file is being closed, new sinks get output already, and may become full. */
+        for (guint i = 0; i < b->sinks->len; i++)
+                if (!stays(b, b->sinks->pdata[i]))
+                        log_sink_set_changed(b->sinks->pdata[i], changed, data);
         close_sinks(log, b->old);
         for (guint i = 0; i < b->sinks->len; i++)
                 if (!stays(b, b->sinks->pdata[i]))

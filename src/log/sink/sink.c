@@ -147,7 +147,9 @@ void
 log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data)
 {
         log_sink_set_changed(s, changed, data);
-        s->phase = SINK_RUNNING;
+        /* If it took long to close its predecessor, the container may have ended already. */
+        if (s->phase == SINK_OPENED)
+                s->phase = SINK_RUNNING;
         if (s->transport->start)
                 s->transport->start(s->self);
 }

@@ -24,7 +24,8 @@ const char *log_sink_name(const LogSink *s);
 void log_sink_set_name(LogSink *s, const char *name);
 
 /* Live upgrade. log_sink_restore returns NULL after a failure, after which the process exits: nothing is
- * freed. log_sink_set_changed replaces log_sink_start; nothing is sent before log_sink_flush. */
+ * freed. log_sink_set_changed replaces log_sink_start; nothing is sent before log_sink_flush. In a reload it
+ * precedes log_sink_start. */
 void log_sink_save(LogSink *s, StateWriter *w);
 LogSink *log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name), StandIn *stand_in);
 void log_sink_set_changed(LogSink *s, LogSinkChangedFunc changed, void *data);
