@@ -39,7 +39,7 @@ typedef struct {
         size_t sent;
 } Queued;
 
-/* PAUSED <--> READING --> ENDED */
+/* PAUSED <--> READING --> ENDED; from PAUSED, too, and back if the end is to be read again. */
 typedef enum {
         INPUT_PAUSED, /* not wanted now */
         INPUT_READING,

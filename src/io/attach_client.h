@@ -66,7 +66,7 @@ void attach_client_read(AttachClient *c, bool wanted);
  * well as for the end. */
 bool attach_client_is_at_end(const AttachClient *c);
 
-/* Call it when the client's last packet was read: on_input is not called again. A client that has left is
+/* Call it when the client's last packet was read: on_input is not called any more. A client that has left is
  * kept until then, because its input may still be pending. */
 void attach_client_input_ended(AttachClient *c);
 
