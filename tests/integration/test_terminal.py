@@ -140,7 +140,7 @@ def test_read_only_tmp(t):
     """The console socket is created in the bundle, and removed after the connection."""
     for name, bundle in (('1', None), ('2', t.dir / ('b' * 120))):
         m = t.monitor(name, bundle=bundle)
-        script = ('mount --bind "$0" /mnt && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && '
+        script = ('mount --bind "$0" /mnt && mount --rbind /tmp /tmp && mount -o remount,bind,ro /tmp && '
                   'mount --bind /mnt "$0" && exec "$@"')
         runtime = f'dump @/runtime{name}\nconsole\ncontainer\npidfile'
         argv = ['/usr/bin/unshare', '-m', '/bin/sh', '-c', script, str(t.dir), t.program, *t.arguments(m), '-t']
