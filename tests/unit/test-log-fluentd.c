@@ -5,7 +5,28 @@
 
 #include "log/drivers/fluentd/msgpack.h"
 
+#include <linux/sockios.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
 typedef NetFixture Fixture;
+
+/* Replaces libc's function: how many bytes the server has not read; negative: as the kernel says. */
+static int unread = -1;
+
+int
+ioctl(int fd, unsigned long request, ...)
+{
+        va_list list;
+        va_start(list, request);
+        void *data = va_arg(list, void *);
+        va_end(list);
+        if (request != SIOCOUTQ || unread < 0)
+                return (int)syscall(SYS_ioctl, fd, request, data);
+        *(int *)data = unread;
+        return 0;
+}
 
 static void
 set_up(Fixture *f, gconstpointer data)
@@ -142,6 +163,24 @@ test_acknowledgements(Fixture *f, gconstpointer data)
         status = net_status(f->log, f->dir);
         net_check_sum(status);
         (void)close(fd);
+}
+
+/* The server reads nothing until the window is full, and then everything: the rest follows at once, without
+ * another record. */
+static void
+test_full_window(Fixture *f, gconstpointer data)
+{
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
+        unread = 1 << 30;
+        for (int i = 0; i < 70; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, "x\n");
+        unread = 0;
+        log_fixture_write(f->log, STREAM_STDOUT, "x\n");
+        g_autofree char *status = net_status(f->log, f->dir);
+        unread = -1;
+        net_check_sum(status);
+        g_assert_cmpuint(net_count(status, "sent", "records"), ==, 71);
+        g_assert_cmpuint(net_count(status, "out", "records"), ==, 71);
 }
 
 /* The connection is closed if the server does not acknowledge or sends garbage. */
@@ -506,6 +545,7 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/partial", Fixture, NULL, set_up, test_partial, net_tear_down);
         g_test_add("/log-fluentd/acknowledgements", Fixture, NULL, set_up, test_acknowledgements,
                    net_tear_down);
+        g_test_add("/log-fluentd/full-window", Fixture, NULL, set_up, test_full_window, net_tear_down);
         g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement,
                    net_tear_down);
         g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, net_tear_down);

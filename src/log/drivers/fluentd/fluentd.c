@@ -443,13 +443,18 @@ static int
 write_all(Fluentd *self, LogQueue *q)
 {
         int r = write_greeting(self);
-        while (r == 0 && self->state == STATE_READY && (self->writing || self->n_chunks < WINDOW)) {
-                if (!self->writing && !start_chunk(self, q))
-                        break;
-                r = write_chunk(self);
-        }
-        log_connection_look(&self->connection);
-        finish_chunks(self, q);
+        bool full;
+        do {
+                while (r == 0 && self->state == STATE_READY && (self->writing || self->n_chunks < WINDOW)) {
+                        if (!self->writing && !start_chunk(self, q))
+                                break;
+                        r = write_chunk(self);
+                }
+                full = self->n_chunks == WINDOW;
+                log_connection_look(&self->connection);
+                finish_chunks(self, q);
+                /* If everything has arrived by now, no timer and no event would call again. */
+        } while (r == 0 && full && self->n_chunks < WINDOW);
         return r == -EAGAIN ? 0 : r;
 }
 
