@@ -382,7 +382,7 @@ def test_idle_peer_vanishes(t):
                f'syslog-address=tcp://127.0.0.1:{peer.port}')
     wait_for(lambda: status_now(m)['out'] == size(1), 'the first line')
     before = sockets(m)
-    vanish(peer.open[0])
+    vanish(wait_for(lambda: peer.open, 'the connection')[0])
     wait_for(lambda: sockets(m) == before - 1, 'the end of the connection', 20)
     t.touch('go')
     equal(finish(m)['out'], size(2))
