@@ -3,10 +3,10 @@
 
 #include "base/listener.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
 #include <sys/socket.h>
-
-#include "base/fd.h"
 
 #define RETRY_USEC (G_USEC_PER_SEC / 2)
 

@@ -66,7 +66,7 @@ def test_syslog_of_a_failure(t):
 
 @needs_root
 def test_syslog_of_an_incomplete_success(t):
-    """The runtime exits with 0, but has not done everything: what the caller is told is also logged."""
+    """The runtime exits with 0, but its work is incomplete: the message for the caller is also logged."""
     for number, (runtime, extra, wanted) in enumerate((
             ('exit 0', [], 'Failed to open file .*/pidfile: No such file or directory'),
             ('rawpid x', [], "The runtime left no process id in .*/pidfile, but 'x'"),

@@ -515,7 +515,7 @@ upgrade(Case *c)
         log_sink_set_changed(c->sink, on_change, c);
 }
 
-/* The pause continues after a live upgrade, and does not begin anew. */
+/* A live upgrade does not prolong the pause. */
 static void
 test_adaptive_busy_upgrade(void)
 {

@@ -546,7 +546,7 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         return ok;
 }
 
-/* From now on no batch waits for more records, and the delays begin anew. */
+/* From now on no batch waits for more records, and the delays are short again. */
 static void
 http_finish(void *self, LogQueue *q, gint64 until)
 {

@@ -537,7 +537,7 @@ log_sink_finish(LogSink *s, gint64 until)
         s->finished = true;
         if (!log_sink_is_draining(s))
                 log_sink_abandon(s);
-        /* The delays begin anew: after a long outage the next one could be longer than drain-timeout. */
+        /* Short delays again: after a long outage the next one could be longer than drain-timeout. */
         s->attempt = 0;
         if (timer_is_running(&s->retry))
                 timer_start(&s->retry, RETRY_FIRST_USEC);

@@ -358,7 +358,7 @@ def test_delays_after_progress(t):
 
 
 def test_busy_until_the_end(t):
-    """After a long overload the delays have grown; at the end they begin anew, within drain-timeout."""
+    """After a long overload the delays have grown; at the end they are short again, within drain-timeout."""
     peer = serve(t, 'loki')
     peer.answers = [answer('503 Service Unavailable')] * 10
     m = start(t, 'loki', peer, 'loki-min-backoff=10ms', 'drain-timeout=2s', script=lines() + '; while [ ! -e @/go ]; do sleep 0.05; done')
