@@ -149,7 +149,7 @@ def test_end_of_the_input_of_a_terminal(t):
     """The upgrade comes before the end of input is written."""
     for extra in ([], ['-i']):
         u = Upgraded(t)
-        m = u.create('print hello\ncat\nexit 4', '-t', *extra)
+        m = u.create('cat\nexit 4', '-t', *extra)
         client = m.attach()
         client.send(b'one\n')
         client.until(b'one\r\none\r\n')
