@@ -501,13 +501,17 @@ def test_limits_of_clients(t):
 @slow(60)
 def test_flood(t):
     """The configuration alternates between two files: every line is in the log of -l, and once in one of the two."""
-    script = '\nsleep 20\n'.join(['fill 1 1000000 100'] * 20)  # else it may take less time than one reload
+    script = 'fill 1 1000000 100\nwait @/first\n' + '\nsleep 20\n'.join(['fill 1 1000000 100'] * 19)
     m = t.create(f'{script}\nwait @/go', *configure(t, FILE % 'a'))
+    wait_for(lambda: (t.dir / 'a-name').stat().st_size > 0, 'output in the first file')
     for number in range(100):
         configure(t, FILE % 'ba'[number % 2])
         m.control('5 0 0\n')
         if number % 10 == 0:
             sinks(m)
+        if number == 0:
+            t.touch('first')
+            wait_for(lambda: (t.dir / 'b-name').stat().st_size > 0, 'output in the second file')
     wait_for(lambda: sinks(m)['k8s-file']['in']['bytes'] == 20000000, 'all lines')
     t.touch('go')
     m.finish(0)
