@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "core/upgrade.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,8 +87,11 @@ take_over(int fd)
         fd_close(&fd);
         (void)prctl(PR_SET_NAME, shell.name);
         (void)prctl(PR_SET_DUMPABLE, shell.dumpable);
-        /* From here on this process is the only monitor. If this fails, the guard has been killed. */
-        (void)fd_write_all(shell.done, &done, 1);
+        /* From here on this process is the only monitor. EPIPE means that the guard has been killed; after
+         * any other error it lives, and continues when the pipe is closed. */
+        int result = fd_write_all(shell.done, &done, 1);
+        if (result < 0 && result != -EPIPE)
+                give_up(&shell, "could not tell the old program that this one continues");
         fd_close(&shell.done);
         g_free(shell.name);
         request_answer(&m, NULL);
