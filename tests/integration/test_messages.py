@@ -10,7 +10,7 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import alive, differs, equal, main, matches, needs_root  # noqa: E402
+from harness import differs, equal, main, matches, needs_root, parse, wait_for  # noqa: E402
 
 # Executes the remaining arguments with a private /dev in which `log` is the socket $2.
 PRIVATE_DEV = '''set -e
@@ -156,10 +156,15 @@ def test_debug_messages(t):
 
 def test_no_message_reaches_the_container_log(t):
     """The monitor's messages are not written to the container's log."""
-    m = t.create('print out\\n', level='trace')
-    m.control('nonsense\n') if alive(m.container) else None
+    m = t.create('print out\\n\nwait @/go', level='trace')
+    m.wait_log(b'out')
+    old = m.log.rename(m.root / 'old.log')
+    m.control('nonsense\n2 0 0\n')  # reopens the log when it has been complained about
+    wait_for(m.log.exists, 'the new log')
+    t.touch('go')
     m.finish(0)
-    equal([(record.stream, record.content) for record in m.records()], [('stdout', b'out')])
+    equal([(record.stream, record.content) for record in parse(old.read_bytes())], [('stdout', b'out')])
+    equal(m.records(), [])
 
 
 if __name__ == '__main__':
