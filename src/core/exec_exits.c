@@ -68,6 +68,14 @@ exec_exits_hand_over(const Monitor *m, const ExitCommand *command)
 }
 
 void
+exec_exits_continue_in_copy(const Monitor *m)
+{
+        exit_queue_lose_children(m->exits.queue);
+        if (m->exits.socket)
+                exit_socket_claim(m->exits.socket);
+}
+
+void
 exec_exits_save(const Monitor *m, StateWriter *w)
 {
         if (!m->exits.queue)

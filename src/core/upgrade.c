@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/trust.h"
+#include "core/exec_exits.h"
 #include "core/launcher.h"
 
 #include <errno.h>
@@ -196,6 +197,7 @@ guard(const Monitor *m, pid_t original, int done)
         make_sure_of_end(original);
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
         health_check_lose_child(m->health);
+        exec_exits_continue_in_copy(m);
         if (!launcher_write_pidfile(m->options, getpid(), &error))
                 diag_error("Failed to write conmon pidfile: %s", error->message);
         return g_strdup_printf(

@@ -185,6 +185,12 @@ exit_socket_restore(StateReader *r, const ExitSocketEvents *events)
         return s;
 }
 
+void
+exit_socket_claim(const ExitSocket *s)
+{
+        (void)listen(s->listener.fd, BACKLOG);
+}
+
 char *
 exit_socket_steal_path(ExitSocket *s)
 {

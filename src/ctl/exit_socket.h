@@ -42,6 +42,9 @@ typedef struct ExitSocket ExitSocket;
 /* Listens in the bundle of the container `cid`. Returns NULL after a failure, which it reports. */
 ExitSocket *exit_socket_new(const char *bundle, const char *cid, const ExitSocketEvents *events);
 
+/* For a copy of the process that listened: from now on it is the one that sessions find listening. */
+void exit_socket_claim(const ExitSocket *s);
+
 /* Returns the path, which the caller unlinks and frees; NULL in later calls. */
 char *exit_socket_steal_path(ExitSocket *s);
 

@@ -320,6 +320,13 @@ exit_queue_on_child_end(ExitQueue *q, pid_t pid, int status)
         return false;
 }
 
+void
+exit_queue_lose_children(ExitQueue *q)
+{
+        if (q)
+                g_array_set_size(q->running, 0);
+}
+
 /* Returns false if there are no children at all. */
 static bool
 reap(ExitQueue *q)
@@ -348,7 +355,7 @@ exit_queue_flush(ExitQueue *q, gint64 usec)
                 struct timespec t = {.tv_nsec = MIN(left, TRY_AGAIN_USEC) * 1000};
                 (void)sigtimedwait(&child, NULL, &t);
                 if (!reap(q))
-                        g_array_set_size(q->running, 0);
+                        exit_queue_lose_children(q);
         }
 }
 

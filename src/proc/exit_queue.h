@@ -38,6 +38,10 @@ void exit_queue_add(ExitQueue *q, const char *words, size_t len, gint64 due_usec
  * reported. NULL is allowed. */
 bool exit_queue_on_child_end(ExitQueue *q, pid_t pid, int status);
 
+/* For a copy of the process, which is not the parent of running commands: nothing waits for them any more.
+ * NULL is allowed. */
+void exit_queue_lose_children(ExitQueue *q);
+
 /* Without the main loop: runs all commands, due or not, a few at a time, and waits up to `usec` for them.
  * Other children are also reaped. SIGCHLD must be blocked. NULL is allowed. */
 void exit_queue_flush(ExitQueue *q, gint64 usec);

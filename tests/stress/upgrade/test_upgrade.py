@@ -694,6 +694,29 @@ def test_health_check_of_a_guard(t):
     m.finish(137 if t.has_exit_info() else -1)
 
 
+@slow(60)
+def test_exit_commands_of_a_guard(t):
+    """The guard does not wait for the commands that were running: those of later sessions run before the container's,
+    as always."""
+    u, c = Upgraded(t), container(t)
+    for _ in range(4):
+        session(t, c, 1, 'append @/running .', 'wait @/go').finish(0, timeout=3)
+    session(t, c, 3600, 'append @/ran late\\n', 'touch @/late').finish(0, timeout=3)
+    wait_for(lambda: (t.dir / 'running').exists() and len((t.dir / 'running').read_bytes()) == 4, 'four commands')
+    install_broken(u, 'exit')
+    old, c.pid = c.pid, u.request(c)['monitor']['pid']
+    check(c.pid != old, 'there is no guard')
+    wait_for(lambda: reaped(old), 'the end of the old process')
+    t.program = str(u.installed.files[0])
+    session(t, c, 1, 'touch @/own', 'wait @/late').finish(0, timeout=3)
+    t.wait_file('own')
+    kill(c.container)
+    wait_for(lambda: reaped(c.container), 'the end of the container')
+    c.finish(137 if t.has_exit_info() else -1)
+    equal(ran(t), ['late', 'container'], 'commands')
+    t.touch('go')
+
+
 def test_conmonctl_waits_for_the_guard(t):
     """It reports who continues, also if the new program hangs."""
     u = Upgraded(t)
