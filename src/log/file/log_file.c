@@ -282,6 +282,7 @@ log_file_restore(LogFile *f, LogSink *sink, StateReader *r)
         f->name = state_get_text(r, "name");
         f->regular = state_get_bool(r, "regular");
         f->wants_new = state_get_bool(r, "wants-new");
+        f->displaced = f->wants_new; /* unknown; the content of a file that is in place is worth more */
         f->forgotten = state_get_bool(r, "forgotten");
         f->truncation_reported = state_get_bool(r, "truncation-reported");
         f->reopen_reported = state_get_bool(r, "reopen-reported");

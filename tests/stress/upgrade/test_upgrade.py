@@ -27,10 +27,11 @@ sys.path.insert(0, os.path.join(HERE, '../../lib'))
 sys.path.insert(0, os.path.join(HERE, '../soak'))
 sys.path.insert(0, os.path.join(HERE, '../../integration'))
 from harness import (  # noqa: E402
-    CONMON, alive, check, content, descriptors, equal, kill, main, matches, slow, status_field, wait_for)
+    CONMON, alive, check, content, descriptors, equal, kill, main, matches, needs_root, parse, slow, status_field, wait_for)
 from harness.case import ROOT  # noqa: E402
 from test_exec_exits import container, own_bytes, ran, session  # noqa: E402
 from test_health import behave, calls, check_of, podman, wait_runs  # noqa: E402
+from test_log_files import small_disk  # noqa: E402
 from versions import Installed  # noqa: E402
 
 PAUSES = int(os.environ.get('CONMON_UPGRADE_PAUSES', '40'))
@@ -335,6 +336,31 @@ def test_counters_and_losses(t):
     equal(first['dropped']['not-connected']['records'], 200, 'lost records')
     check(second['errors']['count'] >= first['errors']['count'] > 0, f'no error was counted: {first}')
     t.touch('go')
+    m.finish(0)
+
+
+@needs_root
+def test_withdrawn_reopening(t):
+    """There is no room for a new file; the old one gets its name back just before the upgrade, and stays."""
+    u, disk = Upgraded(t), small_disk(t, '4m,nr_inodes=3')
+    log, old, blocker = disk / 'ctr.log', disk / 'ctr.log.old', disk / 'one'
+    m = u.create('print one\\n\nwait @/go\nprint two\\n\nwait @/more\nprint three\\n\nwait @/end', log=f'k8s-file:{log}')
+    wait_for(lambda: log.read_bytes(), 'the first line')
+    blocker.touch()
+    log.rename(old)
+    m.control('2 0 0\n')
+    t.touch('go')
+    wait_for(lambda: content(parse(old.read_bytes())) == b'one\ntwo\n', 'the second line in the old file')
+    old.rename(log)
+    blocker.unlink()
+    u.upgrade()
+    t.touch('more')
+    wait_for(lambda: b'three' in log.read_bytes(), 'the third line')
+    equal(content(parse(log.read_bytes())), b'one\ntwo\nthree\n', 'the log')
+    log.rename(old)
+    m.control('2 0 0\n')
+    wait_for(log.exists, 'the new file')
+    t.touch('end')
     m.finish(0)
 
 
