@@ -3,9 +3,11 @@
 
 #include "base/fd.h"
 #include "base/state.h"
+#include "build-config.h"
 #include "log/drivers/registry.h"
 #include "log/net/arrival.h"
 #include "log/net/http_answer.h"
+#include "log/net/tls.h"
 #include "proc/exit_queue.h"
 
 #include <errno.h>
@@ -329,6 +331,26 @@ test_exits(void)
         check_impossible(w, read_exits, "An exit command can't be process 0");
 }
 
+static void
+read_tls(StateReader *r)
+{
+        LogTls t = {0};
+        state_enter(r, "tls");
+        log_tls_restore(&t, r);
+        state_leave(r);
+}
+
+/* In a build without conmon-tls. */
+static void
+test_no_tls(void)
+{
+        const LogTls t = {.mode = TLS_FAILED};
+        g_autoptr(StateWriter) w = state_writer_new(NULL);
+        g_unsetenv("CONMON_TLS");
+        log_tls_save(&t, w);
+        check_impossible(w, read_tls, "A log needs TLS, which this conmon was built without");
+}
+
 /* A state that can't be read would prevent upgrades of its monitors. */
 static void
 test_drivers_are_carried(void)
@@ -358,5 +380,7 @@ main(int argc, char **argv)
         g_test_add_func("/state/interim-answer", test_interim_answer);
         g_test_add_func("/state/arrival", test_arrival);
         g_test_add_func("/state/exits", test_exits);
+        if (!*CONMON_TLS_PROGRAM)
+                g_test_add_func("/state/no-tls", test_no_tls);
         return g_test_run();
 }

@@ -366,6 +366,8 @@ log_tls_save(const LogTls *t, StateWriter *w)
 void
 log_tls_restore(LogTls *t, StateReader *r)
 {
+        if (!*program())
+                state_fail(r, "A log needs TLS, which this conmon was built without");
         t->mode = (TlsMode)state_get_uint(r, "mode", TLS_PROXY);
         g_autofree char *version = state_get_text(r, "version"), *cipher = state_get_text(r, "cipher");
         if (version)
