@@ -515,15 +515,22 @@ upgrade(Case *c)
         log_sink_set_changed(c->sink, on_change, c);
 }
 
+static void
+case_start_to_upgrade(Case *c, LogDriver driver, const char *const *options)
+{
+        carried_driver = driver;
+        carried_driver.save = pipe_save;
+        carried_driver.restore = pipe_restore;
+        case_start_with(c, &carried_driver, options);
+}
+
 /* A live upgrade does not prolong the pause. */
 static void
 test_adaptive_busy_upgrade(void)
 {
         Case c;
-        carried_driver = remote_driver();
-        carried_driver.save = pipe_save;
-        carried_driver.restore = pipe_restore;
-        case_start_with(&c, &carried_driver, (const char *[]){"queue=256", "stall-timeout=600ms", NULL});
+        const char *const options[] = {"queue=256", "stall-timeout=600ms", NULL};
+        case_start_to_upgrade(&c, remote_driver(), options);
         write_lines(&c, 1, 1);
         c.pipe->failure = -EBUSY;
         gint64 start = g_get_monotonic_time();
@@ -541,6 +548,49 @@ test_adaptive_busy_upgrade(void)
         c.pipe->failure = 0;
         log_sink_reopen(c.sink);
         g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 0);
+        case_end(&c);
+}
+
+/* The queue becomes full after the upgrade, before the next attempt. */
+static void
+test_adaptive_busy_early_upgrade(void)
+{
+        Case c;
+        const char *const options[] = {"queue=256", "stall-timeout=1m", NULL};
+        case_start_to_upgrade(&c, remote_driver(), options);
+        write_lines(&c, 1, 1);
+        c.pipe->failure = -EBUSY;
+        log_sink_retry_in(c.sink, G_TIME_SPAN_HOUR);
+        write_lines(&c, 2, 5);
+        upgrade(&c);
+        log_sink_flush(c.sink);
+        g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+        write_lines(&c, 6, 20);
+        g_assert_false(log_sink_wants(c.sink, STREAM_STDOUT));
+        g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 19);
+        log_sink_reopen(c.sink);
+        g_assert_cmpint(status_number(&c, "\"queued\"", "records"), ==, 0);
+        case_end(&c);
+}
+
+/* Within a line that is logged, and within one that is filtered out. */
+static void
+test_filter_upgrade(void)
+{
+        Case c;
+        char begin[71];
+        case_start_to_upgrade(&c, pipe_driver, (const char *[]){"max-record=64", "exclude=hidden", NULL});
+        memset(begin, 'x', 70);
+        begin[70] = '\0';
+        write_text(&c, STREAM_STDOUT, begin);
+        memcpy(begin, "hidden", strlen("hidden"));
+        write_text(&c, STREAM_STDERR, begin);
+        g_assert_cmpint(c.pipe->out->len, ==, 1 + 64);
+        for (int i = 0; i < 2; i++)
+                upgrade(&c);
+        write_text(&c, STREAM_STDOUT, "a\nb\n");
+        write_text(&c, STREAM_STDERR, "a\nb\n");
+        assert_out(&c, "xxxxxxa][b]err[b]");
         case_end(&c);
 }
 
@@ -1040,6 +1090,8 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/adaptive-stalled", test_adaptive_stalled);
         g_test_add_func("/log/sink/adaptive-busy", test_adaptive_busy);
         g_test_add_func("/log/sink/adaptive-busy-upgrade", test_adaptive_busy_upgrade);
+        g_test_add_func("/log/sink/adaptive-busy-early-upgrade", test_adaptive_busy_early_upgrade);
+        g_test_add_func("/log/sink/filter-upgrade", test_filter_upgrade);
         g_test_add_func("/log/sink/adaptive-not-connected", test_adaptive_not_connected);
         g_test_add_func("/log/sink/blocking-one-stream", test_blocking_one_stream);
         g_test_add_func("/log/sink/resumes-at-a-line", test_resumes_at_a_line);

@@ -237,6 +237,13 @@ log_intake_restore(StateReader *r, const LogDriver *driver, const LogIntakeOptio
 }
 
 void
+log_intake_decide_again(LogIntake *in, StreamId stream, uint64_t partial_id)
+{
+        if (in->filter)
+                in->filter->passing[stream] = log_joiner_is_within(in->joiner, stream, partial_id);
+}
+
+void
 log_intake_free(LogIntake *in)
 {
         if (!in)

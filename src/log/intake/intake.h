@@ -47,6 +47,10 @@ void log_intake_save(const LogIntake *in, StateWriter *w);
 LogIntake *log_intake_restore(StateReader *r, const LogDriver *driver, const LogIntakeOptions *options,
                               const LogOutlet *outlet);
 
+/* The state lacks the filter's decision about the line that a stream has begun. It was to log it if the last
+ * record of this stream that was passed on, with this partial_id, is a part of that line. */
+void log_intake_decide_again(LogIntake *in, StreamId stream, uint64_t partial_id);
+
 /* Lowers the driver's default of max-record by the `overhead` bytes that it adds to each record. A value that
  * was given as an option is kept. To be called before the first push. */
 void log_intake_leave_room(LogIntake *in, size_t overhead);

@@ -216,6 +216,13 @@ log_joiner_take_over(LogJoiner *j, LogJoiner *old, StreamId stream)
         from->len = 0;
 }
 
+bool
+log_joiner_is_within(const LogJoiner *j, StreamId stream, uint64_t partial_id)
+{
+        const JoinerLine *line = &j->lines[stream];
+        return line->ordinal > 0 && line->partial_id == partial_id;
+}
+
 void
 log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data)
 {

@@ -41,6 +41,9 @@ void log_joiner_set_max(LogJoiner *j, size_t max_record);
  * hold lines, or if it is too long; then the other one still has it. */
 void log_joiner_take_over(LogJoiner *j, LogJoiner *old, StreamId stream);
 
+/* True if this stream is within a line whose last emitted piece had this partial_id. */
+bool log_joiner_is_within(const LogJoiner *j, StreamId stream, uint64_t partial_id);
+
 /* The streams have ended: emits held bytes as records with LOG_RECORD_ENDS. The only piece of a line gets no
  * number, like a whole line. */
 void log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data);

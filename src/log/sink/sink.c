@@ -593,11 +593,19 @@ restore_streams(LogSink *s, StateReader *r)
         }
 }
 
+/* A queue that is not full holds the output only until the next program looks at it, but that learns so of a
+ * pause: see restore_failure. */
+static SinkAdmission
+admission_to_save(const LogSink *s)
+{
+        return s->busy && s->mode == MODE_ADAPTIVE && s->admission == SINK_ADMITS ? SINK_HOLDS : s->admission;
+}
+
 static void
 save_condition(const LogSink *s, StateWriter *w)
 {
         state_put_uint(w, "condition", s->condition);
-        state_put_uint(w, "admission", s->admission);
+        state_put_uint(w, "admission", admission_to_save(s));
         state_put_uint(w, "wants", s->wants);
         state_put_text(w, "last-error", s->last_error);
         state_put_uint(w, "errors", s->n_errors);
@@ -714,6 +722,8 @@ restore_sink(LogSink *s, StateReader *r)
         restore_streams(s, r);
         s->intake = log_intake_restore(r, s->driver, log_options_values(s->options, LOG_OPTIONS_OF_INTAKE),
                                        &outlet);
+        for (StreamId i = 0; s->intake && i < N_STREAMS; i++)
+                log_intake_decide_again(s->intake, i, s->streams[i].partial_id);
         log_queue_restore(&s->queue, r);
         restore_failure(s);
         if (!state_failed(r) && !adds_up(s))
