@@ -185,7 +185,7 @@ set_option(LogOptions *o, const char *text, size_t *queue_max)
 }
 
 static void
-case_start_with(Case *c, const LogDriver *driver, const char *const *options)
+case_open(Case *c, const LogDriver *driver, const char *const *options)
 {
         g_autoptr(GError) error = NULL;
         static const LogConfig config = {.cid = "0123456789abcdef"};
@@ -200,6 +200,12 @@ case_start_with(Case *c, const LogDriver *driver, const char *const *options)
         c->pipe = pipe_opened;
         for (StreamId i = 0; i < N_STREAMS; i++)
                 log_splitter_init(&c->splitters[i], i, 1);
+}
+
+static void
+case_start_with(Case *c, const LogDriver *driver, const char *const *options)
+{
+        case_open(c, driver, options);
         log_sink_start(c->sink, on_change, c);
 }
 
@@ -380,6 +386,30 @@ test_block(void)
         assert_out(&c, "[0000001][0000002][0000003][0000004][0000005]");
         g_assert_cmpint(status_number(&c, "\"queue-full\"", "records"), ==, 0);
         case_end(&c);
+}
+
+/* While a reload closes a log that stalls, a new sink gets records before it is started. Its limit is valid
+ * already, and the start sends them, without which a container that waits would wait forever. */
+static void
+test_before_the_start(void)
+{
+        static const char *const modes[] = {"mode=non-blocking", "mode=blocking", "mode=adaptive"};
+        for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+                Case c;
+                bool waits = i > 0;
+                case_open(&c, &pipe_driver,
+                          (const char *[]){"queue=256", "stall-timeout=1m", modes[i], NULL});
+                log_sink_set_changed(c.sink, on_change, &c);
+                write_lines(&c, 1, 40);
+                g_assert_cmpint(c.pipe->sends, ==, 0);
+                g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT) != waits);
+                int64_t lost = status_number(&c, "\"queue-full\"", "records");
+                g_assert_true(waits ? lost == 0 : lost > 0);
+                log_sink_start(c.sink, on_change, &c);
+                g_assert_true(log_sink_wants(c.sink, STREAM_STDOUT));
+                g_assert_cmpint(status_number(&c, "\"out\"", "records"), ==, 40 - lost);
+                case_end(&c);
+        }
 }
 
 /* Like pipe_driver, for a server. */
@@ -1108,6 +1138,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/drain-timeout", test_drain_timeout);
         g_test_add_func("/log/sink/drain-after-an-outage", test_drain_after_an_outage);
         g_test_add_func("/log/sink/drain-while-it-moves", test_drain_while_it_moves);
+        g_test_add_func("/log/sink/before-the-start", test_before_the_start);
         g_test_add_func("/log/sink/random", test_random);
         return g_test_run();
 }

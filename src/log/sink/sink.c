@@ -152,6 +152,8 @@ log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data)
                 s->phase = SINK_RUNNING;
         if (s->transport->start)
                 s->transport->start(s->self);
+        if (!log_queue_is_empty(&s->queue))
+                log_sink_flush(s);
 }
 
 /* ---- sending, and the condition of the destination ---- */
@@ -290,10 +292,24 @@ is_stuck(LogSink *s)
         return true;
 }
 
+/* While a reload closes a log that stalls, the stand-in brings output for new sinks. They wait, as for any
+ * destination. */
+static bool
+is_early(LogSink *s)
+{
+        if (s->phase != SINK_OPENED)
+                return false;
+        if (s->condition == SINK_OK && !log_queue_is_empty(&s->queue)) {
+                s->condition = SINK_WAITING;
+                s->moved_usec = g_get_monotonic_time();
+        }
+        return true;
+}
+
 void
 sink_send(LogSink *s)
 {
-        if (s->phase == SINK_OPENED || timer_is_running(&s->retry) || is_stuck(s))
+        if (is_early(s) || timer_is_running(&s->retry) || is_stuck(s))
                 return;
         uint64_t before = s->queue.taken, delivered = s->queue.done.records;
         s->sending = s->transport->may_stall;

@@ -30,7 +30,7 @@ void log_sink_save(LogSink *s, StateWriter *w);
 LogSink *log_sink_restore(StateReader *r, const LogDriver *(*find)(const char *name), StandIn *stand_in);
 void log_sink_set_changed(LogSink *s, LogSinkChangedFunc changed, void *data);
 
-/* In the monitor. */
+/* In the monitor. Sends what was written before. */
 void log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data);
 
 /* Accepts records. Those that don't fit in memory are sent; log_sink_flush sends the rest. */
