@@ -205,6 +205,33 @@ test_no_acknowledgement(Fixture *f, gconstpointer data)
         (void)close(third);
 }
 
+/* The time limit for an acknowledgement is not one for the transfer of the message; and later messages do not
+ * extend it. */
+static void
+test_slow_transfer(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "fluentd-request-ack=true");
+        net_add_option(f, "fluentd-read-timeout=2s");
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
+        unread = 1 << 30;
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        g_free(take_chunk(fd, "one"));
+        for (unread = 60; unread > 0; unread--)
+                net_run(50);
+        g_autofree char *status = net_status(f->log, f->dir);
+        g_assert_nonnull(strstr(status, "\"errors\":{\"count\":0,"));
+        GPollFD next = {.fd = f->fd, .events = G_IO_IN};
+        int more = 0;
+        for (; g_poll(&next, 1, 0) == 0; more++) {
+                log_fixture_write(f->log, STREAM_STDOUT, "x\n");
+                net_run(100);
+        }
+        g_assert_cmpint(more, <, 60);
+        unread = -1;
+        (void)close(fd);
+}
+
 /* Connects until the backlog is full. Returns the number of connections. */
 static size_t
 fill_backlog(const char *path, int *fds, size_t max)
@@ -548,6 +575,7 @@ main(int argc, char **argv)
         g_test_add("/log-fluentd/full-window", Fixture, NULL, set_up, test_full_window, net_tear_down);
         g_test_add("/log-fluentd/no-acknowledgement", Fixture, NULL, set_up, test_no_acknowledgement,
                    net_tear_down);
+        g_test_add("/log-fluentd/slow-transfer", Fixture, NULL, set_up, test_slow_transfer, net_tear_down);
         g_test_add("/log-fluentd/busy-server", Fixture, NULL, set_up, test_busy_server, net_tear_down);
         g_test_add("/log-fluentd/handshake", Fixture, NULL, set_up, test_handshake, net_tear_down);
         g_test_add("/log-fluentd/no-handshake", Fixture, NULL, set_up, test_no_handshake, net_tear_down);

@@ -19,7 +19,7 @@ NOT_CARRIED = {
     'ContainerStdin': 'watch retry on_wants data',
     'ExitQueue': 'mask score patterns pattern_bytes waiting timer failures',
     'ExitSocket': 'events',
-    'Fluentd': 'reason scan trailer trailer_len head_len',
+    'Fluentd': 'n_seen reason scan trailer trailer_len head_len',
     'ForwardAuth': 'refusal',
     'Gelf': 'compressed',
     'Guest': 'server watch',

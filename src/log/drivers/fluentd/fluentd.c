@@ -68,6 +68,7 @@ typedef struct {
         uint64_t next_number;
         Chunk window[WINDOW]; /* a ring */
         size_t oldest, n_chunks;
+        uint64_t n_seen; /* bytes that had arrived at the last look */
 
         /* The message that is being written. */
         bool writing;
@@ -458,11 +459,25 @@ write_all(Fluentd *self, LogQueue *q)
         return r == -EAGAIN ? 0 : r;
 }
 
+/* The time limit for an acknowledgement begins when the oldest message has arrived: a slow network may need
+ * longer for the transfer. */
+static void
+extend_limit(Fluentd *self)
+{
+        const Chunk *first = &self->window[self->oldest];
+        uint64_t before = self->n_seen, now = self->connection.arrival.n_acked;
+        self->n_seen = now;
+        bool arriving = now != before && (first->end == 0 || first->end > before);
+        if (self->n_chunks > 0 && arriving && timer_is_running(&self->answer_timer))
+                timer_start(&self->answer_timer, self->answer_timeout);
+}
+
 static int
 try_send(Fluentd *self, LogQueue *q)
 {
         int r = self->failure;
         finish_chunks(self, q);
+        extend_limit(self);
         if (r == 0)
                 r = log_connection_ready(&self->connection, q);
         if (r != 0)
