@@ -162,6 +162,40 @@ test_batch_size(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+static void
+write_lines(Fixture *f, unsigned n)
+{
+        while (n-- > 0)
+                log_fixture_write(f->log, STREAM_STDOUT, "x\n");
+}
+
+/* A batch that is too large is sent again in halves; with each that is accepted, their size grows again. */
+static void
+test_batch_size_grows(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "batch-size=1000");
+        net_add_option(f, "batch-wait=100ms");
+        start(f);
+        write_lines(f, 100);
+        int fd = net_accept(f->fd);
+        unsigned full = expect_records(fd), written = 100, done = 0, n = 0;
+        g_assert_cmpuint(full, >, 8);
+        http_say(fd, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+        while (n < full) {
+                n = expect_records(fd);
+                g_assert_cmpuint(n, <=, done == 0 ? full / 2 : full);
+                http_say(fd, HTTP_OK);
+                done += n;
+                write_lines(f, n);
+                written += n;
+                g_assert_cmpuint(written, <, 200 * full);
+        }
+        for (; done < written; http_say(fd, HTTP_OK))
+                done += expect_records(fd);
+        http_wait_for_count(f, "out", written);
+        (void)close(fd);
+}
+
 /* ---- answers ---- */
 
 typedef struct {
@@ -511,6 +545,7 @@ main(int argc, char **argv)
         ADD("environment", test_environment);
         ADD("batch-wait", test_batch_wait);
         ADD("batch-size", test_batch_size);
+        ADD("batch-size-grows", test_batch_size_grows);
         for (size_t i = 0; i < G_N_ELEMENTS(answers); i++) {
                 g_autofree char *name = g_strdup_printf("/log-http/answer-%zu", i);
                 g_test_add(name, Fixture, &answers[i], set_up, check_answer, net_tear_down);

@@ -26,6 +26,10 @@
 /* The shortest time between two reports of a refusal. */
 #define REPORT_AGAIN_USEC (60 * G_USEC_PER_SEC)
 
+/* By which part of it the size of batches grows with each that is accepted, after it was halved: twice the
+ * size is tried again after 45 batches. */
+#define GROWTH 64
+
 /* How many messages are taken from the queue at once. */
 #define MESSAGES 64
 
@@ -260,6 +264,13 @@ judge(LogHttp *h)
         return v;
 }
 
+/* The limit of the server, or of a proxy before it, may have been for one kind of data, or for a time. */
+static void
+grow(LogHttp *h)
+{
+        h->batch_size = MIN(h->batch_size + h->batch_size / GROWTH + 1, h->batch_limit);
+}
+
 static void
 wait_to_query(LogHttp *h)
 {
@@ -292,6 +303,8 @@ process_answer(LogHttp *h, LogQueue *q)
         bool again = apply_verdict(h, q, &v, answer);
         if (q->taken != before)
                 h->attempt = 0;
+        if (h->last_status < 300 && !v.is_query)
+                grow(h);
         bool persists = h->persists && h->answer.persistent;
         end_request(h);
         if (v.outcome == LOG_HTTP_LATER)
@@ -533,7 +546,7 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         h->timeout = o->timeout;
         h->backoff_first = BACKOFF_FIRST;
         h->backoff_max = BACKOFF_MAX;
-        h->batch_size = (size_t)o->batch_size;
+        h->batch_size = h->batch_limit = (size_t)o->batch_size;
         timer_init(&h->batch_timer, on_batch_timeout, h);
         timer_init(&h->answer_timer, on_answer_timeout, h);
         GString *fields = g_string_new("User-Agent: conmon\r\n");
@@ -732,6 +745,7 @@ log_http_restore(LogHttp *h, const LogDriverConfig *config, const LogHttpProtoco
         h->connection.on_input = on_input;
         h->connection.data = h;
         h->protocol = protocol;
+        h->batch_limit = (size_t)o->batch_size;
         h->answer.body_max = protocol->answer_max;
         secret_protect(); /* the fields may contain a password */
         state_enter(r, "http");

@@ -73,7 +73,8 @@ typedef struct LogHttp {
         char *fields; /* header fields of each request, with their line ends; a secret */
         bool compress;
         Deflate deflate;
-        size_t batch_size;
+        size_t batch_size;  /* smaller than batch_limit after an answer 413 */
+        size_t batch_limit; /* the option */
         int64_t batch_wait, timeout; /* microseconds, as the next two */
         int64_t backoff_first, backoff_max;
 
