@@ -432,8 +432,9 @@ class Peer:
         for connection in self.open:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
-                # Interrupts a read in another thread, which would keep the socket open.
-                connection.shutdown(socket.SHUT_RD)
+                # Interrupts a read in another thread, which would keep the socket open. The method of ssl.SSLSocket
+                # would also let that thread take encrypted bytes for data.
+                socket.socket.shutdown(connection, socket.SHUT_RD)
             connection.close()
         for thread in self.threads:
             thread.join(5)

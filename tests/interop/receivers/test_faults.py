@@ -98,7 +98,7 @@ def answer(peer, connection, parts):
     with connection.makefile('rb') as file:
         while file.readline():
             length = 0
-            while (field := file.readline()) != b'\r\n':
+            while (field := file.readline()) not in (b'\r\n', b''):
                 length = int(field.split(b':')[1]) if field.lower().startswith(b'content-length:') else length
             parts.append(file.read(length))
             connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')

@@ -103,7 +103,7 @@ def take_requests(peer, connection, parts):
     with connection.makefile('rb') as file:
         while file.readline():
             length = 0
-            while (field := file.readline()) != b'\r\n':
+            while (field := file.readline()) not in (b'\r\n', b''):
                 length = int(field.split(b':')[1]) if field.lower().startswith(b'content-length:') else length
             parts.append(file.read(length))
             connection.sendall(b'HTTP/1.1 204 No Content\r\n\r\n')
@@ -122,6 +122,8 @@ def test_https(t):
     equal((sink['out']['records'], sink['target']), (2, f'https://localhost:{peer.port}/in'))
     equal([part.count(text) for part, text in zip(peer.data[0], (b'"log":"one"', b'"log":"two"'))], [1, 1], f'{peer.data}')
     equal(peer.connections, 1, 'connections')
+    wait_for(lambda: not peer.threads[-1].is_alive(), 'the end of the connection')
+    equal(peer.errors, [], 'errors, such as a missing close_notify')
 
 
 def test_https_with_another_server(t):
