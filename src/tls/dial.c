@@ -70,29 +70,26 @@ connect_to(const struct sockaddr_storage *a, int limit_ms)
         return r;
 }
 
-_Noreturn static void
-fail(const Lookup *l, int r)
+static void
+compose_failure(TlsAnswer *ret, const TlsRequest *q, const struct sockaddr_storage *a, int r)
 {
-        const TlsRequest *q = l->request;
         char last[NI_MAXHOST];
-        lookup_describe_address(&l->addresses[l->n - 1], last, sizeof last);
+        lookup_describe_address(a, last, sizeof last);
         if (strcmp(last, q->host) == 0)
-                answer_failure(-r, "connecting to %s, port %s: %s", last, q->port, strerror(-r));
-        answer_failure(-r, "connecting to '%s' (%s), port %s: %s", q->host, last, q->port, strerror(-r));
+                answer_compose_failure(ret, -r, "connecting to %s, port %s: %s", last, q->port, strerror(-r));
+        else
+                answer_compose_failure(ret, -r, "connecting to '%s' (%s), port %s: %s", q->host, last,
+                                       q->port, strerror(-r));
 }
 
 int
-dial(Lookup *l)
+dial(Lookup *l, TlsAnswer *failure)
 {
-        int r = -ENOENT;
-        do {
-                lookup_wait(l);
-                for (unsigned i = 0; i < l->n && r < 0; i++) {
-                        bool others = i + 1 < l->n || l->fd >= 0;
-                        r = connect_to(&l->addresses[i], others ? TLS_HELPER_NEXT_MS : TLS_HELPER_CONNECT_MS);
-                }
-        } while (r < 0 && l->fd >= 0);
-        if (r < 0)
-                fail(l, r);
-        return r;
+        for (const struct sockaddr_storage *a; (a = lookup_next(l));) {
+                int r = connect_to(a, lookup_has_next(l) ? TLS_HELPER_NEXT_MS : TLS_HELPER_CONNECT_MS);
+                if (r >= 0)
+                        return r;
+                compose_failure(failure, l->request, a, r);
+        }
+        return -1;
 }

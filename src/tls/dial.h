@@ -7,9 +7,10 @@
 
 #include "tls/lookup.h"
 
-/* Tries the addresses of the host in order. Returns a non-blocking socket. Exits with an answer if no
- * connection succeeds in time, and without one if the monitor has gone. */
-int dial(Lookup *l);
+/* Tries the next addresses of the host in order. Returns a non-blocking socket, or -1 if none of them
+ * accepts a connection in time: then *failure says why. Exits if there are no addresses or the monitor has
+ * gone, see lookup_next. */
+int dial(Lookup *l, TlsAnswer *failure);
 
 /* Milliseconds of the monotonic clock. */
 long long dial_now_ms(void);

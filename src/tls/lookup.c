@@ -44,6 +44,7 @@ static void
 take(Lookup *l, const Result *result)
 {
         l->n = result->n;
+        l->next = 0;
         memcpy(l->addresses, result->addresses, sizeof l->addresses);
 }
 
@@ -125,20 +126,19 @@ finish(Lookup *l)
                 result = (Result){0}; /* untrusted: the process has parsed a server's answer */
         (void)close(l->fd);
         l->fd = -1;
-        if (result.n == 0 && l->request->addresses && !is_unknown(result.error))
-                use_known(l);
-        else
+        if (result.n > 0 || !l->request->addresses || is_unknown(result.error))
                 take(l, &result);
+        else if (l->n == 0)
+                use_known(l);
         if (l->n == 0)
                 fail(l->request->host, result.error);
 }
 
-void
-lookup_wait(Lookup *l)
+/* Waits for more addresses; afterwards there is at least one, which may have been tried. */
+static void
+wait_for_addresses(Lookup *l)
 {
         bool stale = l->n == 0 && l->request->addresses;
-        if (l->fd < 0)
-                return;
         if (dial_wait(l->fd, POLLIN, l->began_ms + (stale ? TLS_HELPER_STALE_MS : TLS_HELPER_LOOKUP_MS)) == 0)
                 finish(l);
         else if (stale)
@@ -148,6 +148,20 @@ lookup_wait(Lookup *l)
         if (l->n == 0)
                 answer_failure(ETIMEDOUT, "the host name '%s' was not resolved within %d seconds",
                                l->request->host, TLS_HELPER_LOOKUP_MS / 1000);
+}
+
+bool
+lookup_has_next(const Lookup *l)
+{
+        return l->next < l->n || l->fd >= 0;
+}
+
+const struct sockaddr_storage *
+lookup_next(Lookup *l)
+{
+        if (l->next == l->n && l->fd >= 0)
+                wait_for_addresses(l);
+        return l->next < l->n ? &l->addresses[l->next++] : NULL;
 }
 
 /* ---- as text ---- */

@@ -17,17 +17,20 @@ typedef struct Lookup {
         const TlsRequest *request;
         int fd; /* of the pipe from the child; -1: none is running */
         long long began_ms;
-        unsigned n;
+        unsigned n, next; /* addresses; of them, those that were tried */
         struct sockaddr_storage addresses[LOOKUP_MAX];
 } Lookup;
 
 /* Starts to resolve the host of the request. To be called before the seccomp filter forbids new processes. */
 void lookup_start(Lookup *l, const TlsRequest *request);
 
-/* Waits for addresses; afterwards there is at least one. If the name server does not answer, those of the
- * request are used. If it has not answered yet, `fd` is not -1, and this may be called again. Exits with an
- * answer if there are no addresses in time, and without one if the monitor has gone. */
-void lookup_wait(Lookup *l);
+/* The next address to try; NULL: all were tried. Waits for the name server. If it does not answer, the
+ * addresses of the request come first, and what it says later is next. Exits with an answer if there are no
+ * addresses in time, and without one if the monitor has gone. */
+const struct sockaddr_storage *lookup_next(Lookup *l);
+
+/* True if there is another one, or the name server has not answered yet. */
+bool lookup_has_next(const Lookup *l);
 
 /* The addresses in the form of a request. */
 void lookup_describe(const Lookup *l, char *ret, size_t size);

@@ -20,6 +20,7 @@
 #include "tls/session.h"
 
 #include <malloc.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -36,6 +37,35 @@ is_started_by_monitor(int argc)
         socklen_t len = sizeof domain;
         return argc <= 1 && getsockopt(TLS_HELPER_FD, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
                domain == AF_UNIX;
+}
+
+/* A failure to be reported if no address leads to a server. */
+static void
+note_failure(TlsAnswer *ret, const Session *s, const Lookup *l)
+{
+        char address[NI_MAXHOST];
+        *ret = s->failure;
+        if (l->n <= 1)
+                return;
+        lookup_describe_address(&l->addresses[l->next - 1], address, sizeof address);
+        answer_compose_failure(ret, (int)s->failure.error, "at %s: %.*s", address,
+                               (int)(sizeof ret->reason - sizeof address), s->failure.reason);
+}
+
+/* Tries the addresses of the host until a handshake succeeds. If none does, the first failure of a handshake
+ * is reported: its server is there, while others that don't answer may be down on purpose. */
+static void
+connect_to_server(Session *s, Lookup *l)
+{
+        TlsAnswer refused = {0}, unreachable = {0};
+        for (int fd; (fd = dial(l, &unreachable)) >= 0;) {
+                answer_connected();
+                if (session_shake_hands(s, fd))
+                        return;
+                if (!refused.reason[0])
+                        note_failure(&refused, s, l);
+        }
+        answer_send_failure(refused.reason[0] ? &refused : &unreachable);
 }
 
 static void
@@ -79,9 +109,7 @@ main(int argc, char **argv)
         rights_give_up(0);
         sandbox_enter(SANDBOX_RESOLVER);
 
-        int fd = dial(&lookup);
-        answer_connected();
-        session_shake_hands(&s, fd);
+        connect_to_server(&s, &lookup);
         bool in_kernel = kernel_take_over(&s) == 0;
         answer(&s, in_kernel ? TLS_KERNEL : TLS_PROXY, &lookup);
         if (!in_kernel)

@@ -24,7 +24,8 @@
  *
  * An answer is a TlsAnswer. recvmsg(2) gets all of it or nothing. Its modes:
  *
- *   TLS_CONNECTED  The server has accepted the connection, and the handshake begins. Another answer follows.
+ *   TLS_CONNECTED  The server has accepted the connection, and the handshake begins. Another answer follows:
+ *                  this one again if the handshake fails and the host has further addresses.
  *   TLS_FAILED     `reason` says why; the program has exited.
  *   TLS_KERNEL     The answer comes with a descriptor (SCM_RIGHTS): a non-blocking TCP socket with kernel
  *                  TLS. The program has exited.
@@ -54,7 +55,7 @@
  *   the same, with addresses  2000  then these are tried while the look-up continues
  *   connecting                2000  to an address
  *   the same, the last one   10000
- *   TLS handshake            15000
+ *   TLS handshake            15000  with an address
  *   alert after it             500  in TLS 1.3 the server refuses the client's certificate only after the
  *                                   handshake; this is how long the program waits if the server requested one
  *   the end of a proxy       10000  for data and close_notify after the monitor has closed its side

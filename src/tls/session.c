@@ -105,8 +105,8 @@ set_up(Session *s, int fd)
                 gnutls_session_set_verify_function(s->tls, verify_server);
 }
 
-_Noreturn static void
-fail_by_alert(Session *s)
+static void
+describe_alert(Session *s)
 {
         gnutls_alert_description_t alert = gnutls_alert_get(s->tls);
         const char *name = gnutls_alert_get_name(alert);
@@ -119,24 +119,29 @@ fail_by_alert(Session *s)
                 why = s->request->cert
                               ? "; it requested a client certificate, and does not accept the one it got"
                               : "; it requested a client certificate, but there is none";
-        answer_failure(EPROTO, "the server refused the handshake: %s (alert %d)%s",
-                       name ? name : "unknown alert", (int)alert, why);
+        answer_compose_failure(&s->failure, EPROTO, "the server refused the handshake: %s (alert %d)%s",
+                               name ? name : "unknown alert", (int)alert, why);
 }
 
-_Noreturn static void
-fail(Session *s, int r)
+/* The reason may be known already: the server was not accepted. */
+static void
+describe(Session *s, int r)
 {
-        if (s->refusal.reason[0])
-                answer_send_failure(&s->refusal);
+        if (s->failure.reason[0])
+                return;
         if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
-                fail_by_alert(s);
-        if (r == GNUTLS_E_UNSUPPORTED_VERSION_PACKET)
-                answer_failure(EPROTO, "the server does not speak TLS 1.2 or later");
-        if (r == GNUTLS_E_UNEXPECTED_PACKET_LENGTH || r == GNUTLS_E_UNEXPECTED_PACKET)
-                answer_failure(EPROTO, "the server at port %s does not speak TLS", s->request->port);
-        if (r == GNUTLS_E_PREMATURE_TERMINATION || r == GNUTLS_E_PULL_ERROR || r == GNUTLS_E_PUSH_ERROR)
-                answer_failure(ECONNRESET, "the server closed the connection during the handshake");
-        answer_failure(EPROTO, "the TLS handshake failed: %s", gnutls_strerror(r));
+                describe_alert(s);
+        else if (r == GNUTLS_E_UNSUPPORTED_VERSION_PACKET)
+                answer_compose_failure(&s->failure, EPROTO, "the server does not speak TLS 1.2 or later");
+        else if (r == GNUTLS_E_UNEXPECTED_PACKET_LENGTH || r == GNUTLS_E_UNEXPECTED_PACKET)
+                answer_compose_failure(&s->failure, EPROTO, "the server at port %s does not speak TLS",
+                                       s->request->port);
+        else if (r == GNUTLS_E_PREMATURE_TERMINATION || r == GNUTLS_E_PULL_ERROR || r == GNUTLS_E_PUSH_ERROR)
+                answer_compose_failure(&s->failure, ECONNRESET,
+                                       "the server closed the connection during the handshake");
+        else
+                answer_compose_failure(&s->failure, EPROTO, "the TLS handshake failed: %s",
+                                       gnutls_strerror(r));
 }
 
 static bool
@@ -145,46 +150,68 @@ is_temporary(int r)
         return r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
 }
 
-/* In TLS 1.3 a server that requested a certificate reports the result only after the handshake. A record of
- * another length is data or a session ticket: it stays in the socket. */
-static void
-wait_for_refusal(Session *s)
+/* Returns 0 or the library's error. */
+static int
+shake_hands(Session *s)
 {
-        unsigned char header[RECORD_HEADER];
-        if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
-            !gnutls_certificate_client_get_request_status(s->tls))
-                return;
-        if (dial_wait(s->fd, POLLIN, dial_now_ms() + TLS_HELPER_ALERT_MS) < 0)
-                return;
-        ssize_t n = recv(s->fd, header, sizeof header, MSG_PEEK | MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno == ECONNRESET))
-                fail(s, GNUTLS_E_PREMATURE_TERMINATION);
-        if (n < RECORD_HEADER || header[3] != 0 || header[4] != ALERT_RECORD)
-                return;
-        ssize_t r = gnutls_record_recv(s->tls, s->first, sizeof s->first);
-        if (r < 0 && gnutls_error_is_fatal((int)r))
-                fail(s, (int)r);
-        s->n_first = r > 0 ? (size_t)r : 0;
-}
-
-void
-session_shake_hands(Session *s, int fd)
-{
-        set_up(s, fd);
         long long deadline = dial_now_ms() + TLS_HELPER_HANDSHAKE_MS;
         int r;
         while ((r = gnutls_handshake(s->tls)) < 0) {
                 if (!is_temporary(r) && gnutls_error_is_fatal(r)) {
                         (void)gnutls_alert_send_appropriate(s->tls, r);
-                        fail(s, r);
+                        return r;
                 }
                 short events = gnutls_record_get_direction(s->tls) ? POLLOUT : POLLIN;
-                if (is_temporary(r) && dial_wait(fd, events, deadline) < 0)
-                        answer_failure(ETIMEDOUT,
-                                       "the server did not complete the TLS handshake within %d seconds",
-                                       TLS_HELPER_HANDSHAKE_MS / 1000);
+                if (is_temporary(r) && dial_wait(s->fd, events, deadline) < 0) {
+                        answer_compose_failure(
+                                &s->failure, ETIMEDOUT,
+                                "the server did not complete the TLS handshake within %d seconds",
+                                TLS_HELPER_HANDSHAKE_MS / 1000);
+                        return r;
+                }
         }
-        wait_for_refusal(s);
+        return 0;
+}
+
+/* In TLS 1.3 a server that requested a certificate reports the result only after the handshake. A record of
+ * another length is data or a session ticket: it stays in the socket. Returns 0 or the library's error. */
+static int
+wait_for_refusal(Session *s)
+{
+        unsigned char header[RECORD_HEADER];
+        if (gnutls_protocol_get_version(s->tls) != GNUTLS_TLS1_3 ||
+            !gnutls_certificate_client_get_request_status(s->tls))
+                return 0;
+        if (dial_wait(s->fd, POLLIN, dial_now_ms() + TLS_HELPER_ALERT_MS) < 0)
+                return 0;
+        ssize_t n = recv(s->fd, header, sizeof header, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno == ECONNRESET))
+                return GNUTLS_E_PREMATURE_TERMINATION;
+        if (n < RECORD_HEADER || header[3] != 0 || header[4] != ALERT_RECORD)
+                return 0;
+        ssize_t r = gnutls_record_recv(s->tls, s->first, sizeof s->first);
+        if (r < 0 && gnutls_error_is_fatal((int)r))
+                return (int)r;
+        s->n_first = r > 0 ? (size_t)r : 0;
+        return 0;
+}
+
+bool
+session_shake_hands(Session *s, int fd)
+{
+        s->failure.reason[0] = '\0';
+        set_up(s, fd);
+        int r = shake_hands(s);
+        if (r == 0)
+                r = wait_for_refusal(s);
+        if (r == 0)
+                return true;
+        describe(s, r);
+        gnutls_deinit(s->tls);
+        (void)close(fd);
+        s->tls = NULL;
+        s->fd = -1;
+        return false;
 }
 
 void

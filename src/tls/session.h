@@ -3,7 +3,8 @@
 
 #pragma once
 
-/* A TLS session with the server, using GnuTLS. Every function exits with an answer if it fails. */
+/* A TLS session with the server, using GnuTLS. Every function but session_shake_hands exits with an answer if
+ * it fails. */
 
 #include "tls/request.h"
 
@@ -16,14 +17,16 @@ typedef struct Session {
         int fd;
         unsigned char first[2]; /* the server's first bytes, read because they could have been an alert */
         size_t n_first;
-        TlsAnswer refusal; /* why the certificate was not accepted; an empty reason: it was */
+        TlsAnswer failure; /* of the last handshake, or of verifying the server; an empty reason: none */
 } Session;
 
 /* Reads the files that the request names, or the system's trust store. */
 void session_init(Session *s, const TlsRequest *request);
 
-/* Does the handshake over a non-blocking socket, and verifies the server's certificate. */
-void session_shake_hands(Session *s, int fd);
+/* Does the handshake over a non-blocking socket, which is then the session's, and verifies the server's
+ * certificate. Returns false if that fails, with the socket closed and the reason in `failure`; the next
+ * server may be tried. Exits if the monitor has gone. */
+bool session_shake_hands(Session *s, int fd);
 
 /* Frees what only a handshake needs. */
 void session_forget_credentials(Session *s);

@@ -155,14 +155,14 @@ refuse_time(Session *s, const Chain *c, bool expired)
                 char day[32], subject[256];
                 describe_time(limit, day, sizeof day);
                 describe(c->certs[i], false, subject, sizeof subject);
-                answer_compose_failure(&s->refusal, EKEYREJECTED, "%s (%s) %s %s",
+                answer_compose_failure(&s->failure, EKEYREJECTED, "%s (%s) %s %s",
                                        i == 0 ? "the server's certificate"
                                               : "the certificate of an issuer of the server's certificate",
                                        subject, expired ? "expired on" : "is not valid before", day);
                 return;
         }
         answer_compose_failure(
-                &s->refusal, EKEYREJECTED,
+                &s->failure, EKEYREJECTED,
                 "the certificate of the authority that issued the server's certificate has expired or "
                 "is not valid yet");
 }
@@ -173,12 +173,12 @@ refuse_name(Session *s, const Chain *c)
         char names[600];
         list_names(c->certs[0], names, sizeof names);
         if (*names)
-                answer_compose_failure(&s->refusal, EKEYREJECTED,
+                answer_compose_failure(&s->failure, EKEYREJECTED,
                                        "the server's certificate is not for '%.100s' but for %s",
                                        s->request->host, names);
         else
                 answer_compose_failure(
-                        &s->refusal, EKEYREJECTED,
+                        &s->failure, EKEYREJECTED,
                         "the server's certificate names no host (it has no subjectAltName), so it "
                         "can't be for '%.100s'",
                         s->request->host);
@@ -190,7 +190,7 @@ refuse_issuer(Session *s, const Chain *c)
         char issuer[256];
         describe(c->certs[c->n - 1], true, issuer, sizeof issuer);
         answer_compose_failure(
-                &s->refusal, EKEYREJECTED,
+                &s->failure, EKEYREJECTED,
                 "the server's certificate was issued by an unknown authority: '%s' is not in %.200s", issuer,
                 s->request->ca ? s->request->ca : "the system's trust store");
 }
@@ -200,7 +200,7 @@ refuse_otherwise(Session *s, unsigned status)
 {
         gnutls_datum_t text = {0};
         (void)gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
-        answer_compose_failure(&s->refusal, EKEYREJECTED, "the server's certificate is not accepted: %.*s",
+        answer_compose_failure(&s->failure, EKEYREJECTED, "the server's certificate is not accepted: %.*s",
                                text.data ? (int)strcspn((char *)text.data, "\n") : 0, (char *)text.data);
         gnutls_free(text.data);
 }
@@ -209,7 +209,7 @@ static void
 refuse(Session *s, const Chain *c, unsigned status)
 {
         if (status & GNUTLS_CERT_REVOKED)
-                answer_compose_failure(&s->refusal, EKEYREJECTED, "the server's certificate was revoked");
+                answer_compose_failure(&s->failure, EKEYREJECTED, "the server's certificate was revoked");
         else if (status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA))
                 refuse_issuer(s, c);
         else if (status & GNUTLS_CERT_EXPIRED)
@@ -220,7 +220,7 @@ refuse(Session *s, const Chain *c, unsigned status)
                 refuse_name(s, c);
         else if (status & GNUTLS_CERT_PURPOSE_MISMATCH)
                 answer_compose_failure(
-                        &s->refusal, EKEYREJECTED,
+                        &s->failure, EKEYREJECTED,
                         "the server's certificate is not for a TLS server (extended key usage)");
         else
                 refuse_otherwise(s, status);
@@ -252,7 +252,7 @@ verify_server(gnutls_session_t tls)
         if (r >= 0 && status == 0 && !names_a_host(chain.certs[0]))
                 status = GNUTLS_CERT_UNEXPECTED_OWNER | GNUTLS_CERT_INVALID;
         if (r < 0)
-                answer_compose_failure(&s->refusal, EKEYREJECTED,
+                answer_compose_failure(&s->failure, EKEYREJECTED,
                                        "the server's certificate can't be read: %s", gnutls_strerror(r));
         else if (status != 0)
                 refuse(s, &chain, status);

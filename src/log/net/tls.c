@@ -19,7 +19,7 @@
 
 /* conmon-tls has a limit for each step; this one is for a host with many addresses, or a program that does
  * not respect its limits. */
-#define ANSWER_SECONDS 120
+#define ANSWER_SECONDS 180
 
 /* The environment variable with the path of conmon-tls, if it is not installed where the build expects it. */
 #define PROGRAM_VARIABLE "CONMON_TLS"
@@ -251,7 +251,7 @@ on_answer(GIOCondition revents, void *data)
 static void
 on_limit(void *data)
 {
-        fail(data, -ETIMEDOUT, "conmon-tls made no connection within 120 seconds");
+        fail(data, -ETIMEDOUT, "conmon-tls made no connection within 180 seconds");
 }
 
 /* ---- records of kernel TLS ---- */

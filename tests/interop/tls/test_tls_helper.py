@@ -39,7 +39,7 @@ class Helper:
         null = os.open(os.devnull, os.O_RDWR)
         actions = [(os.POSIX_SPAWN_DUP2, null, n) for n in range(3)]
         actions.append((os.POSIX_SPAWN_DUP2, other.fileno(), 3))
-        self.tcp, self.accepted = None, False
+        self.tcp, self.accepted = None, 0
         self.pid = os.posix_spawn(PROGRAM, [str(PROGRAM)], {}, file_actions=actions)
         self.status = None
         t.stack.callback(self.close)
@@ -52,8 +52,8 @@ class Helper:
     def answer(self):
         """Reads the last answer: mode, error, version, cipher, and the reason or the addresses."""
         data, ancillary, _, _ = self.socket.recvmsg(ANSWER, 100)
-        self.accepted = data == struct.pack('I', CONNECTED).ljust(ANSWER, b'\0')
-        if self.accepted:
+        while data == struct.pack('I', CONNECTED).ljust(ANSWER, b'\0'):
+            self.accepted += 1
             data, ancillary, _, _ = self.socket.recvmsg(ANSWER, 100)
         equal(len(data), ANSWER, 'length of the answer')
         mode, error, *texts = struct.unpack('II16s48s952s', data)
@@ -63,17 +63,18 @@ class Helper:
         return mode, error, *(text.split(b'\0')[0].decode() for text in texts)
 
     def reason(self):
+        """Why it failed; without the address, which is named if localhost has another one."""
         mode, _, _, _, reason = self.answer()
         equal(mode, FAILED, 'mode')
         equal(self.wait(), 1, 'exit status')
-        return reason
+        return reason.removeprefix('at 127.0.0.1: ')
 
     def connected(self, version='TLS1.3'):
         """Waits for the connection. Skips the test if the kernel has TLS, so that there is no proxy."""
         answer = self.answer()
         if answer[0] == KERNEL:
             skip('this kernel has TLS, so there is no proxy')
-        equal((self.accepted, answer[0], answer[2]), (True, PROXY, version), 'the answers')
+        equal((self.accepted > 0, answer[0], answer[2]), (True, PROXY, version), 'the answers')
         check('127.0.0.1' in answer[4].split(), f'addresses: {answer[4]}')
         matches('AES-(128|256)-GCM|CHACHA20-POLY1305', answer[3], 'cipher')
         return self
@@ -324,6 +325,36 @@ def test_next_address(t):
     answer = Helper(t, server.port, NAME, verify='no', addresses='127.0.0.1 127.0.0.2').answer()
     check(answer[0] != FAILED, f'the answer: {answer}')
     check(time.monotonic() - start < scaled(8), 'it was waited for')
+
+
+@needs_root
+def test_next_server(t):
+    """Each address is tried until a handshake succeeds. If none does, the reason of the first one is reported."""
+    ca = authority(t)
+    good, (cert, key) = ca.issue('good'), ca.issue('client', '', purpose=CLIENT)
+    expired = ca.issue('expired', times=EXPIRED)
+    NameServer(t).close()
+
+    def choose(*servers, **fields):
+        """The answer about a host whose servers have these functions, identities and authorities for clients; None:
+        there is none at this address."""
+        port, started = free_port(), []
+        for number, server in enumerate(servers, 1):
+            started += [server and Python(t, *server, address=(f'127.0.0.{number}', port))]
+        addresses = ' '.join(f'127.0.0.{number}' for number in range(1, len(servers) + 1))
+        helper = Helper(t, port, NAME, ca=ca.certificate, addresses=addresses, **fields)
+        return helper, helper.answer(), started
+    named = ca.issue('named', f'dns_name = "{NAME}"\n')
+    stranger = Authority(t.dir, 'other')
+    for first in ((echo, expired), (lambda c: c.recv(1 << 16),), (echo, good), (echo, named, stranger)):
+        helper, answer, (bad, _) = choose(first, (echo, named), cert=cert, key=key)
+        check(answer[0] != FAILED, f'the answer: {answer}')
+        equal((helper.accepted, answer[4]), (2, '127.0.0.1 127.0.0.2'))
+        bad.wait()
+    for servers in ([(echo, expired), (echo, good)], [(echo, expired), None], [None, (echo, expired)]):
+        _, answer, _ = choose(*servers)
+        address = servers.index((echo, expired)) + 1
+        matches(rf"at 127.0.0.{address}: the server's certificate \(CN=expired\) expired on .*", answer[4])
 
 
 @slow(120)
