@@ -3,6 +3,7 @@
 
 """Runs one scenario with one monitor and returns all observations in a form that can be compared between monitors."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -174,13 +175,21 @@ class Run:
     def _text(self, words):
         return ' '.join(words).encode().decode('unicode_escape').encode('latin-1')
 
+    def _attach(self, name, path):
+        """The reference listens a moment after the socket has its name."""
+        self.clients[name] = Attach(path, connect=False)
+
+        def connected():
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                self.clients[name].connect()
+                return True
+        wait_for(connected, 'the attach socket')
+
     def _do_attach(self, name):
-        wait_for(self.m.attach_path.exists, 'the attach socket')
-        self.clients[name] = self.m.attach()
+        self._attach(name, self.m.attach_path)
 
     def _do_attach_link(self, name):
-        wait_for((self.m.sockets / self.m.cid / 'attach').exists, 'the attach socket')
-        self.clients[name] = Attach(self.m.sockets / self.m.cid / 'attach')
+        self._attach(name, self.m.sockets / self.m.cid / 'attach')
 
     def _do_send(self, name, *words):
         self.clients[name].send(self._text(words))

@@ -4,6 +4,7 @@
 
 """Exec sessions of podman's API, which keeps them for five minutes after their end."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -39,7 +40,11 @@ class Api(http.client.HTTPConnection):
 def service(p):
     path = p.dir / 'api'
     p.start('system', 'service', '--time', '0', f'unix://{path}')
-    wait_for(path.exists, "the service's socket", 30)
+
+    def answers():
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            return Api(path).ask('GET', '_ping')
+    wait_for(answers, "the service's answer", 30)
     return lambda: Api(path)
 
 
