@@ -3,7 +3,19 @@
 
 #include "http-fixture.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+
 typedef NetFixture Fixture;
+
+/* The name server of one domain does not answer. */
+int
+getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+        __typeof__(&getaddrinfo) next;
+        *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+        return g_str_has_suffix(host, ".example") ? EAI_AGAIN : next(host, service, hints, list);
+}
 
 static void
 set_up(Fixture *f, gconstpointer data)
@@ -471,6 +483,18 @@ test_early_answer(Fixture *f, gconstpointer data)
         g_assert_cmpuint(net_count(status, "refused", "records"), >, 0);
 }
 
+/* The attempt is a failure, so there is another one without further output. */
+static void
+test_no_name_server(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "batch-wait=10ms");
+        net_add_option(f, "otlp-endpoint=http://logs.example");
+        start(f);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        http_expect_in_status(
+                f, "\"errors\":{\"count\":2,\"last\":\"the name server gave no answer for 'logs.example'\"}");
+}
+
 /* ---- invalid options ---- */
 
 static void
@@ -557,6 +581,7 @@ main(int argc, char **argv)
         ADD("kept-connection-is-reset", test_kept_connection_is_reset);
         ADD("slow-transfer", test_slow_transfer);
         ADD("early-answer", test_early_answer);
+        ADD("no-name-server", test_no_name_server);
         g_test_add_func("/log-http/refused-options", test_refused_options);
         g_test_add_func("/log-http/refused-environment", test_refused_environment);
         return g_test_run();

@@ -419,6 +419,35 @@ connect_to_server(LogHttp *h, LogQueue *q)
         return r;
 }
 
+/* Writes the request, or the rest of it. Returns LOG_SEND_WAIT, 0 if there is an early answer or the request
+ * has to be sent again at once, or -errno. */
+static int
+send_request(LogHttp *h)
+{
+        int r = write_request(h);
+        log_connection_look(&h->connection);
+        if (r == 0 || r == -EAGAIN)
+                return LOG_SEND_WAIT;
+        if (!read_early_answer(h) && !is_closed_idle(h))
+                return r;
+        h->connection.lost = !h->answered;
+        return 0;
+}
+
+/* Goes on with the request, or begins the next one. Returns as send_request does. */
+static int
+advance(LogHttp *h, LogQueue *q)
+{
+        int r = connect_to_server(h, q);
+        if (r != 0)
+                return r;
+        if (h->state == LOG_HTTP_IDLE)
+                send_batch(h, q);
+        else if (h->state == LOG_HTTP_PENDING)
+                send_query(h);
+        return h->state == LOG_HTTP_WRITING ? send_request(h) : LOG_SEND_WAIT;
+}
+
 /* Sends one request after the other, as each is answered. Returns 0, LOG_SEND_WAIT or -errno. */
 static int
 exchange(LogHttp *h, LogQueue *q)
@@ -429,28 +458,9 @@ exchange(LogHttp *h, LogQueue *q)
                         r = process_answer(h, q);
                         continue;
                 }
-                if (h->failure < 0)
-                        return fail(h, q, h->failure);
-                if (!is_due(h, q))
-                        return LOG_SEND_WAIT;
-                r = connect_to_server(h, q);
-                if (r == 0 && h->state == LOG_HTTP_IDLE)
-                        send_batch(h, q);
-                else if (r == 0 && h->state == LOG_HTTP_PENDING)
-                        send_query(h);
-                if (r == 0 && h->state == LOG_HTTP_WRITING) {
-                        r = write_request(h);
-                        log_connection_look(&h->connection);
-                        if (r < 0 && r != -EAGAIN && (read_early_answer(h) || is_closed_idle(h))) {
-                                h->connection.lost = !h->answered;
-                                r = 0;
-                                continue;
-                        }
-                }
-                if (h->answered)
-                        continue;
-                if (r == -EAGAIN || (r == 0 && h->state == LOG_HTTP_READING))
-                        return LOG_SEND_WAIT;
+                r = h->failure;
+                if (r == 0)
+                        r = is_due(h, q) ? advance(h, q) : LOG_SEND_WAIT;
                 if (r < 0)
                         return fail(h, q, r);
         }
