@@ -328,6 +328,12 @@ process_answer(LogHttp *h, LogQueue *q)
 
 /* ---- receiving ---- */
 
+static bool
+is_in_flight(const LogHttp *h)
+{
+        return h->state == LOG_HTTP_WRITING || h->state == LOG_HTTP_READING;
+}
+
 static void
 note_problem(LogHttp *h, int r, const char *problem)
 {
@@ -397,8 +403,7 @@ become_idle(LogHttp *h, LogQueue *q)
 static bool
 is_closed_idle(const LogHttp *h)
 {
-        bool busy = h->state == LOG_HTTP_WRITING || h->state == LOG_HTTP_READING;
-        return !busy || (h->reused && !http_answer_has_begun(&h->answer));
+        return !is_in_flight(h) || (h->reused && !http_answer_has_begun(&h->answer));
 }
 
 /* Establishes the connection if necessary. Returns 0, LOG_SEND_WAIT or -errno. */
@@ -411,12 +416,9 @@ connect_to_server(LogHttp *h, LogQueue *q)
                 h->state = has_batch ? LOG_HTTP_PENDING : LOG_HTTP_IDLE;
                 break_connection(h, q);
         }
-        uint64_t before = h->connection.n_connects;
-        bool was_connected = h->connection.socket.fd >= 0 && h->connection.connected;
-        int r = log_connection_ready(&h->connection, q);
-        if (!was_connected || before != h->connection.n_connects)
+        if (!h->connection.connected)
                 h->reused = false;
-        return r;
+        return log_connection_ready(&h->connection, q);
 }
 
 /* Writes the request, or the rest of it. Returns LOG_SEND_WAIT, 0 if there is an early answer or the request
@@ -481,6 +483,18 @@ http_send(void *self, LogQueue *q)
 
 /* ---- events ---- */
 
+/* That may be the end of the answer, too. */
+static void
+take_end(LogHttp *h)
+{
+        if (http_answer_end(&h->answer)) {
+                h->answered = true;
+                h->persists = false;
+        } else if (http_answer_has_begun(&h->answer)) {
+                note_problem(h, -ECONNRESET, "it closed the connection in the middle of its answer");
+        }
+}
+
 static void
 on_input(LogConnection *c, void *data)
 {
@@ -489,20 +503,17 @@ on_input(LogConnection *c, void *data)
         ssize_t n = log_connection_read(c, bytes, sizeof bytes);
         if (n == -EAGAIN)
                 return;
-        bool expected = (h->state == LOG_HTTP_WRITING || h->state == LOG_HTTP_READING) && !h->answered;
-        if (n <= 0 && expected && http_answer_end(&h->answer)) {
-                h->answered = true;
-                h->persists = false;
-        } else if (n <= 0 && expected && http_answer_has_begun(&h->answer)) {
-                note_problem(h, -ECONNRESET, "it closed the connection in the middle of its answer");
-        }
-        if (n > 0 && expected)
+        bool expected = is_in_flight(h) && !h->answered;
+        if (n > 0 && expected) {
                 take_input(h, bytes, (size_t)n);
+                if (h->answered || h->failure < 0)
+                        log_sink_ready(c->sink);
+                return;
+        }
+        if (expected)
+                take_end(h);
         /* After unexpected input it is not known where the next answer begins: a new connection is used. */
-        if (n <= 0 || !expected)
-                log_connection_end(c);
-        else if (h->answered || h->failure < 0)
-                log_sink_ready(c->sink);
+        log_connection_end(c);
 }
 
 static void
