@@ -220,7 +220,7 @@ static bool
 is_losing(const LogSink *s)
 {
         return s->admission == SINK_LOSES ||
-               (s->phase < SINK_FINISHED &&
+               (s->phase < SINK_STOPPED &&
                 (is_losing_line(&s->streams[STREAM_STDOUT]) || is_losing_line(&s->streams[STREAM_STDERR])));
 }
 
@@ -230,7 +230,7 @@ sink_announce(LogSink *s)
         sink_review_admission(s);
         if (!log_losses_pending(&s->losses) || is_losing(s) || s->condition == SINK_ENDED)
                 return;
-        bool limited = s->intake && log_intake_is_limited(s->intake) && s->phase < SINK_FINISHED;
+        bool limited = s->intake && log_intake_is_limited(s->intake) && s->phase < SINK_STOPPED;
         for (LogDropCause i = 0; i < N_LOG_DROPS; i++)
                 if (log_losses_are_due(&s->losses, i) && !(i == LOG_DROP_RATE && limited))
                         announce_cause(s, i);

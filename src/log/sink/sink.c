@@ -371,7 +371,7 @@ update(LogSink *s)
         } else if (!watches) {
                 timer_stop(&s->progress);
         }
-        bool emptied = log_queue_is_empty(&s->queue) && (s->phase >= SINK_FINISHED || s->release_due);
+        bool emptied = log_queue_is_empty(&s->queue) && (s->phase >= SINK_STOPPED || s->release_due);
         if (wants == s->wants && !emptied)
                 return;
         s->wants = wants;
@@ -455,7 +455,7 @@ log_sink_stand_in(const LogSink *s)
 bool
 log_sink_is_over(const LogSink *s)
 {
-        return s && s->over;
+        return s && s->phase >= SINK_OVER;
 }
 
 void
@@ -513,7 +513,7 @@ log_sink_is_draining(const LogSink *s)
 {
         if (s->condition == SINK_ENDED)
                 return false;
-        if (s->phase >= SINK_FINISHED && s->transport->busy && s->transport->busy(s->self))
+        if (s->phase >= SINK_STOPPED && s->transport->busy && s->transport->busy(s->self))
                 return true;
         return !log_queue_is_empty(&s->queue) &&
                (s->condition != SINK_FAILING || s->driver->flags & LOG_DRIVER_REMOTE);
@@ -537,20 +537,20 @@ log_sink_abandon(LogSink *s)
 void
 log_sink_finish(LogSink *s, gint64 until)
 {
-        if (s->finished)
+        if (s->phase >= SINK_FINISHED)
                 return;
         /* A last attempt, regardless of the delay. */
         timer_stop(&s->retry);
         if (s->intake)
                 log_intake_flush(s->intake, &s->in);
-        s->phase = SINK_FINISHED;
+        s->phase = MAX(s->phase, SINK_STOPPED);
         log_sink_flush(s);
-        s->over = true;
+        s->phase = SINK_OVER;
         if (is_stuck(s))
                 return;
         if (s->transport->finish)
                 s->transport->finish(s->self, &s->queue, until);
-        s->finished = true;
+        s->phase = SINK_FINISHED;
         if (!log_sink_is_draining(s))
                 log_sink_abandon(s);
         /* Short delays again: after a long outage the next one could be longer than drain-timeout. */

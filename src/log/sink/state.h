@@ -14,8 +14,10 @@
 typedef enum {
         SINK_OPENED, /* there are no event sources yet, and nothing is sent */
         SINK_RUNNING,
-        SINK_FINISHED, /* the container has ended: nothing more is written */
-        SINK_DRAINING, /* finished, and sending its queue */
+        SINK_STOPPED,  /* the container has ended: nothing more is written */
+        SINK_OVER,     /* and that may have been recorded */
+        SINK_FINISHED, /* and the transport's finish was called */
+        SINK_DRAINING, /* and the queue is being sent */
 } SinkPhase;
 
 /* Whether the destination accepts data. Set by the result of each send (sink.c); only STALLED is set by a
@@ -86,8 +88,6 @@ struct LogSink {
         StandIn *stand_in;  /* NULL if the transport does not need one */
         bool sending;       /* a function of such a transport is running, possibly blocked */
         bool reopen_due;    /* once it is not */
-        bool over;          /* the end may have been recorded */
-        bool finished;      /* the transport's finish was called */
 
         LogQueue queue;
         LogCount in;

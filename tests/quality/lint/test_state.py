@@ -45,7 +45,7 @@ NOT_CARRIED = {
     'LogRawOutput': 'sink writable',
     'LogRedactor': 'secrets longest copy',
     'LogSink': 'transport driver_options intake_options queue_max mode block_on_error on_full '
-               'stall_timeout drain_timeout over finished release_due done_at_failure delivered_usec drain_end '
+               'stall_timeout drain_timeout release_due done_at_failure delivered_usec drain_end '
                'changed changed_data',
     'LogSplitter': 'now_ns more',
     'LogStripper': 'copy',
