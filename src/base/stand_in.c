@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "base/watch.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
@@ -207,26 +208,27 @@ start_thread(StandIn *s)
         s->exists = s->joinable = thread_start(&s->thread, "stand-in", run_thread, s);
 }
 
-bool
+StandIn *
 stand_in_lend(StandIn *s)
 {
         if (!s || !s->allowed || s->serving)
-                return false;
+                return NULL;
         unsigned watched = s->number;
         if (atomic_compare_exchange_strong(&s->call, &watched, s->number | LENT))
-                return true;
+                return s;
         g_mutex_lock(&s->lock);
         if (!s->exists || !s->served)
                 start_thread(s);
         atomic_store(&s->call, s->number | LENT | (s->exists ? 0 : UNWATCHED));
         g_cond_broadcast(&s->changed);
         g_mutex_unlock(&s->lock);
-        return true;
+        return s;
 }
 
 static void
 wait_for_loop(StandIn *s)
 {
+        int error = errno;
         atomic_store(&s->over, true);
         g_mutex_lock(&s->lock);
         (void)fd_write_all(s->wake, &(uint64_t){1}, sizeof(uint64_t));
@@ -236,12 +238,13 @@ wait_for_loop(StandIn *s)
         atomic_store(&s->over, false);
         atomic_store(&s->call, s->number);
         g_mutex_unlock(&s->lock);
+        errno = error;
 }
 
 void
-stand_in_take_back(StandIn *s, bool lent)
+stand_in_take_back(StandIn *s)
 {
-        if (!lent)
+        if (!s)
                 return;
         unsigned call = s->number | LENT;
         s->number += CALL;

@@ -33,10 +33,10 @@ StandIn *stand_in_new(StandInFunc serve, void *data);
 void stand_in_allow(StandIn *s, bool allowed);
 
 /* To be called before and after calls that may block. Between the two, the main thread may use only data that
- * no callback of the loop uses. The second function gets the result of the first, which is false in the
- * stand-in itself and if s is NULL: then the calls just block. May change errno. */
-bool stand_in_lend(StandIn *s);
-void stand_in_take_back(StandIn *s, bool lent);
+ * no callback of the loop uses. The second function gets the result of the first, which is NULL in the
+ * stand-in itself and if s is NULL: then the calls just block. It does not change errno. */
+StandIn *stand_in_lend(StandIn *s);
+void stand_in_take_back(StandIn *lent);
 
 /* Ends the thread, until the next call: none of its locks is held any more, so fork(2) is possible. Not to be
  * called in the stand-in. */

@@ -217,11 +217,11 @@ read_files(Monitor *m, const SelectionConfig *asked, Selection **ret_selection, 
 {
         const char *text;
         size_t len;
-        bool lent = stand_in_lend(m->stand_in);
+        StandIn *lent = stand_in_lend(m->stand_in);
         gboolean done = selection_new(asked, ret_selection, error);
         if (done && asked->config_json)
                 (void)config_json_read(asked->config_json, &text, &len);
-        stand_in_take_back(m->stand_in, lent);
+        stand_in_take_back(lent);
         if (done && m->state != MONITOR_RUNNING)
                 return error_set(error, CONMON_ERROR_FAILED, "the container has ended");
         return done;

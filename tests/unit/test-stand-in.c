@@ -38,7 +38,7 @@ serve(void *data)
         f->served++;
         f->thread = g_thread_self();
         g_assert_true(stand_in_serves(f->stand_in));
-        g_assert_false(stand_in_lend(f->stand_in));
+        g_assert_null(stand_in_lend(f->stand_in));
         while (!stand_in_is_over(f->stand_in))
                 loop_iterate(true);
 }
@@ -68,10 +68,12 @@ tear_down(Fixture *f, gconstpointer data)
 static void
 call(Fixture *f, gint64 usec)
 {
-        bool lent = stand_in_lend(f->stand_in);
+        StandIn *lent = stand_in_lend(f->stand_in);
         if (usec > 0)
                 g_usleep((gulong)usec);
-        stand_in_take_back(f->stand_in, lent);
+        errno = ENOSPC;
+        stand_in_take_back(lent);
+        g_assert_cmpint(errno, ==, ENOSPC);
 }
 
 /* The loop continues in another thread, and returns to this one. Twice, with the same thread. */
@@ -121,7 +123,7 @@ test_many_calls(Fixture *f, gconstpointer data)
 static void
 test_not_allowed(Fixture *f, gconstpointer data)
 {
-        g_assert_false(stand_in_lend(NULL));
+        g_assert_null(stand_in_lend(NULL));
         call(f, STALL_USEC);
         stand_in_allow(f->stand_in, true);
         call(f, 0);

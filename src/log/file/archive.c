@@ -27,24 +27,18 @@ log_archive_init(LogArchive *a, LogSink *sink)
 }
 
 /* Around everything that accesses files, and nothing else. */
-static bool
+static StandIn *
 lend(const LogArchive *a)
 {
         return stand_in_lend(log_sink_stand_in(a->sink));
 }
 
 static void
-take_back(const LogArchive *a, bool lent)
-{
-        stand_in_take_back(log_sink_stand_in(a->sink), lent);
-}
-
-static void
 remove_temp(const LogArchive *a)
 {
-        bool lent = lend(a);
+        StandIn *lent = lend(a);
         (void)unlinkat(a->dirfd, a->temp, 0);
-        take_back(a, lent);
+        stand_in_take_back(lent);
 }
 
 static void
@@ -96,10 +90,10 @@ log_archive_shift(LogArchive *a)
 {
         if (!log_archive_is_busy(a))
                 return;
-        bool lent = lend(a);
+        StandIn *lent = lend(a);
         set_live(a);
         bool found = find_again(a);
-        take_back(a, lent);
+        stand_in_take_back(lent);
         if (a->live <= 0 || !found)
                 log_archive_stop(a);
 }
@@ -162,9 +156,9 @@ static int
 start_next(LogArchive *a)
 {
         autofd int in = -1, out = -1;
-        bool lent = lend(a);
+        StandIn *lent = lend(a);
         int r = open_files(a, &in, &out);
-        take_back(a, lent);
+        stand_in_take_back(lent);
         if (r < 0)
                 return r;
         return log_sink_is_over(a->sink) ? -ECANCELED
@@ -215,9 +209,9 @@ on_compressed(const char *error, void *data)
                 leave(a);
                 return;
         }
-        bool lent = lend(a);
+        StandIn *lent = lend(a);
         int r = error ? 0 : exchange(a);
-        take_back(a, lent);
+        stand_in_take_back(lent);
         if (r < 0)
                 error = g_strerror(-r);
         if (error && !a->failure_reported)

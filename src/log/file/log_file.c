@@ -51,38 +51,36 @@ log_file_read_limits(const LogDriverConfig *config, const LogFileOptions *o, Log
 
 /* ---- calls that stall with the disk ---- */
 
-static bool
+static StandIn *
 lend(const LogFile *f)
 {
-        return f->regular && stand_in_lend(f->stand_in);
+        return f->regular ? stand_in_lend(f->stand_in) : NULL;
 }
 
 static ssize_t
 append(const LogFile *f, const char *bytes, size_t len)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         ssize_t n = write(f->fd, bytes, len);
-        int error = errno;
-        stand_in_take_back(f->stand_in, lent);
-        errno = error;
+        stand_in_take_back(lent);
         return n;
 }
 
 static int
 shorten(const LogFile *f, off_t size)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         int r = ftruncate(f->fd, size);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         return r;
 }
 
 static int
 examine(const LogFile *f, struct stat *ret)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         int r = fstat(f->fd, ret);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         return r;
 }
 
@@ -90,9 +88,9 @@ examine(const LogFile *f, struct stat *ret)
 static void
 close_old(LogFile *f)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         fd_close(&f->fd);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
 }
 
 /* ---- opening ---- */
@@ -370,10 +368,10 @@ follow_path(LogFile *f)
 static int
 renew(LogFile *f, LogQueue *q)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         bool moved = follow_path(f);
         int fd = log_rotate(f->dirfd, f->name, f->limits.backups);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         if (moved)
                 log_archive_stop(&f->archive);
         if (fd < 0)
@@ -399,9 +397,9 @@ is_in_place(const LogFile *f)
 static bool
 finds_in_place(const LogFile *f)
 {
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         bool in_place = is_in_place(f);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         return in_place;
 }
 
@@ -410,11 +408,11 @@ finds_in_place(const LogFile *f)
 static int
 open_again(LogFile *f, LogQueue *q)
 {
-        bool lent = stand_in_lend(f->stand_in);
+        StandIn *lent = stand_in_lend(f->stand_in);
         bool in_place = is_in_place(f);
         int old = in_place ? -1 : fd_steal(&f->fd);
         int r = in_place ? 0 : open_path(f);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         if (in_place)
                 return 0;
         if (r < 0) {
@@ -540,9 +538,9 @@ open_forgotten(LogFile *f, LogQueue *q)
         f->forgotten = !f->forgotten;
         if (!f->forgotten || log_sink_is_over(f->sink))
                 return -ESTALE;
-        bool lent = lend(f);
+        StandIn *lent = lend(f);
         int r = open_path(&again);
-        stand_in_take_back(f->stand_in, lent);
+        stand_in_take_back(lent);
         if (r < 0 || !again.regular) {
                 fd_close(&again.fd);
                 fd_close(&again.dirfd);

@@ -155,12 +155,10 @@ choose(LogQueue *q, struct iovec *pieces, StreamId *ret_stream)
 static ssize_t
 write_and_wait(const LogRawOutput *o, int fd, const struct iovec *pieces, int n)
 {
-        StandIn *stand_in = log_sink_stand_in(o->sink);
-        bool lent = stand_in_lend(stand_in);
+        StandIn *lent = stand_in_lend(log_sink_stand_in(o->sink));
         ssize_t k = writev(fd, pieces, n);
-        int error = errno;
-        stand_in_take_back(stand_in, lent);
-        return k < 0 ? -error : k;
+        stand_in_take_back(lent);
+        return k < 0 ? -errno : k;
 }
 
 /* A pipe that is ready accepts PIPE_BUF bytes, if no other process fills it first. A terminal that is ready
