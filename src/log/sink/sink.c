@@ -279,7 +279,7 @@ note_end(LogSink *s)
 /* The disk or server of a file has stalled, and the stand-in runs the loop: records wait in the queue.
  * Meanwhile no file is written to, because a second one that stalls would block everything. */
 static bool
-is_stuck(LogSink *s)
+note_stall(LogSink *s)
 {
         if (!s->sending && !stand_in_serves(s->stand_in))
                 return false;
@@ -309,7 +309,7 @@ is_early(LogSink *s)
 void
 sink_send(LogSink *s)
 {
-        if (is_early(s) || timer_is_running(&s->retry) || is_stuck(s))
+        if (is_early(s) || timer_is_running(&s->retry) || note_stall(s))
                 return;
         uint64_t before = s->queue.taken, delivered = s->queue.done.records;
         s->sending = s->transport->may_stall;
@@ -427,7 +427,7 @@ log_sink_write(LogSink *s, const LogBatch *batch)
 void
 log_sink_flush(LogSink *s)
 {
-        if (s->reopen_due && !log_sink_is_over(s) && !is_stuck(s)) {
+        if (s->reopen_due && !log_sink_is_over(s) && !note_stall(s)) {
                 log_sink_reopen(s);
                 return;
         }
@@ -475,7 +475,7 @@ log_sink_reopen(LogSink *s)
 {
         if (!s->transport->reopen)
                 return;
-        s->reopen_due = is_stuck(s);
+        s->reopen_due = note_stall(s);
         if (s->reopen_due)
                 return;
         s->sending = s->transport->may_stall;
@@ -546,7 +546,7 @@ log_sink_finish(LogSink *s, gint64 until)
         s->phase = MAX(s->phase, SINK_STOPPED);
         log_sink_flush(s);
         s->phase = SINK_OVER;
-        if (is_stuck(s))
+        if (note_stall(s))
                 return;
         if (s->transport->finish)
                 s->transport->finish(s->self, &s->queue, until);
