@@ -33,20 +33,20 @@ is_overridden(const LogOptions *options, const GPtrArray *settings, guint number
 }
 
 void
-log_plan_add(GPtrArray *plan, const LogPlanned *planned)
+log_plan_add(GPtrArray *plan, const LogSinkSetup *setup, const char *origin, const GPtrArray *settings)
 {
         LogPlanned *p = g_new(LogPlanned, 1);
         *p = (LogPlanned){
-                .driver = planned->driver,
-                .arg = g_strdup(planned->arg),
-                .options = log_options_ref(planned->options),
-                .from_log_path = planned->from_log_path,
-                .origin = g_strdup(planned->origin),
+                .driver = setup->driver,
+                .arg = g_strdup(setup->arg),
+                .options = log_options_ref(setup->options),
+                .from_log_path = setup->from_log_path,
+                .origin = g_strdup(origin),
                 .settings = g_ptr_array_new(),
         };
-        for (guint i = 0; i < planned->settings->len; i++)
-                if (!is_overridden(p->options, planned->settings, i))
-                        g_ptr_array_add(p->settings, planned->settings->pdata[i]);
+        for (guint i = 0; i < settings->len; i++)
+                if (!is_overridden(p->options, settings, i))
+                        g_ptr_array_add(p->settings, settings->pdata[i]);
         g_ptr_array_add(plan, p);
 }
 

@@ -5,7 +5,7 @@
 
 /* What log_new would make of a configuration: the same code decides, but nothing is opened. */
 
-#include "log/api/driver.h"
+#include "log/sink/options.h"
 
 /* A sink that would be made. */
 typedef struct LogPlanned {
@@ -27,5 +27,5 @@ GPtrArray *log_plan(const LogConfig *config, GError **error);
  * g_ptr_array_unref. */
 GPtrArray *log_plan_find_missing(const GPtrArray *plan);
 
-/* Adds a copy. For log_sinks_plan. */
-void log_plan_add(GPtrArray *plan, const LogPlanned *planned);
+/* Adds a sink. For log_sinks_plan. */
+void log_plan_add(GPtrArray *plan, const LogSinkSetup *setup, const char *origin, const GPtrArray *settings);

@@ -37,45 +37,38 @@ is_k8s_file(const LogSpec *spec)
         return spec->from_log_path && strcmp(spec->driver->name, "k8s-file") == 0;
 }
 
-/* Replaces a driver whose destination is missing by a file. */
-static const LogDriver *
-replace_by_file(const LogDriver *driver, LogOptions **options, char **arg)
-{
-        const void *own = log_options_values(*options, LOG_OPTIONS_OF_DRIVER);
-        const char *path = driver->fallback_path ? driver->fallback_path(own) : NULL;
-        if (!path)
-                return driver;
-        const LogDriver *file = log_driver_find("k8s-file");
-        LogOptions *given = *options;
-        g_free(*arg);
-        *arg = g_strdup(path);
-        *options = log_sink_options(file);
-        log_options_inherit(*options, given);
-        log_options_free(given);
-        return file;
-}
-
-/* Of passthrough, which is a sink or not, also remembers which. */
+/* False for passthrough that leaves the output to the container. */
 static bool
-is_name_only(Build *b, const LogDriver *driver, const LogOptions *options)
+has_sink(const LogDriver *driver, const LogOptions *options)
 {
-        if (!driver->has_sink)
-                return false;
-        b->tee = driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
-        b->passthrough = !b->tee;
-        return b->passthrough;
+        return !driver->has_sink || driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER));
 }
 
 /* The logs of -l are always used, whatever a configuration adds. */
 static gboolean
 check_output(const LogSpec *spec, const LogOptions *options, GError **error)
 {
-        if (!spec->origin || !spec->driver->has_sink ||
-            spec->driver->has_sink(log_options_values(options, LOG_OPTIONS_OF_DRIVER)))
+        if (!spec->origin || has_sink(spec->driver, options))
                 return TRUE;
         return error_set(error, CONMON_ERROR_USAGE,
                          "%s: %s would take the output away from all other logs; it needs opt.tee = yes",
                          spec->origin, spec->driver->name);
+}
+
+/* Replaces a driver whose destination is missing by a file. Returns the options of that, which the caller
+ * frees, or NULL. */
+static LogOptions *
+replace_by_file(LogSinkSetup *setup)
+{
+        const void *own = log_options_values(setup->options, LOG_OPTIONS_OF_DRIVER);
+        const char *path = setup->driver->fallback_path ? setup->driver->fallback_path(own) : NULL;
+        if (!path)
+                return NULL;
+        const LogDriver *file = log_driver_find("k8s-file");
+        LogOptions *options = log_sink_options(file);
+        log_options_inherit(options, setup->options);
+        *setup = (LogSinkSetup){file, options, path, setup->from_log_path};
+        return options;
 }
 
 static bool
@@ -124,15 +117,13 @@ has_name_of(const LogSink *sink, const LogSpec *spec, const LogDriver *driver)
 
 /* The existing sink, if possible with the same options. NULL: there is none. */
 static LogSink *
-find_old(const Build *b, const LogSpec *spec, const LogDriver *driver, const LogOptions *options,
-         const char *arg)
+find_old(const Build *b, const LogSpec *spec, const LogSinkSetup *setup)
 {
         for (int exactly = 1; exactly >= 0; exactly--) {
                 for (guint i = 0; b->old && i < b->old->len; i++) {
                         LogSink *s = b->old->pdata[i];
-                        if (has_name_of(s, spec, driver) &&
-                            log_sink_is_same(s, driver, options, arg, spec->from_log_path) &&
-                            (!exactly || log_sink_has_options(s, options)))
+                        if (has_name_of(s, spec, setup->driver) && log_sink_is_same(s, setup) &&
+                            (!exactly || log_sink_has_options(s, setup->options)))
                                 return s;
                 }
         }
@@ -152,15 +143,13 @@ keep_sink(Build *b, LogSink *sink, const LogSpec *spec, LogOptions *options, GEr
 }
 
 static gboolean
-open_sink(Build *b, const LogSpec *spec, const LogDriver *driver, LogOptions *options, const char *arg,
-          GError **error)
+open_sink(Build *b, const LogSpec *spec, const LogSinkSetup *setup, GError **error)
 {
-        if (b->old && driver->has_sink)
+        if (b->old && setup->driver->has_sink)
                 return error_set(error, CONMON_ERROR_USAGE, "%s: %s can't be added while the container runs",
-                                 spec->origin, driver->name);
-        log_options_report_unused(options);
-        LogSink *sink = log_sink_new(driver, log_options_ref(options), arg, b->config, spec->from_log_path,
-                                     error);
+                                 spec->origin, setup->driver->name);
+        log_options_report_unused(setup->options);
+        LogSink *sink = log_sink_new(setup, b->config, error);
         if (!sink)
                 return log_spec_fail(spec, error);
         if (spec->request && spec->request->sink)
@@ -170,14 +159,12 @@ open_sink(Build *b, const LogSpec *spec, const LogDriver *driver, LogOptions *op
 }
 
 static gboolean
-plan_sink(Build *b, const LogSpec *spec, const LogDriver *driver, LogOptions *options, char *arg,
-          GError **error)
+plan_sink(Build *b, const LogSpec *spec, const LogSinkSetup *setup, GError **error)
 {
-        g_autoptr(GPtrArray) settings = log_spec_settings(spec, options, b->config);
-        LogPlanned planned = {driver, arg, options, spec->from_log_path, spec->origin, settings};
-        if (!log_sink_check(driver, options, arg, b->config, spec->from_log_path, error))
+        if (!log_sink_check(setup, b->config, error))
                 return log_spec_fail(spec, error);
-        log_plan_add(b->plan, &planned);
+        g_autoptr(GPtrArray) settings = log_spec_settings(spec, setup->options, b->config);
+        log_plan_add(b->plan, setup, spec->origin, settings);
         return TRUE;
 }
 
@@ -187,15 +174,19 @@ add_sink(Build *b, const LogSpec *spec, GError **error)
         g_autoptr(LogOptions) options = log_spec_options(spec, b->config, error);
         if (!options || !check_output(spec, options, error))
                 return FALSE;
-        if (is_name_only(b, spec->driver, options))
+        bool needed = has_sink(spec->driver, options);
+        if (spec->driver->has_sink) {
+                b->tee = needed;
+                b->passthrough = !needed;
+        }
+        if (!needed)
                 return TRUE;
-        g_autofree char *arg = g_strdup(spec->arg);
-        const LogDriver *driver = replace_by_file(spec->driver, &options, &arg);
+        LogSinkSetup setup = {spec->driver, options, spec->arg, spec->from_log_path};
+        g_autoptr(LogOptions) of_file = replace_by_file(&setup);
         if (b->plan)
-                return plan_sink(b, spec, driver, options, arg, error);
-        LogSink *old = find_old(b, spec, driver, options, arg);
-        return old ? keep_sink(b, old, spec, options, error)
-                   : open_sink(b, spec, driver, options, arg, error);
+                return plan_sink(b, spec, &setup, error);
+        LogSink *old = find_old(b, spec, &setup);
+        return old ? keep_sink(b, old, spec, setup.options, error) : open_sink(b, spec, &setup, error);
 }
 
 /* True for a driver of the configuration with a single destination, the journal, if -l already uses it:

@@ -162,7 +162,8 @@ static LogSink *
 make_sink(uint8_t choice)
 {
         peer = (Peer){.forgets = choice & 16, .acknowledges = choice & 32};
-        LogSink *s = log_sink_new(&driver, make_options(choice), NULL, &config, false, NULL);
+        g_autoptr(LogOptions) options = make_options(choice);
+        LogSink *s = log_sink_new(&(LogSinkSetup){.driver = &driver, .options = options}, &config, NULL);
         g_assert_nonnull(s);
         s->queue_max = 300;
         log_sink_start(s, NULL, NULL);

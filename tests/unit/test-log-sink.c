@@ -189,11 +189,12 @@ case_open(Case *c, const LogDriver *driver, const char *const *options)
 {
         g_autoptr(GError) error = NULL;
         static const LogConfig config = {.cid = "0123456789abcdef"};
-        LogOptions *o = log_sink_options(driver);
+        g_autoptr(LogOptions) o = log_sink_options(driver);
+        LogSinkSetup setup = {.driver = driver, .options = o};
         size_t queue_max = 0;
         for (; *options; options++)
                 set_option(o, *options, &queue_max);
-        *c = (Case){.sink = log_sink_new(driver, o, NULL, &config, false, &error)};
+        *c = (Case){.sink = log_sink_new(&setup, &config, &error)};
         g_assert_no_error(error);
         if (queue_max > 0)
                 c->sink->queue_max = queue_max;

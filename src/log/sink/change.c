@@ -5,12 +5,19 @@
 
 #include "log/sink/state.h"
 
-bool
-log_sink_is_same(const LogSink *s, const LogDriver *driver, const LogOptions *options, const char *arg,
-                 bool from_log_path)
+/* The sink with other options. */
+static LogSinkSetup
+setup_with(const LogSink *s, LogOptions *options)
 {
-        return s->driver == driver && s->from_log_path == from_log_path && g_strcmp0(s->arg, arg) == 0 &&
-               !log_options_differ(s->options, options, LOG_OPTIONS_OF_DRIVER, true);
+        return (LogSinkSetup){s->driver, options, s->arg, s->from_log_path};
+}
+
+bool
+log_sink_is_same(const LogSink *s, const LogSinkSetup *setup)
+{
+        return s->driver == setup->driver && s->from_log_path == setup->from_log_path &&
+               g_strcmp0(s->arg, setup->arg) == 0 &&
+               !log_options_differ(s->options, setup->options, LOG_OPTIONS_OF_DRIVER, true);
 }
 
 bool
@@ -26,7 +33,8 @@ gboolean
 log_sink_prepare(LogSink *s, LogOptions *options, const LogConfig *log, LogSinkChange *ret, GError **error)
 {
         LogSinkChange c = {.sink = s, .options = options};
-        gboolean done = log_sink_check(s->driver, options, s->arg, log, s->from_log_path, error);
+        LogSinkSetup setup = setup_with(s, options);
+        gboolean done = log_sink_check(&setup, log, error);
         c.replaces_intake = log_options_differ(s->options, options, LOG_OPTIONS_OF_INTAKE, false);
         if (done && c.replaces_intake)
                 done = sink_make_intake(s, options, log->errands, &c.intake, error);
@@ -55,13 +63,8 @@ void
 log_sink_apply(LogSinkChange *c, const LogConfig *log)
 {
         LogSink *s = c->sink;
-        LogDriverConfig config = {
-                .sink = s,
-                .arg = s->arg,
-                .options = log_options_values(c->options, LOG_OPTIONS_OF_DRIVER),
-                .log = log,
-                .from_log_path = s->from_log_path,
-        };
+        LogSinkSetup setup = setup_with(s, c->options);
+        LogDriverConfig config = sink_driver_config(s, &setup, log);
         if (c->replaces_intake) {
                 replace_intake(s, g_steal_pointer(&c->intake));
                 log_options_free(s->intake_options);

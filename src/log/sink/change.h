@@ -8,9 +8,8 @@
 #include "log/intake/intake.h"
 #include "log/sink/sink.h"
 
-/* True if the sink is the one that these ask for, be it with other options that it can adopt. */
-bool log_sink_is_same(const LogSink *s, const LogDriver *driver, const LogOptions *options, const char *arg,
-                      bool from_log_path);
+/* True if the sink is the one that is asked for, be it with other options that it can adopt. */
+bool log_sink_is_same(const LogSink *s, const LogSinkSetup *setup);
 
 /* True if it has exactly these options. */
 bool log_sink_has_options(const LogSink *s, const LogOptions *options);

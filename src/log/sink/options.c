@@ -75,19 +75,26 @@ read_mode(const LogOptions *given)
         return (SinkMode)o->mode;
 }
 
+LogDriverConfig
+sink_driver_config(LogSink *s, const LogSinkSetup *setup, const LogConfig *log)
+{
+        return (LogDriverConfig){
+                .sink = s,
+                .arg = setup->arg,
+                .options = log_options_values(setup->options, LOG_OPTIONS_OF_DRIVER),
+                .log = log,
+                .from_log_path = setup->from_log_path,
+        };
+}
+
 gboolean
-log_sink_check(const LogDriver *driver, const LogOptions *given, const char *arg, const LogConfig *log,
-               bool from_log_path, GError **error)
+log_sink_check(const LogSinkSetup *setup, const LogConfig *log, GError **error)
 {
         static const char *const modes[] = {"blocking", "non-blocking", "adaptive"};
         static const char *const full[] = {"drop-newest", "drop-oldest", "block"};
-        const SinkOptions *o = log_options_values(given, LOG_OPTIONS_OF_SINK);
-        LogDriverConfig config = {
-                .arg = arg,
-                .options = log_options_values(given, LOG_OPTIONS_OF_DRIVER),
-                .log = log,
-                .from_log_path = from_log_path,
-        };
+        const LogDriver *driver = setup->driver;
+        const SinkOptions *o = log_options_values(setup->options, LOG_OPTIONS_OF_SINK);
+        LogDriverConfig config = sink_driver_config(NULL, setup, log);
         bool block = o->on_full == ON_FULL_BLOCK;
         if (o->mode_given && o->on_full_given && block != (o->mode == MODE_BLOCKING))
                 return error_set(error, CONMON_ERROR_USAGE,

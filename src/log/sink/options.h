@@ -3,9 +3,17 @@
 
 #pragma once
 
-/* The options of a sink: those of its driver, of its queue, and of the intake. */
+/* What a sink is made of, and its options: those of its driver, of its queue, and of the intake. */
 
 #include "log/api/driver.h"
+
+/* Borrowed. */
+typedef struct LogSinkSetup {
+        const LogDriver *driver;
+        LogOptions *options;
+        const char *arg;    /* of the driver, see LogDriverConfig */
+        bool from_log_path; /* the same */
+} LogSinkSetup;
 
 /* Whose options the tables of log_sink_options are, for log_options_values. */
 enum {
@@ -18,6 +26,5 @@ enum {
 /* The options that a sink of this driver has, none given yet. */
 LogOptions *log_sink_options(const LogDriver *driver);
 
-/* Checks the arguments of log_sink_new as far as possible without accessing the machine. */
-gboolean log_sink_check(const LogDriver *driver, const LogOptions *options, const char *arg,
-                        const LogConfig *log, bool from_log_path, GError **error);
+/* Checks the setup as far as possible without accessing the machine. */
+gboolean log_sink_check(const LogSinkSetup *setup, const LogConfig *log, GError **error);

@@ -48,19 +48,13 @@ sink_leave_room(LogSink *s)
 }
 
 static gboolean
-open_sink(LogSink *s, const LogConfig *log, GError **error)
+open_sink(LogSink *s, const LogSinkSetup *setup, const LogConfig *log, GError **error)
 {
-        LogDriverConfig config = {
-                .sink = s,
-                .arg = s->arg,
-                .options = log_options_values(s->options, LOG_OPTIONS_OF_DRIVER),
-                .log = log,
-                .from_log_path = s->from_log_path,
-        };
+        LogDriverConfig config = sink_driver_config(s, setup, log);
         sink_read_options(s);
         if (s->transport->may_stall)
                 s->stand_in = log->stand_in;
-        if (!log_sink_check(s->driver, s->options, s->arg, log, s->from_log_path, error) ||
+        if (!log_sink_check(setup, log, error) ||
             !sink_make_intake(s, s->options, log->errands, &s->intake, error))
                 return FALSE;
         s->self = log_driver_open(s->driver, &config, error);
@@ -89,15 +83,14 @@ set_options(LogSink *s, LogOptions *options)
 }
 
 LogSink *
-log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, const LogConfig *log,
-             bool from_log_path, GError **error)
+log_sink_new(const LogSinkSetup *setup, const LogConfig *log, GError **error)
 {
-        LogSink *s = sink_new(driver);
-        set_options(s, options);
-        s->arg = g_strdup(arg);
-        s->from_log_path = from_log_path;
+        LogSink *s = sink_new(setup->driver);
+        set_options(s, log_options_ref(setup->options));
+        s->arg = g_strdup(setup->arg);
+        s->from_log_path = setup->from_log_path;
         s->wants = true;
-        if (open_sink(s, log, error))
+        if (open_sink(s, setup, log, error))
                 return s;
         log_sink_free(s);
         return NULL;

@@ -13,9 +13,8 @@
  * of log_sink_release, were sent or dropped. */
 typedef void (*LogSinkChangedFunc)(void *data);
 
-/* Creates a sink with the given options (ownership passes, also on failure) and opens its driver. */
-LogSink *log_sink_new(const LogDriver *driver, LogOptions *options, const char *arg, const LogConfig *log,
-                      bool from_log_path, GError **error);
+/* Creates a sink and opens its driver. */
+LogSink *log_sink_new(const LogSinkSetup *setup, const LogConfig *log, GError **error);
 void log_sink_free(LogSink *s);
 
 /* The name that distinguishes the sinks of a log in the status: the driver's name, unless another was set.

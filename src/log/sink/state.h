@@ -71,7 +71,7 @@ struct LogSink {
         char *name; /* among all sinks of a log; NULL: that of the driver */
         const LogTransport *transport; /* of the driver */
         void *self;                    /* the driver's instance */
-        char *arg;                     /* as given to log_sink_new, as the next one */
+        char *arg;                     /* as in the setup, as the next one */
         bool from_log_path;
         LogOptions *options;
         LogOptions *driver_options; /* that the instance points into, */
@@ -125,6 +125,9 @@ struct LogSink {
 
 /* Applies the options of the queue (options.c). */
 void sink_read_options(LogSink *s);
+
+/* The arguments of the driver's functions (options.c). */
+LogDriverConfig sink_driver_config(LogSink *s, const LogSinkSetup *setup, const LogConfig *log);
 
 /* Creates an intake for these options, which it borrows. `errands` as for log_intake_new. */
 gboolean sink_make_intake(LogSink *s, const LogOptions *options, Errands *errands, LogIntake **ret_intake,
