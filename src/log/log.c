@@ -107,7 +107,7 @@ static void
 on_change(void *data)
 {
         Log *log = data;
-        if (log_sinks_can_reap(log) || (log->drained && !is_draining(log)))
+        if (log->closing->len > 0 || log->drained)
                 timer_start(&log->settle, 0);
         if (!timer_is_running(&log->quiet))
                 timer_start(&log->quiet, QUIET_USEC);

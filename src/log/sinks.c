@@ -438,15 +438,6 @@ log_sinks_reap(Log *log)
         }
 }
 
-bool
-log_sinks_can_reap(const Log *log)
-{
-        for (guint i = 0; i < log->closing->len; i++)
-                if (!log_sink_is_draining(((const ClosingSink *)log->closing->pdata[i])->sink))
-                        return true;
-        return false;
-}
-
 void
 log_sinks_add_closing(const Log *log, GString *json)
 {

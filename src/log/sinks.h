@@ -26,9 +26,6 @@ gboolean log_sinks_reload(Log *log, const LogConfig *config, LogSinkChangedFunc 
 /* True while a removed sink has something to send. */
 bool log_sinks_are_closing(const Log *log);
 
-/* True if a removed sink has nothing left to send. */
-bool log_sinks_can_reap(const Log *log);
-
 /* Frees the removed sinks that have nothing left to send; none of them may be at work. */
 void log_sinks_reap(Log *log);
 

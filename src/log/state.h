@@ -14,7 +14,7 @@
 struct Log {
         GPtrArray *sinks;   /* of LogSink */
         GPtrArray *closing; /* of ClosingSink: sinks that a reload has removed, and that drain their queues */
-        Timer settle;       /* when no sink is at work: frees those that are done, ends the drain */
+        Timer settle; /* after a change, when no sink is at work: frees those that are done, ends the drain */
         char *cid;
         char *bundle;
         char *persist_dir;
