@@ -219,6 +219,7 @@ def test_rotation(t):
     m.control('2 0 0\n')
     time.sleep(0.5)
     disk.thaw()
+    wait_for(lambda: logged(log) == b'', 'the new log of the same name')
     t.touch('end')
     m.finish(3)
     equal(logged(log), b'')
