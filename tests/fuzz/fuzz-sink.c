@@ -253,7 +253,7 @@ sum_losses(const LogSink *s)
 static void
 check(const LogSink *s)
 {
-        LogCount queued = log_queue_waiting(&s->queue), lost = sum_losses(s);
+        LogCount queued = log_queue_queued(&s->queue), lost = sum_losses(s);
         log_audit_queue(&s->queue);
         g_assert_cmpuint(s->queue.done.records, ==, peer.out.records);
         g_assert_cmpuint(s->queue.done.bytes, ==, peer.out.bytes);

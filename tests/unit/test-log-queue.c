@@ -151,7 +151,7 @@ test_decide(void)
         g_assert_cmpuint(q.done.bytes, ==, 2);
         g_assert_cmpuint(refused.records, ==, 2);
         g_assert_cmpuint(refused.bytes, ==, 4);
-        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 4);
+        g_assert_cmpuint(log_queue_queued(&q).records, ==, 4);
         assert_next(&q, SIZE_MAX, "b");
         log_queue_reserve(&q, 1);
         assert_next(&q, SIZE_MAX, "d");
@@ -184,7 +184,7 @@ test_decide_blocks(void)
         log_queue_decide(&q, fates, N, &refused);
         g_assert_cmpuint(refused.records, ==, N / 3);
         g_assert_cmpuint(q.done.records, ==, N / 3);
-        g_assert_cmpuint(log_queue_waiting(&q).records, ==, N / 3);
+        g_assert_cmpuint(log_queue_queued(&q).records, ==, N / 3);
         for (int i = 0; i < N; i++)
                 fates[i] = LOG_FATE_DONE;
         log_queue_reserve(&q, (size_t)N / 3 * 7);
@@ -206,7 +206,7 @@ test_blocks(void)
         }
         g_assert_true(q.head != q.tail);
         g_assert_cmpuint(log_queue_memory(&q), ==, in->len + 60000 * sizeof(LogEntry));
-        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 60000);
+        g_assert_cmpuint(log_queue_queued(&q).records, ==, 60000);
         const char *bytes;
         for (size_t len, step = 1; (len = log_queue_next(&q, 5000, &bytes)) > 0; step = step * 7 % 4999) {
                 g_string_append_len(out, bytes, (gssize)MIN(len, step));
@@ -291,7 +291,7 @@ test_drop_oldest(void)
         g_assert_cmpuint(line.records, ==, 3);
         g_assert_cmpuint(line.bytes, ==, 4);
         assert_next(&q, SIZE_MAX, "E");
-        g_assert_cmpuint(log_queue_waiting(&q).records, ==, 2);
+        g_assert_cmpuint(log_queue_queued(&q).records, ==, 2);
         log_queue_wrote(&q, 1);
         assert_next(&q, SIZE_MAX, "f");
         (void)drop(&q, true, true);
@@ -447,7 +447,7 @@ test_random(void)
                         drop_one(&q, model);
                 }
                 if (i % 64 == 0)
-                        g_assert_cmpuint(log_queue_waiting(&q).records, ==, model->len);
+                        g_assert_cmpuint(log_queue_queued(&q).records, ==, model->len);
                 if (i % 1024 == 0)
                         log_queue_release(&q);
         }

@@ -70,12 +70,12 @@ block_reset(LogBlock *b)
 {
         b->first = b->count = b->n_dead = 0;
         b->start = b->end = 0;
-        b->waiting = (LogCount){0};
+        b->queued = (LogCount){0};
 }
 
 /* A block that is done, and no longer in the queue. */
 static void
-put_aside(LogQueue *q, LogBlock *b)
+recycle(LogQueue *q, LogBlock *b)
 {
         if (b->size != BLOCK_SIZE || q->n_spare == SPARE_MAX) {
                 block_free(b);
@@ -89,14 +89,14 @@ put_aside(LogQueue *q, LogBlock *b)
 
 /* Frees blocks that are done, except the last one, which is reused from its start. */
 static void
-collect(LogQueue *q)
+free_done(LogQueue *q)
 {
         while (q->head && block_is_done(q->head) && q->head->next) {
                 LogBlock *b = q->head;
                 q->head = b->next;
                 if (q->next.block == b)
                         q->next = (LogCursor){.block = q->head};
-                put_aside(q, b);
+                recycle(q, b);
         }
         if (q->head && block_is_done(q->head) && q->head->count > 0) {
                 block_reset(q->head);
@@ -111,7 +111,7 @@ log_queue_block(LogQueue *q, size_t need)
                 return q->tail;
         LogBlock *b = add_block(q, need);
         /* The previous block may already be done. */
-        collect(q);
+        free_done(q);
         return b;
 }
 
@@ -123,9 +123,9 @@ log_queue_is_empty(const LogQueue *q)
         return !q->head || (block_is_done(q->head) && !q->head->next);
 }
 
-/* Advances to the first message to send, past the ends of blocks and dropped messages. */
+/* Moves the cursor past dead messages and ends of blocks. Returns the message there; NULL: all are sent. */
 static LogEntry *
-settle(LogQueue *q)
+skip_dead(LogQueue *q)
 {
         LogCursor *c = &q->next;
         while (c->block) {
@@ -169,7 +169,7 @@ count_subtract(LogCount *sum, LogCount count)
 void
 log_queue_added(LogBlock *b, LogCount count)
 {
-        log_count_add(&b->waiting, count);
+        log_count_add(&b->queued, count);
 }
 
 size_t
@@ -186,11 +186,11 @@ log_queue_sent_memory(const LogQueue *q)
 }
 
 LogCount
-log_queue_waiting(const LogQueue *q)
+log_queue_queued(const LogQueue *q)
 {
         LogCount sum = {0};
         for (const LogBlock *b = q->head; b; b = b->next)
-                log_count_add(&sum, b->waiting);
+                log_count_add(&sum, b->queued);
         return sum;
 }
 
@@ -200,8 +200,8 @@ log_queue_undo(LogQueue *q)
         LogBlock *b = q->tail;
         const LogEntry *e = log_block_entry(b, --b->count);
         b->end -= e->len;
-        count_subtract(&b->waiting, entry_count(e));
-        /* A block without entries is not done but new: nothing to collect. */
+        count_subtract(&b->queued, entry_count(e));
+        /* A block without entries is not done but new: nothing to free. */
         return e->len + sizeof *e;
 }
 
@@ -224,7 +224,7 @@ whole_messages(const LogCursor *c, size_t max)
 size_t
 log_queue_next(LogQueue *q, size_t max, const char **ret_bytes)
 {
-        const LogEntry *e = settle(q);
+        const LogEntry *e = skip_dead(q);
         if (!e)
                 return 0;
         const LogCursor *c = &q->next;
@@ -247,14 +247,14 @@ log_queue_count(const LogQueue *q, size_t len)
 size_t
 log_queue_next_len(LogQueue *q)
 {
-        const LogEntry *e = settle(q);
+        const LogEntry *e = skip_dead(q);
         return e ? e->len : 0;
 }
 
 size_t
 log_queue_peek(LogQueue *q, LogMessage *messages, size_t max)
 {
-        (void)settle(q);
+        (void)skip_dead(q);
         size_t n = 0;
         for (LogCursor c = q->next; n < max && c.block; c = (LogCursor){.block = c.block->next}) {
                 for (; n < max && c.entry < c.block->count; c.entry++) {
@@ -271,7 +271,7 @@ void
 log_queue_reserve(LogQueue *q, size_t len)
 {
         while (len > 0) {
-                const LogEntry *e = settle(q);
+                const LogEntry *e = skip_dead(q);
                 if (!e)
                         return;
                 size_t left = q->next.block->end - q->next.byte;
@@ -303,7 +303,7 @@ log_queue_sent(LogQueue *q, size_t len)
 
 /* Removes the oldest message; the caller has updated the cursor. */
 static void
-forget(LogBlock *b)
+remove_first(LogBlock *b)
 {
         b->start += log_block_entry(b, b->first++)->len;
 }
@@ -318,32 +318,32 @@ count_dead(LogQueue *q, LogBlock *b, const LogEntry *e, int more)
         q->dead_memory += more > 0 ? memory : -memory;
 }
 
-/* Removes dropped messages at the front immediately. */
+/* Removes dead messages at the front. */
 static void
-forget_dead(LogQueue *q)
+remove_dead(LogQueue *q)
 {
         while (q->n_dead > 0 && q->head && !block_is_done(q->head) &&
                log_block_entry(q->head, q->head->first)->dead) {
-                (void)settle(q);
+                (void)skip_dead(q);
                 count_dead(q, q->head, log_block_entry(q->head, q->head->first), -1);
-                forget(q->head);
-                collect(q);
+                remove_first(q->head);
+                free_done(q);
         }
 }
 
 void
 log_queue_done(LogQueue *q, size_t n)
 {
-        forget_dead(q);
+        remove_dead(q);
         q->taken += n;
         for (; n > 0 && !log_queue_is_empty(q); n--) {
                 LogCount count = entry_count(log_block_entry(q->head, q->head->first));
                 log_count_add(&q->done, count);
-                count_subtract(&q->head->waiting, count);
-                forget(q->head);
+                count_subtract(&q->head->queued, count);
+                remove_first(q->head);
                 if (block_is_done(q->head))
-                        collect(q);
-                forget_dead(q);
+                        free_done(q);
+                remove_dead(q);
         }
 }
 
@@ -352,7 +352,7 @@ static void
 finish_block(LogQueue *q, size_t len)
 {
         LogBlock *b = q->head;
-        log_count_add(&q->done, b->waiting);
+        log_count_add(&q->done, b->queued);
         q->taken += len;
         block_reset(b);
         q->next = (LogCursor){.block = b};
@@ -381,10 +381,10 @@ arrived_block(LogQueue *q, size_t len)
         return true;
 }
 
-/* Removes messages of the first block that are within the `len` bytes, up to one that was dropped. Returns
- * how many bytes they are. */
+/* Removes messages of the first block that are within the `len` bytes, up to a dead one. Returns how many
+ * bytes they are. */
 static size_t
-forget_arrived(LogQueue *q, size_t len)
+remove_arrived(LogQueue *q, size_t len)
 {
         LogBlock *b = q->head;
         LogCount count = {0};
@@ -398,7 +398,7 @@ forget_arrived(LogQueue *q, size_t len)
         }
         b->start += len - rest;
         log_count_add(&q->done, count);
-        count_subtract(&b->waiting, count);
+        count_subtract(&b->queued, count);
         q->taken += len - rest;
         return len - rest;
 }
@@ -409,13 +409,13 @@ log_queue_arrived(LogQueue *q, size_t len)
         size_t sum = 0, n = 1;
         if (arrived_block(q, len))
                 return len;
-        forget_dead(q);
+        remove_dead(q);
         while (n > 0 && sum < len && !log_queue_is_empty(q)) {
-                n = forget_arrived(q, len - sum);
+                n = remove_arrived(q, len - sum);
                 sum += n;
                 if (block_is_done(q->head))
-                        collect(q);
-                forget_dead(q);
+                        free_done(q);
+                remove_dead(q);
         }
         return sum;
 }
@@ -443,7 +443,7 @@ log_queue_wrote(LogQueue *q, size_t len)
         if (len == 0 || wrote_block(q, len))
                 return;
         while (len > 0) {
-                const LogEntry *e = settle(q);
+                const LogEntry *e = skip_dead(q);
                 if (!e)
                         return;
                 size_t piece = MIN(len, e->len - q->partially_sent);
@@ -468,13 +468,13 @@ log_queue_rewind(LogQueue *q)
 
 /* ---- dropping ---- */
 
-/* Marks a message as dropped; it stays in place until the cursor passes it. Adds it to *sum. */
+/* Adds it to *sum. */
 static void
 kill_entry(LogQueue *q, LogBlock *b, LogEntry *e, LogCount *sum)
 {
         LogCount count = entry_count(e);
         log_count_add(sum, count);
-        count_subtract(&b->waiting, count);
+        count_subtract(&b->queued, count);
         e->dead = 1;
         count_dead(q, b, e, 1);
 }
@@ -496,7 +496,7 @@ log_queue_decide(LogQueue *q, const LogFate *fates, size_t n, LogCount *refused)
                 }
         }
         log_queue_rewind(q);
-        forget_dead(q);
+        remove_dead(q);
 }
 
 /* True for a message that reports losses: it belongs to no line. */
@@ -531,7 +531,7 @@ kill_rest(LogQueue *q, LogCursor c, StreamId stream, LogCount *dropped)
 static LogEntry *
 first_unsent(LogQueue *q, LogCursor *ret)
 {
-        LogEntry *e = settle(q);
+        LogEntry *e = skip_dead(q);
         LogCursor c = q->next;
         if (q->partially_sent > 0)
                 c.entry++;
@@ -554,7 +554,7 @@ log_queue_is_within_line(LogQueue *q)
         return e && e->continues;
 }
 
-/* Frees whole blocks of dropped messages after sent ones. */
+/* Frees whole blocks of dead messages after sent ones. */
 static void
 release_dead_blocks(LogQueue *q)
 {
@@ -564,7 +564,7 @@ release_dead_blocks(LogQueue *q)
                 for (uint32_t i = 0; i < next->count; i++)
                         count_dead(q, next, log_block_entry(next, i), -1);
                 b->next = next->next;
-                put_aside(q, next);
+                recycle(q, next);
                 next = b;
         }
 }
@@ -581,9 +581,9 @@ log_queue_drop_oldest(LogQueue *q, LogDropped *ret)
         if (e->partial)
                 ret->open = kill_rest(q, (LogCursor){.block = c.block, .entry = c.entry + 1}, ret->stream,
                                       &ret->count);
-        forget_dead(q);
+        remove_dead(q);
         if (q->n_dead > 0) {
-                (void)settle(q);
+                (void)skip_dead(q);
                 release_dead_blocks(q);
         }
         return true;
@@ -594,7 +594,7 @@ log_queue_drop_oldest(LogQueue *q, LogDropped *ret)
 void
 log_queue_clear(LogQueue *q, LogCount *dropped)
 {
-        log_count_add(dropped, log_queue_waiting(q));
+        log_count_add(dropped, log_queue_queued(q));
         for (LogBlock *b = q->head, *next; b; b = next) {
                 next = b->next;
                 block_free(b);
@@ -748,7 +748,7 @@ fill_block(LogQueue *q, LogBlock *b, const char *packed, size_t n, const char *b
                 if (e.dead)
                         count_dead(q, b, &e, 1);
                 else
-                        log_count_add(&b->waiting, entry_count(&e));
+                        log_count_add(&b->queued, entry_count(&e));
         }
         if (sum != len)
                 state_fail(r, "The messages of a queue do not fit its bytes");
@@ -787,7 +787,7 @@ restore_cursor(LogQueue *q, size_t sent, StateReader *r)
                 c->byte += log_block_entry(c->block, c->entry)->len;
         if (q->partially_sent == 0)
                 return;
-        const LogEntry *e = settle(q);
+        const LogEntry *e = skip_dead(q);
         if (!e || q->partially_sent >= e->len)
                 state_fail(r, "More of a message is sent than there is");
         else

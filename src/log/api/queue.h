@@ -8,7 +8,8 @@
  * output and emptied by one write.
  *
  * A message is in one of three states: waiting, sent (perhaps in part), done. A driver that doesn't wait for
- * acknowledgements uses log_queue_wrote and never sees the second state. */
+ * acknowledgements uses log_queue_wrote and never sees the second state. One that is dropped, or delivered
+ * before earlier ones, is dead: it is skipped, and removed when all before it are done. */
 
 #include "base/state.h"
 #include "log/api/record.h"
@@ -36,7 +37,7 @@ typedef struct LogEntry {
         uint32_t stream : 1;
         uint32_t partial : 1;
         uint32_t continues : 1;
-        uint32_t dead : 1; /* dropped: never sent, skipped */
+        uint32_t dead : 1;
 } LogEntry;
 
 /* The most payload that an entry can describe. */
@@ -48,10 +49,10 @@ struct LogBlock {
         size_t size;      /* of the whole mapping */
         uint32_t first;   /* entries before this one are done */
         uint32_t count;   /* entries */
-        uint32_t n_dead;  /* of them, that are dropped and not passed yet */
+        uint32_t n_dead;  /* of them */
         size_t start;     /* bytes before this offset are done */
         size_t end;       /* of the bytes */
-        LogCount waiting; /* messages that are neither done nor dropped */
+        LogCount queued;  /* messages that are neither done nor dead */
         char bytes[];
 };
 
@@ -100,8 +101,8 @@ typedef struct LogQueue {
         size_t n_spare;
         LogCursor next; /* the first byte that is not sent */
         size_t partially_sent;    /* bytes of the message there that were already sent */
-        size_t n_dead;  /* messages that are dropped and not passed yet, */
-        size_t dead_memory; /* and their size */
+        size_t n_dead;  /* messages, */
+        size_t dead_memory; /* and their size, as in log_queue_memory */
         LogCount done;  /* delivered since the start */
         uint64_t taken; /* increases whenever the destination accepts or acknowledges data */
 } LogQueue;
@@ -115,14 +116,14 @@ void log_queue_added(LogBlock *b, LogCount count);
 /* True if everything is done. */
 bool log_queue_is_empty(const LogQueue *q);
 
-/* Memory of the messages that are neither done nor dropped, with their entries. */
+/* Memory of the messages that are neither done nor dead, with their entries. */
 size_t log_queue_memory(const LogQueue *q);
 
-/* How many of them are of messages that were sent, with those that were dropped in between. */
+/* The part of it of messages that were sent, with dead ones in between. */
 size_t log_queue_sent_memory(const LogQueue *q);
 
-/* The messages that are neither done nor dropped. */
-LogCount log_queue_waiting(const LogQueue *q);
+/* The messages that are neither done nor dead: waiting or sent. */
+LogCount log_queue_queued(const LogQueue *q);
 
 /* Removes the message that was added last. It must not have been sent or dropped. Returns what it added to
  * log_queue_memory. */
@@ -204,7 +205,7 @@ void log_queue_clear(LogQueue *q, LogCount *dropped);
 /* Frees unused memory. */
 void log_queue_release(LogQueue *q);
 
-/* Points *ret_bytes to message number n of those that are not done, not counting dropped ones, with the
+/* Points *ret_bytes to message number n of those that are not done, not counting dead ones, with the
  * contiguous bytes after it, and returns how many bytes there are; 0 if there is no such message. */
 size_t log_queue_find(const LogQueue *q, size_t n, const char **ret_bytes);
 

@@ -9,7 +9,7 @@
 /* Sums of one block. */
 typedef struct {
         size_t len; /* of what is not done */
-        LogCount waiting;
+        LogCount queued;
         size_t n_dead;
         size_t at_cursor; /* offset of the cursor's message */
 } Sums;
@@ -23,8 +23,8 @@ sum_entries(const LogQueue *q, const LogBlock *b)
                 sums.len += e->len;
                 sums.n_dead += e->dead;
                 if (!e->dead && !e->marker) {
-                        sums.waiting.records++;
-                        sums.waiting.bytes += e->payload;
+                        sums.queued.records++;
+                        sums.queued.bytes += e->payload;
                 }
                 if (q->next.block == b && i < q->next.entry)
                         sums.at_cursor += e->len;
@@ -52,8 +52,8 @@ log_audit_queue(const LogQueue *q)
         for (const LogBlock *b = q->head; b && n <= ENTRIES_MAX; b = b->next) {
                 Sums sums = sum_entries(q, b);
                 g_assert_cmpuint(sums.len, ==, b->end - b->start);
-                g_assert_cmpuint(sums.waiting.records, ==, b->waiting.records);
-                g_assert_cmpuint(sums.waiting.bytes, ==, b->waiting.bytes);
+                g_assert_cmpuint(sums.queued.records, ==, b->queued.records);
+                g_assert_cmpuint(sums.queued.bytes, ==, b->queued.bytes);
                 n_dead += sums.n_dead;
                 g_assert_true(b->next || b == q->tail);
                 if (q->next.block == b) {
@@ -67,7 +67,7 @@ log_audit_queue(const LogQueue *q)
 void
 log_audit_counts(LogCount in, const LogQueue *q, const LogLosses *losses)
 {
-        LogCount sum = log_queue_waiting(q);
+        LogCount sum = log_queue_queued(q);
         log_count_add(&sum, q->done);
         log_count_add(&sum, log_losses_sum(losses));
         g_assert_cmpuint(in.records, ==, sum.records);

@@ -107,12 +107,12 @@ log_sink_add_counts(LogSink *s, const LogSink *old)
 void
 log_sink_succeed(LogSink *s, LogSink *old)
 {
-        LogCount waiting = log_queue_waiting(&old->queue);
-        old->in = (LogCount){old->in.records - waiting.records, old->in.bytes - waiting.bytes};
+        LogCount queued = log_queue_queued(&old->queue);
+        old->in = (LogCount){old->in.records - queued.records, old->in.bytes - queued.bytes};
         log_sink_add_counts(s, old);
         if (!s->last_error)
                 s->last_error = g_strdup(old->last_error);
-        old->in = waiting;
+        old->in = queued;
         old->queue.done = (LogCount){0};
         old->losses = (LogLosses){0};
         old->n_markers = old->n_errors = 0;

@@ -685,7 +685,7 @@ log_sink_save(LogSink *s, StateWriter *w)
 static bool
 adds_up(const LogSink *s)
 {
-        LogCount sum = log_queue_waiting(&s->queue);
+        LogCount sum = log_queue_queued(&s->queue);
         log_count_add(&sum, s->queue.done);
         log_count_add(&sum, log_losses_sum(&s->losses));
         return sum.records == s->in.records && sum.bytes == s->in.bytes;

@@ -54,7 +54,7 @@ log_sink_status(const LogSink *s, GString *json)
         g_string_append_c(json, ',');
         log_losses_status(&s->losses, json);
         g_string_append_c(json, ',');
-        log_count_status("queued", log_queue_waiting(&s->queue), json);
+        log_count_status("queued", log_queue_queued(&s->queue), json);
         g_string_append_printf(json,
                                ",\"queue\":{\"bytes\":%zu,\"max\":%zu},\"markers\":%" G_GUINT64_FORMAT ",",
                                log_queue_memory(&s->queue), s->queue_max, s->n_markers);

@@ -30,7 +30,7 @@ NOT_CARRIED = {
     'K8sFile': 'clock prefix_ns prefix',
     'LineFifo': 'watch rest_timer func data',
     'Log': 'settle records quiet busy wants wants_data drained drained_data',
-    'LogBlock': 'size waiting n_dead',
+    'LogBlock': 'size queued n_dead',
     'LogHttp': 'batch_limit protocol ending',
     'LogCompressor': 'func data',
     'LogConnection': 'sink on_input data moved next_timer watch',
