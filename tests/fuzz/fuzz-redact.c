@@ -78,23 +78,25 @@ static void
 check_pieces(LogRedactor *redactor, const LogRecord *line, const LogRecord *clean, size_t max_record,
              size_t chunk)
 {
+        Pieces pieces = {redactor, g_string_new(NULL), 0};
         LogJoinerConfig config = {
                 .max_record = max_record,
                 .look_ahead = log_redactor_look_ahead(redactor),
                 .hold = true,
                 .characters = chunk % 2 == 0,
+                .emit = take_piece,
+                .data = &pieces,
         };
         LogJoiner *joiner = log_joiner_new(&config);
-        Pieces pieces = {redactor, g_string_new(NULL), 0};
         for (size_t at = 0; at < line->len; at += chunk) {
                 LogRecord part = {
                         .bytes = line->bytes + at,
                         .len = (uint32_t)MIN(chunk, line->len - at),
                         .flags = LOG_RECORD_PARTIAL | (at > 0 ? LOG_RECORD_CONTINUES : 0),
                 };
-                log_joiner_push(joiner, &part, take_piece, &pieces);
+                log_joiner_push(joiner, &part);
         }
-        log_joiner_flush(joiner, take_piece, &pieces);
+        log_joiner_flush(joiner);
         g_assert_cmpmem(pieces.text->str, pieces.text->len, clean->bytes, clean->len);
         g_assert_cmpuint(pieces.payload, ==, line->payload);
         g_string_free(pieces.text, TRUE);

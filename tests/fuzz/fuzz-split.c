@@ -58,7 +58,7 @@ static void
 push(Reader *shared, Reader *joined, const LogRecord *r)
 {
         take(r, 0, shared);
-        log_joiner_push(joined->joiner, r, take, joined);
+        log_joiner_push(joined->joiner, r);
 }
 
 /* As in the monitor, bytes that are not consumed are passed again before the next ones. Returns the number of
@@ -91,11 +91,12 @@ run(const uint8_t *data, size_t size)
         LogJoinerConfig config = {.max_record = 1 + data[1] * 8,
                                   .look_ahead = data[0] & 1 ? data[1] % 4 * 5 : 0,
                                   .hold = data[0] & 1,
-                                  .split_full = data[0] & 2};
+                                  .split_full = data[0] & 2,
+                                  .emit = take};
         Reader shared = {.text = g_string_new(NULL), .max = LOG_RECORD_MAX};
-        Reader joined = {.text = g_string_new(NULL),
-                         .max = config.max_record,
-                         .joiner = log_joiner_new(&config)};
+        Reader joined = {.text = g_string_new(NULL), .max = config.max_record};
+        config.data = &joined;
+        joined.joiner = log_joiner_new(&config);
         const char *text = (const char *)data + 2;
         size_t len = size - 2, chunk = 1 + (data[0] >> 2) * 5u;
         log_splitter_init(&s, STREAM_STDOUT, 7);
@@ -103,7 +104,7 @@ run(const uint8_t *data, size_t size)
                 end = MIN(end + chunk, len);
                 at += cut(&s, text + at, end - at, (data[at] & 1) && end < len, &shared, &joined);
         }
-        log_joiner_flush(joined.joiner, take, &joined);
+        log_joiner_flush(joined.joiner);
         g_assert_cmpmem(shared.text->str, shared.text->len, text, len);
         g_assert_cmpmem(joined.text->str, joined.text->len, text, len);
         g_assert_cmpuint(shared.payload, ==, len);

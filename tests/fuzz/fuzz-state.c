@@ -54,12 +54,13 @@ static void
 restore_joiner(StateReader *r)
 {
         size_t sum = 0;
-        LogJoiner *j = log_joiner_new(&(LogJoinerConfig){.max_record = 100, .hold = true});
+        LogJoinerConfig config = {.max_record = 100, .hold = true, .emit = take_record, .data = &sum};
+        LogJoiner *j = log_joiner_new(&config);
         const LogRecord line = {.bytes = "rest\n", .len = 4, .payload = 5};
         log_joiner_restore(j, r);
         if (!state_failed(r)) {
-                log_joiner_push(j, &line, take_record, &sum);
-                log_joiner_flush(j, take_record, &sum);
+                log_joiner_push(j, &line);
+                log_joiner_flush(j);
         }
         log_joiner_free(j);
 }

@@ -637,14 +637,14 @@ take_time(const LogRecord *r, size_t ahead, void *data)
 static void
 test_time_of_joined(void)
 {
-        LogJoinerConfig config = {.max_record = 8, .hold = true};
+        LogJoinerConfig config = {.max_record = 8, .hold = true, .emit = take_time};
         LogJoiner *j = log_joiner_new(&config);
         LogRecord first = {.bytes = "a", .len = 1, .time_ns = 5, .flags = LOG_RECORD_PARTIAL};
         LogRecord second = {.bytes = "b\n", .len = 1, .time_ns = 6, .flags = LOG_RECORD_CONTINUES};
-        log_joiner_push(j, &first, take_time, NULL);
-        log_joiner_push(j, &second, take_time, NULL);
+        log_joiner_push(j, &first);
+        log_joiner_push(j, &second);
         second.flags = 0;
-        log_joiner_push(j, &second, take_time, NULL);
+        log_joiner_push(j, &second);
         assert_seen("5;6;");
         log_joiner_free(j);
 }

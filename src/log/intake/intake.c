@@ -122,6 +122,8 @@ make_filter(LogIntake *in, const LogIntakeOptions *options)
         in->filter->exclude = options->exclude ? options->exclude : none;
 }
 
+static void pass(const LogRecord *record, size_t ahead, void *data);
+
 /* Filters and redaction search for text, so they get whole lines where possible. */
 static void
 make_joiner(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *options)
@@ -132,6 +134,8 @@ make_joiner(LogIntake *in, const LogDriver *driver, const LogIntakeOptions *opti
                 .hold = driver->flags & LOG_DRIVER_WHOLE_LINES || in->filter || in->redactor,
                 .split_full = (driver->flags & LOG_DRIVER_SPLIT_FULL) != 0,
                 .characters = (driver->flags & LOG_DRIVER_UTF8) != 0,
+                .emit = pass,
+                .data = in,
         };
         in->own_max = options->max_record > 0 ? 0 : config.max_record;
         if (options->max_record > 0)
@@ -317,7 +321,7 @@ log_intake_push(LogIntake *in, const LogBatch *batch, LogCount *count)
                 if (whole > 0)
                         continue;
                 if (in->joiner && in->streams[batch->stream])
-                        log_joiner_push(in->joiner, &batch->records[i], pass, in);
+                        log_joiner_push(in->joiner, &batch->records[i]);
                 else
                         pass(&batch->records[i], 0, in);
                 i++;
@@ -342,7 +346,7 @@ log_intake_flush(LogIntake *in, LogCount *count)
 {
         in->count = count;
         if (in->joiner)
-                log_joiner_flush(in->joiner, pass, in);
+                log_joiner_flush(in->joiner);
 }
 
 void

@@ -88,8 +88,7 @@ count_unfinished(const char *bytes, size_t len)
 /* Emits `len` bytes of the line, up to `ahead` more of which follow in memory. Returns how many were emitted:
  * fewer if they end within a character. */
 static size_t
-emit_bytes(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, size_t ahead, unsigned flags,
-           LogRecordFunc emit, void *data)
+emit_bytes(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, size_t ahead, unsigned flags)
 {
         JoinerLine *line = &j->lines[r->stream];
         bool partial = (flags & LOG_RECORD_PARTIAL) != 0;
@@ -107,7 +106,7 @@ emit_bytes(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, size
                 return 0;
         if (line->ordinal > 0 || continues)
                 number_piece(j, line, &out);
-        emit(&out, ahead + rest, data);
+        j->config.emit(&out, ahead + rest, j->config.data);
         return out.len;
 }
 
@@ -124,27 +123,25 @@ forget(JoinerLine *line, const LogRecord *r, size_t n)
 /* Emits max_record bytes: first the held ones, then some of the `len` given ones. Returns how many of these
  * were used. Nothing is copied if nothing is held. */
 static size_t
-cut(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, LogRecordFunc emit, void *data)
+cut(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len)
 {
         JoinerLine *line = &j->lines[r->stream];
         size_t max = j->config.max_record, ahead = j->config.look_ahead;
         if (line->len == 0)
-                return emit_bytes(j, r, bytes, max, MIN(len - max, ahead), LOG_RECORD_PARTIAL, emit, data);
+                return emit_bytes(j, r, bytes, max, MIN(len - max, ahead), LOG_RECORD_PARTIAL);
         size_t more = MIN(max + ahead - line->len, len);
         hold(j, line, r, bytes, more);
-        forget(line, r,
-               emit_bytes(j, r, line->held.data, max, line->len - max, LOG_RECORD_PARTIAL, emit, data));
+        forget(line, r, emit_bytes(j, r, line->held.data, max, line->len - max, LOG_RECORD_PARTIAL));
         return more;
 }
 
 /* Emits the held bytes and then `len` bytes. */
 static void
-emit_rest(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsigned flags, LogRecordFunc emit,
-          void *data)
+emit_rest(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsigned flags)
 {
         JoinerLine *line = &j->lines[r->stream];
         if (line->len == 0) {
-                size_t n = emit_bytes(j, r, bytes, len, 0, flags, emit, data);
+                size_t n = emit_bytes(j, r, bytes, len, 0, flags);
                 if (n < len)
                         hold(j, line, r, bytes + n, len - n);
                 return;
@@ -152,7 +149,7 @@ emit_rest(LogJoiner *j, const LogRecord *r, const char *bytes, size_t len, unsig
         hold(j, line, r, bytes, len);
         if (!(flags & LOG_RECORD_PARTIAL))
                 line->held.data[line->len] = '\n';
-        forget(line, r, emit_bytes(j, r, line->held.data, line->len, 0, flags, emit, data));
+        forget(line, r, emit_bytes(j, r, line->held.data, line->len, 0, flags));
 }
 
 void
@@ -162,7 +159,7 @@ log_joiner_set_max(LogJoiner *j, size_t max_record)
 }
 
 void
-log_joiner_push(LogJoiner *j, const LogRecord *r, LogRecordFunc emit, void *data)
+log_joiner_push(LogJoiner *j, const LogRecord *r)
 {
         const LogJoinerConfig *c = &j->config;
         const JoinerLine *line = &j->lines[r->stream];
@@ -173,16 +170,16 @@ log_joiner_push(LogJoiner *j, const LogRecord *r, LogRecordFunc emit, void *data
         size_t wait = (finished || c->hold) && !c->split_full;
         size_t limit = c->max_record + (finished ? wait : MAX(wait, c->look_ahead));
         while (line->len + left >= limit) {
-                size_t used = cut(j, r, bytes, left, emit, data);
+                size_t used = cut(j, r, bytes, left);
                 bytes += used;
                 left -= used;
         }
         if (finished)
-                emit_rest(j, r, bytes, left, 0, emit, data);
+                emit_rest(j, r, bytes, left, 0);
         else if (c->hold || !(r->flags & LOG_RECORD_PAUSED))
                 hold(j, &j->lines[r->stream], r, bytes, left);
         else if (line->len + left > 0)
-                emit_rest(j, r, bytes, left, LOG_RECORD_PARTIAL | LOG_RECORD_PAUSED, emit, data);
+                emit_rest(j, r, bytes, left, LOG_RECORD_PARTIAL | LOG_RECORD_PAUSED);
 }
 
 size_t
@@ -224,15 +221,15 @@ log_joiner_is_within(const LogJoiner *j, StreamId stream, uint64_t partial_id)
 }
 
 void
-log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data)
+log_joiner_flush(LogJoiner *j)
 {
         for (int i = 0; i < N_STREAMS; i++) {
                 LogRecord end = {.bytes = "", .stream = (uint8_t)i, .time_ns = j->lines[i].time_ns};
                 unsigned flags = LOG_RECORD_PARTIAL | LOG_RECORD_PAUSED | LOG_RECORD_ENDS;
                 while (j->lines[i].len > j->config.max_record)
-                        (void)cut(j, &end, "", 0, emit, data);
+                        (void)cut(j, &end, "", 0);
                 if (j->lines[i].len > 0)
-                        emit_rest(j, &end, "", 0, flags, emit, data);
+                        emit_rest(j, &end, "", 0, flags);
         }
 }
 

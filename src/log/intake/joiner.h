@@ -19,6 +19,8 @@ typedef struct LogJoinerConfig {
         bool hold;         /* hold unfinished lines until their end, or max_record bytes */
         bool split_full;   /* split a line of exactly max_record bytes, too: the second record is empty */
         bool characters;   /* no record but the last one ends within a UTF-8 character */
+        LogRecordFunc emit;
+        void *data;
 } LogJoinerConfig;
 
 typedef struct LogJoiner LogJoiner;
@@ -26,9 +28,9 @@ typedef struct LogJoiner LogJoiner;
 LogJoiner *log_joiner_new(const LogJoinerConfig *config);
 void log_joiner_free(LogJoiner *j);
 
-/* Processes a record, and calls `emit` for each one that is complete. A record of several joined pieces has
+/* Processes a record, and emits each one that is complete. A record of several joined pieces has
  * the time of the first. */
-void log_joiner_push(LogJoiner *j, const LogRecord *r, LogRecordFunc emit, void *data);
+void log_joiner_push(LogJoiner *j, const LogRecord *r);
 
 /* Returns how many of the records, all of one stream, are whole lines that would be emitted unchanged: they
  * need not be pushed. *ret_payload is the number of the container's bytes in them. */
@@ -46,7 +48,7 @@ bool log_joiner_is_within(const LogJoiner *j, StreamId stream, uint64_t partial_
 
 /* The streams have ended: emits held bytes as records with LOG_RECORD_ENDS. The only piece of a line gets no
  * number, like a whole line. */
-void log_joiner_flush(LogJoiner *j, LogRecordFunc emit, void *data);
+void log_joiner_flush(LogJoiner *j);
 
 /* Live upgrade. Keeps held bytes and max_record. */
 void log_joiner_save(const LogJoiner *j, StateWriter *w);
