@@ -77,9 +77,9 @@ typedef struct LogFormat {
 } LogFormat;
 
 /* How messages reach their destination. Most drivers use one of these: log_file_transport
- * (log/file/log_file.h), log_connection_transport (log/net/transport.h), log_raw_transport
- * (log/pipe/raw_output.h). `self` is the driver's instance; its first member is what the transport works on.
- * All but send and close may be NULL. */
+ * (log/file/log_file.h), log_connection_transport (log/net/transport.h), log_http_transport (log/net/http.h),
+ * log_raw_transport (log/pipe/raw_output.h). `self` is the driver's instance; its first member is what the
+ * transport works on. All but send and close may be NULL. */
 typedef struct LogTransport {
         /* Its calls on files may block, and are made with the sink's stand-in (base/stand_in.h): from its
          * functions the main loop may run, though none of them is called meanwhile. */
