@@ -291,6 +291,48 @@ test_acknowledgment(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+/* Answers a batch, and then queries, but acknowledges nothing. */
+static void
+say_not_indexed(int fd)
+{
+        GPollFD p = {.fd = fd, .events = G_IO_IN};
+        if (g_poll(&p, 1, 0) == 0)
+                return;
+        g_autofree char *head = http_read_request(fd, NULL);
+        if (strstr(head, "/ack?channel="))
+                http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"acks\":{\"7\":false}}");
+        else
+                http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 37\r\n\r\n"
+                             "{\"text\":\"Success\",\"code\":0,\"ackId\":7}");
+}
+
+/* A server that answers queries without ever acknowledging a batch makes no progress: the container does not
+ * wait for it. */
+static void
+test_no_acknowledgment(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "stall-timeout=3s"); /* longer than the delays between queries */
+        net_add_option(f, "max-buffer-size=4k");
+        f->log = log_fixture_start_with(&f->config, f->drivers, f->options);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        gint64 end = g_get_monotonic_time() + NET_WAIT_USEC;
+        for (int i = 0; i < 200; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, "a line\n");
+        while (!log_wants(f->log, STREAM_STDOUT)) {
+                g_assert_cmpint(g_get_monotonic_time(), <, end);
+                say_not_indexed(fd);
+                net_run(5);
+        }
+        for (int i = 0; i < 200; i++)
+                log_fixture_write(f->log, STREAM_STDOUT, "a line\n");
+        g_assert_true(log_wants(f->log, STREAM_STDOUT));
+        g_autofree char *status = net_status(f->log, f->dir);
+        net_check_sum(status);
+        g_assert_cmpuint(net_count(status, "queue-full", "records"), >, 0);
+        (void)close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -304,6 +346,8 @@ main(int argc, char **argv)
         };
         g_test_add("/log-http-formats/acknowledgment", Fixture, &acknowledgment, set_up, test_acknowledgment,
                    net_tear_down);
+        g_test_add("/log-http-formats/no-acknowledgment", Fixture, &acknowledgment, set_up,
+                   test_no_acknowledgment, net_tear_down);
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 g_autofree char *name = g_strconcat("/log-http-formats/", cases[i].name, NULL);
                 g_test_add(name, Fixture, &cases[i], set_up, check, net_tear_down);

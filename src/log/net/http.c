@@ -275,6 +275,8 @@ static void
 wait_to_query(LogHttp *h)
 {
         h->state = LOG_HTTP_PENDING;
+        if (h->n_queries == 0)
+                h->taken = log_connection_taken(h);
         timer_start(&h->batch_timer, MIN((int64_t)QUERY_FIRST << MIN(h->n_queries, 10u), QUERY_MAX));
 }
 
@@ -601,6 +603,16 @@ http_release(void *self)
         http_request_clear(&h->request);
 }
 
+/* That a server takes queries is no progress that a container should wait for: it may never acknowledge the
+ * batch. */
+static uint64_t
+http_taken(void *self)
+{
+        const LogHttp *h = self;
+        bool waits = h->state == LOG_HTTP_PENDING || (h->state != LOG_HTTP_IDLE && h->is_query);
+        return waits && !h->ending ? h->taken : log_connection_taken(self);
+}
+
 static void
 http_status(void *self, GString *json)
 {
@@ -648,7 +660,7 @@ http_close(void *self)
 const LogTransport log_http_transport = {
         .send = http_send,
         .finish = http_finish,
-        .taken = log_connection_taken,
+        .taken = http_taken,
         .release = http_release,
         .status = http_status,
         .reason = http_reason,
@@ -767,6 +779,7 @@ log_http_restore(LogHttp *h, const LogDriverConfig *config, const LogHttpProtoco
         h->connection.data = h;
         h->protocol = protocol;
         h->batch_limit = (size_t)o->batch_size;
+        h->taken = log_connection_taken(&h->connection);
         h->answer.body_max = protocol->answer_max;
         secret_protect(); /* the fields may contain a password */
         state_enter(r, "http");

@@ -83,6 +83,7 @@ typedef struct LogHttp {
         bool ending;        /* from now on no batch waits */
         bool is_query;      /* the request is a query for a batch, not a batch */
         unsigned n_queries; /* for the current batch */
+        uint64_t taken;     /* what had arrived before the first of these */
         bool answered;      /* the answer is complete */
         bool reused;        /* the connection has carried an answer before */
         bool persists;      /* the connection can be used for another request */

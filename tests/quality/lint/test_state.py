@@ -31,7 +31,7 @@ NOT_CARRIED = {
     'LineFifo': 'watch rest_timer func data',
     'Log': 'settle records quiet busy wants wants_data drained drained_data',
     'LogBlock': 'size queued n_dead',
-    'LogHttp': 'batch_limit protocol ending',
+    'LogHttp': 'batch_limit protocol ending taken',
     'LogCompressor': 'func data',
     'LogConnection': 'sink on_input data moved next_timer watch',
     'LogArchive': 'sink',
