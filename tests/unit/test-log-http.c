@@ -432,6 +432,30 @@ test_kept_connection_is_reset(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
+/* A server may announce the end of an idle connection by an answer, even while the next request is in
+ * flight. */
+static void
+test_kept_connection_times_out(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "batch-wait=10ms");
+        start(f);
+        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
+        int fd = net_accept(f->fd);
+        g_assert_cmpuint(expect_records(fd), ==, 1);
+        http_say(fd, HTTP_OK);
+        http_wait_for_count(f, "out", 1);
+        log_fixture_write(f->log, STREAM_STDOUT, "two\n");
+        g_assert_cmpuint(expect_records(fd), ==, 1);
+        http_say(fd, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+        int next = net_accept(f->fd);
+        g_assert_cmpuint(expect_records(next), ==, 1);
+        http_say(next, HTTP_OK);
+        http_wait_for_count(f, "out", 2);
+        http_expect_in_status(f, "\"errors\":{\"count\":0,");
+        (void)close(fd);
+        (void)close(next);
+}
+
 /* The time limit for an answer is not one for the transfer of the request. */
 static void
 test_slow_transfer(Fixture *f, gconstpointer data)
@@ -579,6 +603,7 @@ main(int argc, char **argv)
         ADD("timeout", test_timeout);
         ADD("kept-connection-ends", test_kept_connection_ends);
         ADD("kept-connection-is-reset", test_kept_connection_is_reset);
+        ADD("kept-connection-times-out", test_kept_connection_times_out);
         ADD("slow-transfer", test_slow_transfer);
         ADD("early-answer", test_early_answer);
         ADD("no-name-server", test_no_name_server);

@@ -259,6 +259,12 @@ judge(LogHttp *h)
                 v.at_once = true;
                 h->batch_size = h->batch_len / 2;
         }
+        /* The server has said so to an idle connection, at the moment when the request was sent: that is not
+         * about the request (RFC 9110, 15.5.9). */
+        if (a->status == 408 && h->reused) {
+                v.outcome = v.is_query ? LOG_HTTP_LATER : LOG_HTTP_AGAIN;
+                v.at_once = true;
+        }
         if (!v.message && v.outcome != LOG_HTTP_DELIVERED && a->body)
                 v.message = http_printable(a->body->str, a->body->len);
         return v;
@@ -307,7 +313,7 @@ process_answer(LogHttp *h, LogQueue *q)
                 h->attempt = 0;
         if (h->last_status < 300 && !v.is_query)
                 grow(h);
-        bool persists = h->persists && h->answer.persistent;
+        bool persists = h->persists && h->answer.persistent && h->last_status != 408;
         end_request(h);
         if (v.outcome == LOG_HTTP_LATER)
                 wait_to_query(h);
