@@ -98,7 +98,10 @@ static int
 take_field(HttpAnswer *a, char *line)
 {
         char *colon = strchr(line, ':');
-        if (!colon || colon == line || *line == ' ' || *line == '\t')
+        /* The rest of a folded value (RFC 9112, 5.2). A value that matters here is not that long. */
+        if (*line == ' ' || *line == '\t')
+                return 0;
+        if (!colon || colon == line)
                 return fail(a, "its answer has an invalid header field");
         *colon = '\0';
         const char *value = g_strstrip(colon + 1);
