@@ -71,6 +71,7 @@ test_request(Fixture *f, gconstpointer data)
         g_autofree char *head = http_read_request(fd, body);
         g_autofree char *expected =
                 g_strdup_printf("POST /a/v1/logs HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: conmon\r\n"
+                                "Accept-Encoding: identity\r\n"
                                 "Content-Type: application/x-protobuf\r\nContent-Length: %zu\r\n\r\n",
                                 f->port, body->len);
         g_assert_cmpstr(head, ==, expected);

@@ -578,7 +578,7 @@ log_http_open(LogHttp *h, const LogDriverConfig *config, const char *driver, Log
         h->batch_size = h->batch_limit = (size_t)o->batch_size;
         timer_init(&h->batch_timer, on_batch_timeout, h);
         timer_init(&h->answer_timer, on_answer_timeout, h);
-        GString *fields = g_string_new("User-Agent: conmon\r\n");
+        GString *fields = g_string_new("User-Agent: conmon\r\nAccept-Encoding: identity\r\n");
         if (setup->more_fields)
                 g_string_append(fields, setup->more_fields);
         gboolean ok = log_http_add_fields(driver, o, setup->token_scheme, config->log->errands, fields,

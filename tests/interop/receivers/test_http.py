@@ -6,6 +6,7 @@
 decoded by third-party programs if available (OTLP), else in Python according to the servers'
 documentation."""
 
+import gzip
 import json
 import os
 import re
@@ -161,6 +162,18 @@ def test_page_of_a_proxy(t):
         peer = serve(t, name, answer('200 OK', b'<html>Please log in</html>'), *success_of(name))
         sink = finish(start(t, name, peer, monitor=t.monitor(name)))
         equal((len(peer.finished()), sink['out']['records'], sink['errors']['count']), (2, 20, 1))
+
+
+def test_compressing_server_splunk(t):
+    """A server may compress its answers unless the request says that it must not."""
+    def compress(request):
+        whole = b'{"text":"Success","code":0}'
+        if request.fields.get('accept-encoding') == 'identity':
+            return answer('200 OK', whole)
+        return answer('200 OK', gzip.compress(whole), 'Content-Encoding: gzip')
+    peer = serve(t, 'splunk', compress)
+    sink = finish(start(t, 'splunk', peer))
+    equal((len(peer.finished()), sink['out']['records'], sink['errors']['count']), (1, 20, 0))
 
 
 def test_each_elasticsearch(t):
