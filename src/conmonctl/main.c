@@ -190,6 +190,9 @@ was_done(const MonitorInfo *m, const Command *command, const char **ret_why)
         const char *result = monitor_status_member(members, "request.result");
         if (strcmp(command->name, "reopen") == 0)
                 return true;
+        *ret_why = "the container has ended"; /* an earlier request may have been answered */
+        if (m->status->ended)
+                return false;
         *ret_why = "the version of this monitor does not support it";
         if (g_strcmp0(kind, command->name) != 0)
                 return false;

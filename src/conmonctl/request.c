@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,15 +80,6 @@ send_lines(const MonitorInfo *m, const char *line)
         return n < 0 ? -errno : (size_t)n < strlen(text) ? -EAGAIN : 0;
 }
 
-static void
-look(Request *r)
-{
-        if (!r->waiting || !has_changed(r))
-                return;
-        r->waiting = false;
-        r->monitor->error = read_status(r->monitor, r->monitor->directory);
-}
-
 /* No process reads the FIFO: if the container has exited, the monitor has written its final status. */
 static void
 read_last_status(MonitorInfo *m)
@@ -103,6 +95,26 @@ read_last_status(MonitorInfo *m)
                         return;
                 }
                 g_clear_pointer(&m->status, monitor_status_free);
+        }
+}
+
+/* If the container ends before the request is handled, nobody reads the FIFO any more. The final status comes
+ * a little later, unless everything is removed already. A copy that continues after a failed upgrade is a
+ * reader, too. */
+static void
+look(Request *r)
+{
+        MonitorInfo *m = r->monitor;
+        if (!r->waiting)
+                return;
+        autofd int fifo = open_own(m, m->directory, "ctl", O_WRONLY, S_IFIFO);
+        if (has_changed(r)) {
+                r->waiting = false;
+                m->error = read_status(m, m->directory);
+        } else if (fifo == -ENXIO || fifo == -ENOENT) {
+                m->error = -ENXIO;
+                read_last_status(m);
+                r->waiting = m->error != 0 && fifo == -ENXIO && kill(m->pid, 0) == 0;
         }
 }
 

@@ -5,17 +5,22 @@
 """conmonctl: lists monitors, shows their status, and sends them requests."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import CONMON, Inotify, check, equal, main, status_field, wait_for  # noqa: E402
+from harness import CONMON, Inotify, alive, check, equal, kill, main, matches, status_field, wait_for  # noqa: E402
+from harness.check import scaled  # noqa: E402
 
 CONMONCTL = os.environ.get('CONMONCTL', pathlib.Path(CONMON).parent / 'conmonctl/conmonctl')
 if not os.access(CONMONCTL, os.X_OK):
@@ -339,6 +344,31 @@ def test_monitor_that_does_not_answer(t):
     finally:
         os.kill(m.pid, 18)
     t.touch('end')
+
+
+def test_container_that_ends_meanwhile(t):
+    """The request is not handled any more, which is noticed; the answer to an earlier one is not mistaken for one."""
+    m = container(t, 'pause')
+    ctl('reload', m.name)
+    os.kill(m.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    with subprocess.Popen([CONMONCTL, 'reload', m.name], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: pending(m.bundle / 'ctl'), 'the request')
+        kill(m.container)
+        wait_for(lambda: not alive(m.container), 'the end of the container')
+        os.kill(m.pid, signal.SIGCONT)
+        m.finish(137)
+        matches('.*: the container has ended\n', process.stderr.read(), 'the reason')
+    check(time.monotonic() - begin < scaled(10), f'it took {time.monotonic() - begin:.1f} s')
+
+
+def pending(path):
+    """The number of bytes in a FIFO."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return struct.unpack('i', fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+    finally:
+        os.close(fd)
 
 
 if __name__ == '__main__':
