@@ -276,6 +276,13 @@ errands_spend(Errands *e, gint64 usec)
         e->budget = MAX(0, e->budget - usec);
 }
 
+void
+errands_rest(Errands *e)
+{
+        if (e && errands_pending(e) == 0)
+                join_threads(e);
+}
+
 guint
 errands_pending(Errands *e)
 {

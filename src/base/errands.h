@@ -47,6 +47,9 @@ void errands_run(Errands *e);
 gint64 errands_budget(const Errands *e);
 void errands_spend(Errands *e, gint64 usec);
 
+/* Waits for the end of threads whose steps are done, so that the process can be copied. NULL is allowed. */
+void errands_rest(Errands *e);
+
 /* The number of unfinished steps. NULL is allowed. */
 guint errands_pending(Errands *e);
 

@@ -233,7 +233,10 @@ static char *
 start_guard_and_execute(const Monitor *m, int program, StateWriter *w, int state, int done[2])
 {
         g_autoptr(GError) error = NULL;
-        stand_in_rest(m->stand_in); /* fork(2) copies only the calling thread, but the locks of all */
+        /* fork(2) copies only the calling thread, but the locks of all, and others could not be joined. */
+        stand_in_rest(m->stand_in);
+        errands_rest(m->errands);
+        errands_rest(m->openings);
         pid_t original = getpid(), copy = fork();
         if (copy < 0)
                 return g_strdup_printf("failed to make a copy of the monitor: %s", strerror(errno));

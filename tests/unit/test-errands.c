@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -276,6 +277,39 @@ test_budget(void)
         errands_free(NULL);
 }
 
+static atomic_bool ended;
+
+/* Runs in the thread, after the functions of the errands. */
+static void
+end_slowly(void *data)
+{
+        g_usleep(G_USEC_PER_SEC / 10);
+        atomic_store(&ended, true);
+}
+
+static GPrivate last_step = G_PRIVATE_INIT(end_slowly);
+
+static void
+set_last_step(void *data)
+{
+        g_private_set(&last_step, data);
+}
+
+/* Nothing of the thread is left, so that the process can be copied. */
+static void
+test_rest(void)
+{
+        char *data = g_strdup("any");
+        Errands *e = errands_new();
+        errands_grant(e, FOREVER_USEC);
+        g_assert_true(errands_do(e, set_last_step, data, g_free, "disk"));
+        errands_rest(e);
+        g_assert_true(atomic_load(&ended));
+        errands_rest(NULL);
+        errands_free(e);
+        g_free(data);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -287,5 +321,6 @@ main(int argc, char **argv)
         g_test_add_func("/errands/result", test_result);
         g_test_add_func("/errands/read-file", test_read_file);
         g_test_add_func("/errands/budget", test_budget);
+        g_test_add_func("/errands/rest", test_rest);
         return g_test_run();
 }
