@@ -185,9 +185,9 @@ test_memory_of_a_queue(void)
                 Bench b;
                 bench_init(&b, false);
                 int clients[] = { connect_client(&b), connect_client(&b) };
-                size_t before = mallinfo2().uordblks;
+                size_t before = HEAP_IN_USE;
                 size_t written = write_until_full(&b, both_streams);
-                size_t used = mallinfo2().uordblks - before;
+                size_t used = HEAP_IN_USE - before;
                 size_t streams = both_streams ? 2 : 1;
                 g_assert_cmpuint(used, <, 2 * streams * (QUEUE_MAX + 65536));
                 /* Consecutive bytes of one stream are merged, so that the queue can hold many more of

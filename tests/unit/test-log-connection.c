@@ -27,8 +27,11 @@ g_get_monotonic_time(void)
  * in the kernel, only an error of the first datagram is returned. */
 static Fixture *restarted;
 
+/* The type of its flags is not the same everywhere. */
+int replaced_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags) __asm__("sendmmsg");
+
 int
-sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+replaced_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 {
         static int n_datagrams;
         for (unsigned i = 0; i < n; i++) {

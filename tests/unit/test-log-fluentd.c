@@ -15,8 +15,11 @@ typedef NetFixture Fixture;
 /* Replaces libc's function: how many bytes the server has not read; negative: as the kernel says. */
 static int unread = -1;
 
+/* The type of its request is not the same everywhere. */
+int replaced_ioctl(int fd, unsigned request, ...) __asm__("ioctl");
+
 int
-ioctl(int fd, unsigned long request, ...)
+replaced_ioctl(int fd, unsigned request, ...)
 {
         va_list list;
         va_start(list, request);
