@@ -66,11 +66,22 @@ diag_use_syslog(const char *cid, const char *tag)
         syslog_id = g_strndup(whole, 20);
 }
 
+/* Returns 0 or -errno. */
+static int
+send_to_socket(int type, const char *bytes, size_t len)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
+        autofd int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+            send(fd, bytes, len, MSG_NOSIGNAL) < 0)
+                return -errno;
+        return 0;
+}
+
 /* Like syslog(3), but without waiting for a daemon that does not read: then the message is lost. */
 static void
 send_to_syslog(DiagLevel level, const char *text)
 {
-        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
         struct tm tm = {0};
         char when[32] = "";
         time_t now = time(NULL);
@@ -78,9 +89,9 @@ send_to_syslog(DiagLevel level, const char *text)
         g_autofree char *message =
                 g_strdup_printf("<%d>%s %s: conmon %s <%s>: %s", LOG_USER | level_marks[level].priority, when,
                                 program_invocation_short_name, syslog_id, level_marks[level].kind, text);
-        autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        (void)sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address,
-                     sizeof address);
+        size_t len = strlen(message);
+        if (send_to_socket(SOCK_DGRAM, message, len) == -EPROTOTYPE)
+                (void)send_to_socket(SOCK_STREAM, message, len + 1); /* the NUL separates it from the next */
 }
 
 void

@@ -27,8 +27,8 @@ exec "$@"
 class Syslog:
     """Receives the messages sent to /dev/log in the monitor's mount namespace."""
 
-    def __init__(self, t, name='syslog'):
-        self.socket, self.name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), name
+    def __init__(self, t, name='syslog', server=None):
+        self.socket, self.name = server or socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), name
         self.path, self.dev = t.dir / f'{name}.sock', t.dir / f'{name}.dev'
         self.socket.bind(str(self.path))
         self.socket.setblocking(False)
@@ -86,6 +86,25 @@ def test_syslog_of_a_timeout(t):
 def test_syslog_of_a_success(t):
     """No message at all at the default level."""
     equal(Syslog(t).run(t), [])
+
+
+@needs_root
+def test_syslog_over_a_stream(t):
+    """A daemon may listen on a stream socket, where a NUL ends each message."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    syslog = Syslog(t, server=server)
+    server.listen(10)
+    syslog.start(t, runtime='eprint boom\nexit 5').wait()
+    server.settimeout(10)
+    messages = b''
+    while messages.count(b'\0') < 2:
+        peer = server.accept()[0]
+        while data := peer.recv(65536):
+            messages += data
+    first, second, rest = (text.rstrip() for text in messages.decode().split('\0'))
+    matches(PREFIX.format(14, 'nwarn') + 'runtime stderr: boom', first)
+    matches(PREFIX.format(11, 'error') + 'Failed to create container: exit status 5', second)
+    equal(rest, '')
 
 
 @needs_root

@@ -615,9 +615,6 @@ send(int fd, const void *buf, size_t len, int flags)
         return n;
 }
 
-WITH_FD(ssize_t, sendto,
-        (int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t size), fd, fd,
-        buf, len, flags, addr, size)
 WITH_FD(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), fd, fd, msg, flags)
 
 int

@@ -97,7 +97,6 @@ ERRORS = {
     'renameat': ('EIO', 'ENOSPC', 'EACCES', 'EDQUOT', 'EROFS', 'ENOMEM', 'EBUSY'),
     'send': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM'),
     'sendmmsg': ('EPIPE', 'EAGAIN', 'short', 'ENOBUFS', 'EINTR', 'ECONNRESET', 'ENOMEM'),
-    'sendto': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
     'sendmsg': ('EPIPE', 'EAGAIN', 'ENOBUFS', 'EINTR', 'ECONNREFUSED', 'ENOMEM', 'EMSGSIZE'),
     'setpgid': ('EPERM', 'ESRCH'),
     'setrlimit': ('EPERM', 'EINVAL'),
