@@ -150,14 +150,16 @@ fd_receive_one(int sock, void *bytes, size_t size, int *ret_fd)
         return n;
 }
 
-void
+int
 fd_wait_for_input(int fd)
 {
         char discarded[4096];
-        while (fd_read(fd, discarded, sizeof discarded) == -EAGAIN) {
+        ssize_t n;
+        while ((n = fd_read(fd, discarded, sizeof discarded)) == -EAGAIN) {
                 struct pollfd p = {.fd = fd, .events = POLLIN};
                 (void)poll(&p, 1, -1);
         }
+        return (int)MIN(n, 0);
 }
 
 /* The kernel's struct (getdents(2)), which not every C library declares. */

@@ -64,8 +64,8 @@ ssize_t fd_receive(int sock, void *bytes, size_t size, int *fds, size_t *ret_n);
 /* The same for one descriptor, -1 if there is none; further ones are closed. */
 ssize_t fd_receive_one(int sock, void *bytes, size_t size, int *ret_fd);
 
-/* Waits for input or the end of file, reads it, and discards it. */
-void fd_wait_for_input(int fd);
+/* Waits for input or the end of file, reads it, and discards it. Returns 0 or -errno. */
+int fd_wait_for_input(int fd);
 
 /* The open descriptors, in any order, as /proc/self/fd lists them; empty if it can't be read. The caller
  * unrefs the array of int. */

@@ -5,6 +5,7 @@
 
 #include "base/atomic_file.h"
 #include "base/diag.h"
+#include "base/error.h"
 #include "base/fd.h"
 #include "core/monitor.h"
 #include "core/setup.h"
@@ -42,8 +43,9 @@ prepare(Monitor *m, GError **error)
         if (!caller_open_start_pipe(&m->caller, error))
                 return FALSE;
         /* The caller moves this process to its cgroup before it writes: nothing may be forked earlier. */
-        if (m->caller.start_fd >= 0)
-                fd_wait_for_input(m->caller.start_fd);
+        int r = m->caller.start_fd < 0 ? 0 : fd_wait_for_input(m->caller.start_fd);
+        if (r < 0)
+                return error_set(error, CONMON_ERROR_FAILED, "start-pipe read failed %s", strerror(-r));
         if (!m->options->exec_attach)
                 fd_close(&m->caller.start_fd);
         return TRUE;

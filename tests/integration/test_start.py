@@ -320,6 +320,17 @@ def test_bad_pipe_variables(t):
     m.sync.expect_end()
 
 
+def test_start_pipe_that_cannot_be_read(t):
+    """The caller's permission can't arrive, so nothing is started."""
+    fd = os.open('/dev/null', os.O_WRONLY)
+    m = t.launch('exit 0', pipes=('sync',), env={'_OCI_STARTPIPE': '9'}, spawn={'fds': {9: fd}})
+    os.close(fd)
+    equal(m.wait_launcher(), 1)
+    m.pid = m.launcher
+    matches(r'\[conmon:e\]:? start-pipe read failed Bad file descriptor\n', m.stderr.read_text())
+    m.sync.expect_end()
+
+
 def test_bad_sync_pipe_variable(t):
     m = t.launch('exit 0', '--sync', pipes=(), env={'_OCI_SYNCPIPE': 'x'})
     equal(m.wait_launcher(), 1)
