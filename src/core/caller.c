@@ -8,12 +8,24 @@
 #include "ctl/parent_pipe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 void
 caller_init(Caller *c, const InheritedFds *inherited)
 {
         *c = (Caller){.inherited = *inherited, .start_fd = -1, .sync_fd = -1, .attach_fd = -1};
+}
+
+/* Standard output and error are about to be replaced. What replaces them is not closed. */
+static int
+keep_stream(int fd)
+{
+        if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
+                return fd;
+        (void)fd_set_cloexec(fd, false);
+        return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
 /* A variable that the caller inherited from an outer monitor names a descriptor that the caller does not
@@ -28,8 +40,8 @@ open_pipe(Caller *c, const char *variable, int *ret_fd, GError **error)
                 return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable,
                                  strerror(EBADF));
         inherited_fds_forget(&c->inherited, fd);
-        *ret_fd = fd;
-        return TRUE;
+        *ret_fd = keep_stream(fd);
+        return *ret_fd >= 0 || fd < 0 || error_set_errno(error, errno, "Failed to duplicate %s", variable);
 }
 
 gboolean

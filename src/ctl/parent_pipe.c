@@ -46,6 +46,8 @@ parent_pipe_open(const char *variable, int *ret_fd, GError **error)
         int r = parse_fd(text, &fd);
         if (r < 0)
                 return error_set(error, CONMON_ERROR_USAGE, "unable to parse %s %s", variable, strerror(-r));
+        if (fd == STDIN_FILENO)
+                return TRUE;
         r = fd_set_cloexec(fd, true);
         if (r < 0)
                 return error_set(error, CONMON_ERROR_USAGE, "unable to make %s CLOEXEC %s", variable,

@@ -14,7 +14,7 @@
 #define PARENT_PIPE_ATTACH "_OCI_ATTACHPIPE"
 
 /* Takes ownership of the descriptor that the variable names, and makes it close-on-exec. *ret_fd is -1 if the
- * variable is not set or empty. */
+ * variable is not set, empty or 0. */
 gboolean parent_pipe_open(const char *variable, int *ret_fd, GError **error);
 
 /* The maximum length of a message, which is one line of JSON: podman reads with a buffer of this size, and

@@ -6,6 +6,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import stat
 import sys
@@ -329,6 +330,34 @@ def test_start_pipe_that_cannot_be_read(t):
     m.pid = m.launcher
     matches(r'\[conmon:e\]:? start-pipe read failed Bad file descriptor\n', m.stderr.read_text())
     m.sync.expect_end()
+
+
+def standard_stream_as_pipe(t, variable, number, stdio=None):
+    """Starts a monitor with a standard stream as a pipe. The runtime and the exit command must have all three streams."""
+    name = f'{variable}{number}'
+    pipes = ('start',) if variable == '_OCI_SYNCPIPE' else ('sync',)
+    m = t.launch('exit 3', '--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg',
+                 f'dump @/{name}.end', runtime=f'dump @/{name}\ncontainer\npidfile', pipes=pipes, env={variable: number},
+                 spawn={'stdio': stdio}, monitor=t.monitor(name))
+    m.go().finish(3)
+    for dump in (name, f'{name}.end'):
+        equal([number for number in '012' if number not in t.dump(dump)['fds']], [], f'closed in {dump}')
+    return m
+
+
+def test_standard_input_as_start_pipe(t):
+    """Standard input is not taken for a pipe: it is neither waited for nor closed."""
+    read, write = os.pipe()
+    standard_stream_as_pipe(t, '_OCI_STARTPIPE', '0', stdio={0: read})
+    os.close(read)
+    os.close(write)
+
+
+@differs('the messages get lost')
+def test_standard_streams_as_sync_pipe(t):
+    standard_stream_as_pipe(t, '_OCI_SYNCPIPE', '0')
+    equal(re.sub(r'\d+', 'N', standard_stream_as_pipe(t, '_OCI_SYNCPIPE', '1').stdout.read_text()), '{"data": N}\n')
+    equal(re.sub(r'\d+', 'N', standard_stream_as_pipe(t, '_OCI_SYNCPIPE', '2').stderr.read_text()), '{"data": N}\n')
 
 
 def test_bad_sync_pipe_variable(t):
