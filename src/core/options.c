@@ -211,8 +211,6 @@ plain_type(GOptionArg type)
 static gboolean
 take_help_option(const char *name, const char *value, void *data, GError **error)
 {
-        (void)value;
-        (void)error;
         Options *o = data;
         if (o->help == OPTIONS_HELP_NONE)
                 o->help = strcmp(name, "--help-all") == 0 ? OPTIONS_HELP_ALL : OPTIONS_HELP_SHORT;
@@ -267,18 +265,14 @@ show_help(OptionsHelp help)
         return fputs(text->str, stdout) >= 0 && fflush(stdout) == 0 ? 0 : 1;
 }
 
-static gboolean
-parse(Options *o, bool ignore_unknown, int argc, char **argv, GError **error)
+static void
+make_entries(Options *o, bool plain, GOptionEntry *entries)
 {
-        bool plain = is_ascii(argv);
-        if (!plain)
-                (void)setlocale(LC_CTYPE, "");
         /* GLib has one member for data and functions. */
         const union {
                 GOptionArgFunc func;
                 void *data;
         } log_option = {.func = take_log_option}, help_option = {.func = take_help_option};
-        GOptionEntry entries[G_N_ELEMENTS(table) + 1] = {0};
         for (size_t i = 0; i < G_N_ELEMENTS(table); i++) {
                 bool callback = table[i].type == G_OPTION_ARG_CALLBACK;
                 int flags = callback && plain ? G_OPTION_FLAG_FILENAME : G_OPTION_FLAG_NONE;
@@ -293,6 +287,16 @@ parse(Options *o, bool ignore_unknown, int argc, char **argv, GError **error)
                         .arg_data = callback ? callback_data : (char *)o + table[i].offset,
                 };
         }
+}
+
+static gboolean
+parse(Options *o, bool ignore_unknown, int argc, char **argv, GError **error)
+{
+        GOptionEntry entries[G_N_ELEMENTS(table) + 1] = {0};
+        bool plain = is_ascii(argv);
+        if (!plain)
+                (void)setlocale(LC_CTYPE, "");
+        make_entries(o, plain, entries);
         g_autoptr(GOptionContext) context = g_option_context_new(NULL);
         g_option_context_set_help_enabled(context, FALSE);
         GOptionGroup *group = g_option_group_new(NULL, NULL, NULL, o, NULL);
@@ -411,7 +415,7 @@ fill_in(Options *o, GError **error)
         return TRUE;
 }
 
-/* True if the text was requested and shown. */
+/* True if the text was requested; then *ret_status is that of the program. */
 static bool
 show_log_help(const Options *o, int *ret_status)
 {
@@ -424,6 +428,25 @@ show_log_help(const Options *o, int *ret_status)
                 return true;
         }
         return false;
+}
+
+/* The same for all options that only show something. */
+static bool
+show(const Options *o, int *ret_status)
+{
+        g_autoptr(GError) error = NULL;
+        if (o->version) {
+                printf("conmon version %s\ncommit: %s\n", CONMON_VERSION, CONMON_COMMIT);
+                *ret_status = fflush(stdout) == 0 ? 0 : 1;
+                return true;
+        }
+        if (!o->check_config)
+                return show_log_help(o, ret_status);
+        if (check_files(o, &error) && check_level(o, &error) && check_settings(o, &error))
+                *ret_status = check_config_run(o);
+        else
+                g_printerr("conmon: %s\n", error->message);
+        return true;
 }
 
 gboolean
@@ -449,19 +472,7 @@ options_load(Options *o, int argc, char **argv, int *ret_status)
                 g_printerr("conmon: option parsing failed: %s\n", error->message);
                 return false;
         }
-        if (o->version) {
-                printf("conmon version %s\ncommit: %s\n", CONMON_VERSION, CONMON_COMMIT);
-                *ret_status = fflush(stdout) == 0 ? 0 : 1;
-                return false;
-        }
-        if (o->check_config) {
-                if (check_files(o, &error) && check_level(o, &error) && check_settings(o, &error))
-                        *ret_status = check_config_run(o);
-                else
-                        g_printerr("conmon: %s\n", error->message);
-                return false;
-        }
-        if (show_log_help(o, ret_status))
+        if (show(o, ret_status))
                 return false;
         if (!check_first(o, &error)) {
                 g_printerr("conmon: %s\n", error->message);
