@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include "base/rights.h"
 
 #include <glib.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -3,7 +3,6 @@
 
 #include "base/rights.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>

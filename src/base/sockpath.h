@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <glib.h>
-
 /* An address and the directory descriptor that it needs while it is used. */
 typedef struct SockPath {
         struct sockaddr_un addr;

@@ -5,7 +5,6 @@
 
 /* Whether files that control the monitor can be trusted. */
 
-#include <glib.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 

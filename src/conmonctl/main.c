@@ -12,7 +12,6 @@
 #include "conmonctl/show.h"
 #include "conmonctl/table.h"
 
-#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>

@@ -8,7 +8,6 @@
 #include "config/search.h"
 #include "core/setup.h"
 #include "log/file/log_file.h"
-#include "log/log.h"
 #include "log/plan.h"
 
 #include <stdio.h>

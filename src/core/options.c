@@ -9,7 +9,6 @@
 #include "config/key.h"
 #include "core/check_config.h"
 #include "log/help.h"
-#include "log/log.h"
 
 #include <errno.h>
 #include <locale.h>

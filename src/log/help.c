@@ -4,7 +4,7 @@
 #include "log/help.h"
 
 #include "log/drivers/registry.h"
-#include "log/sink/sink.h"
+#include "log/sink/options.h"
 
 #include <string.h>
 

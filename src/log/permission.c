@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "log/drivers/registry.h"
-#include "log/sink/sink.h"
+#include "log/sink/options.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "log/file/log_file.h"
 #include "log/permission.h"
-#include "log/sink/sink.h"
+#include "log/sink/options.h"
 
 #include <errno.h>
 #include <string.h>

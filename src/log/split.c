@@ -3,8 +3,6 @@
 
 #include "log/split.h"
 
-#include "log/log.h"
-
 #include <glib.h>
 #include <string.h>
 

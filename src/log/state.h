@@ -8,7 +8,6 @@
 #include "base/page_buffer.h"
 #include "base/watch.h"
 #include "log/log.h"
-#include "log/sink/sink.h"
 #include "log/split.h"
 
 struct Log {

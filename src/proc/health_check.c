@@ -11,7 +11,6 @@
 #include "proc/cgroup.h"
 #include "proc/orphans.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/wait.h>

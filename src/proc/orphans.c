@@ -7,7 +7,6 @@
 #include "base/fd.h"
 #include "base/process.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>

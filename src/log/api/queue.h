@@ -14,8 +14,6 @@
 #include "base/state.h"
 #include "log/api/record.h"
 
-#include <sys/types.h>
-
 /* Messages and the container's bytes that they represent. */
 typedef struct LogCount {
         uint64_t records;

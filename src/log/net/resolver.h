@@ -9,7 +9,6 @@
 #include "base/worker.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
