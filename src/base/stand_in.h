@@ -9,14 +9,15 @@
  * have no non-blocking mode. So the main thread makes such calls between stand_in_lend and
  * stand_in_take_back. Meanwhile a second thread checks how long they take. After 200 ms, in one call or in
  * several slow ones, that thread runs the loop until the call returns, like a nested loop inside that call.
- * From then on it does so after 20 ms, until no call has been slow for a second.
+ * From then on it does so after 10 to 20 ms, until no call has been slow for a second.
  *
  * There are two threads then, but only one of them runs, except for the call itself: no lock is needed. The
  * functions on the stack above the call must allow a nested loop at that point.
  *
  * Without a stall, a call costs two atomic instructions. The thread is started by the first call and ends a
- * second after the last one. While it runs the loop it uses one descriptor, to be woken up when the call
- * returns; if there is none, it looks every 20 ms. */
+ * second after the last one; once it has run the loop, it only sleeps, because a child that it has started
+ * may be told when it ends (PR_SET_PDEATHSIG). While it runs the loop it uses one descriptor, to be woken up
+ * when the call returns; if there is none, it looks every 20 ms. */
 
 #include <glib.h>
 #include <stdbool.h>
