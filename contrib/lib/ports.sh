@@ -37,7 +37,8 @@ ports_musl() {
                 ! -path src/base/generate-filters.c ! -path tests/unit/seccomp-plugin.c); do
                 # shellcheck disable=SC2086
                 musl-gcc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -Wno-unused-parameter \
-                        -Wno-missing-field-initializers -D_GNU_SOURCE -DG_LOG_DOMAIN='"conmon"' -DHEAP_IN_USE=0 \
+                        -Wno-missing-field-initializers -D_GNU_SOURCE -DG_LOG_DOMAIN='"conmon"' \
+                        -DHEAP_IN_USE=0 -DSENDMMSG_FLAGS=unsigned -DIOCTL_REQUEST=int \
                         -DGLIB_VERSION_MIN_REQUIRED=GLIB_VERSION_2_66 -DGLIB_VERSION_MAX_ALLOWED=GLIB_VERSION_2_66 \
                         -Isrc -I. -Ibuild-variant -Ibuild-variant/src -Ibuild-variant/src/base $glib -I"$musl_kernel" \
                         -I"$musl_kernel/json-c" -include "$musl_kernel/statx.h" "$file" ||

@@ -27,11 +27,8 @@ g_get_monotonic_time(void)
  * in the kernel, only an error of the first datagram is returned. */
 static Fixture *restarted;
 
-/* The type of its flags is not the same everywhere. */
-int replaced_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags) __asm__("sendmmsg");
-
 int
-replaced_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+sendmmsg(int fd, struct mmsghdr *messages, unsigned n, SENDMMSG_FLAGS flags)
 {
         static int n_datagrams;
         for (unsigned i = 0; i < n; i++) {
@@ -40,7 +37,7 @@ replaced_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
                 if (restarted && n_datagrams == 2)
                         restarted->fd = net_listen(SOCK_DGRAM, &restarted->port);
                 n_datagrams += restarted != NULL;
-                if (sendmsg(fd, &messages[i].msg_hdr, flags) < 0)
+                if (sendmsg(fd, &messages[i].msg_hdr, (int)flags) < 0)
                         return i > 0 ? (int)i : -1;
         }
         return (int)n;

@@ -15,11 +15,8 @@ typedef NetFixture Fixture;
 /* Replaces libc's function: how many bytes the server has not read; negative: as the kernel says. */
 static int unread = -1;
 
-/* The type of its request is not the same everywhere. */
-int replaced_ioctl(int fd, unsigned request, ...) __asm__("ioctl");
-
 int
-replaced_ioctl(int fd, unsigned request, ...)
+ioctl(int fd, IOCTL_REQUEST request, ...)
 {
         va_list list;
         va_start(list, request);
