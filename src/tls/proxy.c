@@ -199,6 +199,16 @@ is_over(const Proxy *p)
                (p->deadline && dial_now_ms() >= p->deadline);
 }
 
+/* When the connection has broken: the server may have sent a reason before it gave up reading. */
+static void
+pass_last_words(Proxy *p)
+{
+        do
+                while (write_monitor(p))
+                        continue;
+        while (p->down.len == 0 && read_server(p));
+}
+
 void
 proxy_run(Session *s)
 {
@@ -212,7 +222,7 @@ proxy_run(Session *s)
         while (!is_over(p))
                 if (!step(p))
                         wait_for_events(p);
-        /* What the server sent last, before the connection broke. */
-        (void)write_monitor(p);
+        if (!p->deaf)
+                pass_last_words(p);
         free(p);
 }

@@ -4,9 +4,11 @@
 
 """conmon-tls with servers based on OpenSSL and GnuTLS; see src/tls/protocol.h."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
+import signal
 import socket
 import ssl
 import struct
@@ -507,6 +509,32 @@ def test_server_ends(t):
         equal(helper.socket.recv(1), b'', 'after the end')
         helper.socket.close()
         equal(helper.wait(), 0, 'exit status')
+
+
+def test_last_words(t):
+    """What the server has sent before it resets the connection is passed on, although data for it is left."""
+    ca = authority(t)
+    go, words = threading.Event(), os.urandom(20000)
+
+    def serve(connection):
+        go.wait(60)
+        connection.sendall(words)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+    server = Python(t, serve, ca.issue('good'))
+    helper = Helper(t, server.port, ca=ca.certificate).connected()
+    helper.socket.setblocking(False)
+    last = time.monotonic()
+    while time.monotonic() - last < 0.5:
+        with contextlib.suppress(BlockingIOError):
+            helper.socket.send(bytes(1 << 16))
+            last = time.monotonic()
+    os.kill(helper.pid, signal.SIGSTOP)
+    go.set()
+    server.wait()
+    os.kill(helper.pid, signal.SIGCONT)
+    helper.socket.setblocking(True)
+    check(helper.read(len(words)) == words, 'the last words were changed')
+    helper.wait()
 
 
 def test_half_close(t):
