@@ -101,10 +101,9 @@ check_listen_pid(void)
         const char *text = getenv("LISTEN_PID");
         if (!text)
                 return NULL;
-        char *end = NULL;
         errno = 0;
-        long pid = strtol(text, &end, 10);
-        if (!errno && end != text && !*end && pid > 0 && pid <= G_MAXINT)
+        long pid = strtol(text, NULL, 10);
+        if (!errno && pid > 0 && pid <= G_MAXINT)
                 return NULL;
         return g_strdup_printf("Invalid LISTEN_PID %.10s %s", text, strerror(errno ? errno : EINVAL));
 }

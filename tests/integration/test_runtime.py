@@ -293,6 +293,15 @@ def test_listen_pid_of_the_monitor_is_replaced(t):
     check(f'LISTEN_PID={dump["pid"]}' in dump['env'], 'LISTEN_PID was not replaced')
 
 
+def test_listen_pid_with_other_text(t):
+    """Text after the number is ignored, and passed on like the number."""
+    for value in ('77 ', '77\n', '77x'):
+        m = t.create('exit 0', env={'LISTEN_PID': value}, monitor=t.monitor(f'v{value}'), runtime=DUMP)
+        m.finish(0)
+        check(f'LISTEN_PID={value}' in t.dump('runtime')['env'], f'LISTEN_PID={value!r} was changed')
+        os.unlink(t.dir / 'runtime')
+
+
 def test_bad_listen_pid(t):
     for value in ('x', '0', '-1', '', '12345678901234567890'):
         m = t.launch('exit 0', env={'LISTEN_PID': value}, monitor=t.monitor(f'v{value}'), runtime=DUMP).go()
