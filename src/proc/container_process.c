@@ -35,7 +35,8 @@ pid_file_read(const char *path, GError **error)
                 return 0;
         }
         g_strstrip(text);
-        if (g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
+        /* Process 1 existed before the container. */
+        if (g_ascii_string_to_unsigned(text, 10, 2, G_MAXINT, &pid, NULL))
                 return (pid_t)pid;
         error_set(error, CONMON_ERROR_FAILED, "The runtime left no process id in %s, but '%.20s'", path,
                   text);
