@@ -28,8 +28,8 @@ protobuf_bytes_len(size_t len)
         return 1 + protobuf_varint_len(len) + len;
 }
 
-char *
-protobuf_put_varint(char *at, uint64_t n)
+static char *
+put_varint(char *at, uint64_t n)
 {
         for (; n >= 0x80; n >>= 7)
                 *at++ = (char)(n | 0x80);
@@ -41,7 +41,7 @@ char *
 protobuf_put_number(char *at, unsigned field, uint64_t n)
 {
         *at++ = (char)(field << 3 | WIRE_VARINT);
-        return protobuf_put_varint(at, n);
+        return put_varint(at, n);
 }
 
 char *
@@ -56,7 +56,7 @@ char *
 protobuf_put_head(char *at, unsigned field, size_t len)
 {
         *at++ = (char)(field << 3 | WIRE_BYTES);
-        return protobuf_put_varint(at, len);
+        return put_varint(at, len);
 }
 
 char *

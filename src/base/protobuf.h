@@ -21,7 +21,6 @@ size_t protobuf_varint_len(uint64_t n);
 size_t protobuf_bytes_len(size_t len);
 
 /* These write to `at`, which must have enough space, and return the end. */
-char *protobuf_put_varint(char *at, uint64_t n);
 char *protobuf_put_number(char *at, unsigned field, uint64_t n);
 char *protobuf_put_fixed64(char *at, unsigned field, uint64_t n);
 char *protobuf_put_head(char *at, unsigned field, size_t len);

@@ -23,7 +23,7 @@
 /* The longest argument vector and environment that execve(2) takes: 3/4 of 8 MiB. */
 #define COMMAND_LINE_MAX (6 << 20)
 
-void
+static void
 monitor_info_free(MonitorInfo *m)
 {
         g_free(m->cid);

@@ -31,8 +31,6 @@ typedef struct MonitorInfo {
         int error;               /* why there is no status: -errno; 0: it was not requested */
 } MonitorInfo;
 
-void monitor_info_free(MonitorInfo *m);
-
 /* All monitors that this user may see (root: all), sorted by name and id. Returns MonitorInfo *, freed with
  * the array. */
 GPtrArray *monitor_info_list(void);

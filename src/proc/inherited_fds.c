@@ -72,14 +72,6 @@ inherited_fds_restore(InheritedFds *f, StateReader *r)
 }
 
 void
-inherited_fds_close(InheritedFds *f)
-{
-        for (guint i = 0; i < f->fds->len; i++)
-                fd_close(&g_array_index(f->fds, int, i));
-        g_array_set_size(f->fds, 0);
-}
-
-void
 inherited_fds_done(InheritedFds *f)
 {
         if (f->fds)

@@ -33,7 +33,4 @@ void inherited_fds_forget(InheritedFds *f, int fd);
 void inherited_fds_save(const InheritedFds *f, StateWriter *w);
 void inherited_fds_restore(InheritedFds *f, StateReader *r);
 
-/* Closes those that were not forgotten. */
-void inherited_fds_close(InheritedFds *f);
-
 void inherited_fds_done(InheritedFds *f);

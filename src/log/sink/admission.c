@@ -5,8 +5,9 @@
 
 #include "base/clock.h"
 
-bool
-sink_is_backlogged(const LogSink *s)
+/* True if the destination did not accept everything that was sent. */
+static bool
+is_backlogged(const LogSink *s)
 {
         return s->condition != SINK_OK;
 }
@@ -18,8 +19,9 @@ is_patient(const LogSink *s)
         return s->busy && g_get_monotonic_time() < s->moved_usec + s->stall_timeout;
 }
 
-bool
-sink_waits(const LogSink *s)
+/* True if the container waits for a full queue now. */
+static bool
+waits(const LogSink *s)
 {
         switch (s->mode) {
         case MODE_BLOCKING:
@@ -53,7 +55,7 @@ sink_review_admission(LogSink *s)
         bool was_full = s->admission != SINK_ADMITS;
         if (s->condition == SINK_ENDED || memory <= (was_full ? s->queue_max / 2 : s->queue_max))
                 s->admission = SINK_ADMITS;
-        else if (sink_waits(s))
+        else if (waits(s))
                 s->admission = SINK_HOLDS;
         else if (s->admission == SINK_HOLDS)
                 s->admission = SINK_ADMITS;
@@ -76,7 +78,7 @@ encode(LogSink *s, const LogRecord *records, size_t n, size_t payload)
 {
         while (n > 0) {
                 size_t need = s->driver->format.max_encoded_len(s->self, records->len);
-                if (!s->transport->may_stall && !sink_is_backlogged(s) && s->queue.tail &&
+                if (!s->transport->may_stall && !is_backlogged(s) && s->queue.tail &&
                     !log_block_room(s->queue.tail, need))
                         sink_send(s);
                 LogBlock *b = log_queue_block(&s->queue, need);
@@ -270,7 +272,7 @@ static void
 add(LogSink *s, const LogRecord *r)
 {
         encode(s, r, 1, r->payload);
-        if (!sink_is_backlogged(s) || sink_waits(s) || count_memory(s) <= s->queue_max) {
+        if (!is_backlogged(s) || waits(s) || count_memory(s) <= s->queue_max) {
                 remember_last(s, r);
                 return;
         }
@@ -315,7 +317,7 @@ is_easy(LogSink *s, const LogRecord *records, size_t n, size_t payload)
         if (s->condition == SINK_ENDED || s->admission == SINK_LOSES || log_losses_pending(&s->losses) ||
             (line != LINE_WHOLE && line != LINE_BEGUN))
                 return false;
-        if (!sink_is_backlogged(s))
+        if (!is_backlogged(s))
                 return true;
         const LogFormat *format = &s->driver->format;
         size_t frame = format->max_encoded_len(s->self, 0);

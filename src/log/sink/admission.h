@@ -10,15 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True if the destination did not accept everything that was sent. */
-bool sink_is_backlogged(const LogSink *s);
-
 /* True if the destination has ever accepted anything: a record, or bytes that its kernel has acknowledged,
  * such as a request that is not answered yet. */
 bool sink_has_taken(const LogSink *s);
-
-/* True if the container waits for a full queue now. */
-bool sink_waits(const LogSink *s);
 
 /* Updates the admission from the length of the queue and the condition. */
 void sink_review_admission(LogSink *s);
