@@ -349,20 +349,26 @@ notify(LogSink *s)
                 s->changed(s->changed_data);
 }
 
+/* True if something waits for the destination, but not forever. */
+static bool
+is_waited_for(const LogSink *s)
+{
+        return s->phase == SINK_DRAINING ? log_sink_is_draining(s)
+                                         : s->admission == SINK_HOLDS && s->mode == MODE_ADAPTIVE;
+}
+
 /* Tells the caller to pause or resume; reports that the last message was sent. */
 static void
 update(LogSink *s)
 {
         sink_review_admission(s);
-        bool holds = s->admission == SINK_HOLDS;
-        bool wants = s->condition == SINK_ENDED || !(holds || (s->intake && log_intake_blocks(s->intake)));
-        bool watches =
-                s->phase == SINK_DRAINING ? log_sink_is_draining(s) : holds && s->mode == MODE_ADAPTIVE;
-        if (watches && !timer_is_running(&s->progress)) {
+        bool blocks = s->admission == SINK_HOLDS || (s->intake && log_intake_blocks(s->intake));
+        bool wants = s->condition == SINK_ENDED || !blocks;
+        if (!is_waited_for(s)) {
+                timer_stop(&s->progress);
+        } else if (!timer_is_running(&s->progress)) {
                 (void)look_for_progress(s);
                 watch_progress(s);
-        } else if (!watches) {
-                timer_stop(&s->progress);
         }
         bool emptied = log_queue_is_empty(&s->queue) && (s->phase >= SINK_STOPPED || s->release_due);
         if (wants == s->wants && !emptied)
