@@ -39,20 +39,28 @@ static void on_resolved(const LogResolved *resolved, void *data);
 static void on_arrival_timer(void *data);
 static void on_next_timer(void *data);
 
-void
-log_connection_init(LogConnection *c, LogSink *sink, const LogAddress *addresses, size_t n)
+/* Of a new one, and of one that is restored. */
+static void
+init(LogConnection *c, LogSink *sink)
 {
         *c = (LogConnection){
                 .sink = sink,
-                .addresses = g_memdup(addresses, (guint)(n * sizeof *addresses)),
-                .n_addresses = n,
-                .target = log_address_describe(&addresses[0]),
-                .socket = {.fd = -1, .tcp_fd = -1, .scheme = addresses[0].scheme},
-                .peer_timeout = PEER_TIMEOUT_USEC,
+                .socket = {.fd = -1, .tcp_fd = -1},
                 .host = {.resolver = {.func = on_resolved, .data = c}},
         };
-        log_arrival_init(&c->arrival, on_arrival_timer, c);
         timer_init(&c->next_timer, on_next_timer, c);
+}
+
+void
+log_connection_init(LogConnection *c, LogSink *sink, const LogAddress *addresses, size_t n)
+{
+        init(c, sink);
+        c->addresses = g_memdup(addresses, (guint)(n * sizeof *addresses));
+        c->n_addresses = n;
+        c->target = log_address_describe(&addresses[0]);
+        c->socket.scheme = addresses[0].scheme;
+        c->peer_timeout = PEER_TIMEOUT_USEC;
+        log_arrival_init(&c->arrival, on_arrival_timer, c);
 }
 
 static void on_tls(const LogTlsResult *result, void *data);
@@ -602,6 +610,9 @@ restore_socket(LogConnection *c, StateReader *r)
                 return;
         watch_init(&c->watch, c->socket.fd, WATCH_PRIORITY_IO, on_event, c);
         set_events(c);
+        /* It is not known which address comes next; a failure begins with the first one. */
+        if (!c->connected && c->host.known.n > 1)
+                timer_start(&c->next_timer, NEXT_USEC);
 }
 
 static void
@@ -630,17 +641,13 @@ log_connection_restore(LogConnection *c, LogSink *sink, const LogTlsOptions *tls
                 state_leave(r);
         }
         size_t n = list->len;
-        *c = (LogConnection){
-                .sink = sink,
-                .addresses = (LogAddress *)g_array_free(g_steal_pointer(&list), FALSE),
-                .n_addresses = n,
-                .target = state_get_text(r, "target"),
-                .peer_timeout = state_get_int(r, "peer-timeout", 1, INT64_MAX),
-                .either_type = state_get_bool(r, "either-type"),
-                .n_connects = state_get_uint(r, "connects", UINT64_MAX),
-                .socket = {.fd = -1, .tcp_fd = -1},
-                .host = {.resolver = {.func = on_resolved, .data = c}},
-        };
+        init(c, sink);
+        c->addresses = (LogAddress *)g_array_free(g_steal_pointer(&list), FALSE);
+        c->n_addresses = n;
+        c->target = state_get_text(r, "target");
+        c->peer_timeout = state_get_int(r, "peer-timeout", 1, INT64_MAX);
+        c->either_type = state_get_bool(r, "either-type");
+        c->n_connects = state_get_uint(r, "connects", UINT64_MAX);
         if (n == 0)
                 state_fail(r, "A connection has no address");
         log_arrival_restore(&c->arrival, on_arrival_timer, c, r);

@@ -29,6 +29,7 @@ sys.path.insert(0, os.path.join(HERE, '../../integration'))
 from harness import (  # noqa: E402
     CONMON, alive, check, content, descriptors, equal, kill, main, matches, needs_root, parse, slow, status_field, wait_for)
 from harness.case import ROOT  # noqa: E402
+from harness.check import scaled  # noqa: E402
 from test_exec_exits import container, own_bytes, ran, session  # noqa: E402
 from test_health import behave, calls, check_of, podman, wait_runs  # noqa: E402
 from test_log_files import small_disk  # noqa: E402
@@ -362,6 +363,52 @@ def test_withdrawn_reopening(t):
     wait_for(log.exists, 'the new file')
     t.touch('end')
     m.finish(0)
+
+
+@slow(60)
+@needs_root
+def test_address_without_an_answer(t):
+    """The next address of a host is tried, also after an upgrade, and if that comes while there is no answer."""
+    u = Upgraded(t)
+    private_hosts(t, '127.0.0.2 logs\n127.0.0.3 logs\n')
+    server = t.stack.enter_context(socket.create_server(('127.0.0.3', 0)))
+    server.settimeout(scaled(12))  # the kernel waits for 15 seconds
+    port = server.getsockname()[1]
+    m = u.create('print one\\n\nwait @/go\nprint two\\n\nwait @/more\nprint three\\n\nwait @/end', '--log-driver',
+                 'syslog', '--log-opt', f'syslog-address=tcp://logs:{port}')
+    with server.accept()[0] as connection:
+        check(b'one' in connection.recv(1000), 'the first line')
+        u.upgrade()
+        deaf = t.stack.enter_context(socket.create_server(('127.0.0.2', port), backlog=0))
+        for _ in range(4):  # the kernel answers no more than it can queue
+            client = t.stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(deaf.getsockname())
+    t.touch('go')
+    with server.accept()[0] as connection:
+        check(b'two' in connection.recv(1000), 'the second line')
+    before = unanswered(port)
+    t.touch('more')
+    wait_for(lambda: unanswered(port) > before, 'an attempt')
+    u.upgrade()
+    with server.accept()[0] as connection:
+        check(b'three' in connection.recv(1000), 'the third line')
+    t.touch('end')
+    m.finish(0)
+
+
+def unanswered(port):
+    """The number of connections to 127.0.0.2 that are being made (SYN_SENT)."""
+    lines = pathlib.Path('/proc/net/tcp').read_text().splitlines()
+    return sum(line.split()[2:4] == [f'0200007F:{port:04X}', '02'] for line in lines)
+
+
+def private_hosts(t, text):
+    """Replaces /etc/hosts for this process and its children."""
+    small_disk(t, '1m')  # in a mount namespace of its own
+    (t.dir / 'hosts').write_text(text)
+    subprocess.run(['mount', '--bind', t.dir / 'hosts', '/etc/hosts'], check=True)
+    t.stack.callback(subprocess.run, ['umount', '/etc/hosts'], check=True)
 
 
 class Collector:
