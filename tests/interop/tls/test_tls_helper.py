@@ -5,6 +5,7 @@
 """conmon-tls with servers based on OpenSSL and GnuTLS; see src/tls/protocol.h."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -13,6 +14,7 @@ import socket
 import ssl
 import struct
 import sys
+import termios
 import threading
 import time
 
@@ -519,6 +521,7 @@ def test_last_words(t):
     def serve(connection):
         go.wait(60)
         connection.sendall(words)
+        wait_for(lambda: fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) == bytes(4), 'the arrival of the last words')
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
     server = Python(t, serve, ca.issue('good'))
     helper = Helper(t, server.port, ca=ca.certificate).connected()
