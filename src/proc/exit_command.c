@@ -16,8 +16,8 @@ exit_command_report(const char *name, int status)
 {
         if (WIFSIGNALED(status))
                 diag_warn("The exit command %s was killed by signal %d", name, WTERMSIG(status));
-        else if (WEXITSTATUS(status) != 0)
-                diag_warn("The exit command %s ended with status %d", name, WEXITSTATUS(status));
+        else if (WEXITSTATUS(status) != 0) /* common: podman, if the exec session is gone */
+                diag_info("The exit command %s ended with status %d", name, WEXITSTATUS(status));
 }
 
 /* Without the exit command, callers never learn of the end. A lack of memory or pids may be temporary. */

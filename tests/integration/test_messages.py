@@ -122,6 +122,24 @@ def test_syslog_of_an_exit(t):
 
 
 @needs_root
+def test_syslog_of_an_exit_command(t):
+    """Its status is of interest to podman, which fails when another podman has removed the exec session already."""
+    command = ['--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg']
+    for mode in ('create', 'exec'):
+        equal(Syslog(t, mode).run(t, *command, 'exit 125', mode=mode), [], mode)
+
+
+@needs_root
+@differs('the reference reports neither')
+def test_syslog_of_an_exit_command_that_fails(t):
+    command = ['--exit-command', t.runtime, '--exit-command-arg', 'script', '--exit-command-arg']
+    lines = Syslog(t, 'status').run(t, *command, 'exit 125', level='info')
+    matches(PREFIX.format(14, 'ninfo') + 'The exit command .*/fake-runtime ended with status 125', lines[-1])
+    lines = Syslog(t, 'signal').run(t, *command, 'die 9')
+    matches(PREFIX.format(14, 'nwarn') + 'The exit command .*/fake-runtime was killed by signal 9', '\n'.join(lines))
+
+
+@needs_root
 @differs('the reference blocks')
 def test_syslog_that_does_not_read(t):
     """The monitor drops messages instead of blocking."""
