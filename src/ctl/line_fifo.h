@@ -37,7 +37,7 @@ LineFifo *line_fifo_new(const char *dir, const char *name, LineFunc func, void *
  * loop, which then delivers the next lines. */
 void line_fifo_start(LineFifo *fifo);
 
-/* Stops to deliver lines until line_fifo_resume, which delivers held input first. May be called in
+/* Delivers no lines until line_fifo_resume, which delivers held input first. May be called in
  * LineFunc. */
 void line_fifo_hold(LineFifo *fifo);
 void line_fifo_resume(LineFifo *fifo);
