@@ -379,7 +379,7 @@ read_early_answer(LogHttp *h)
 
 /* ---- sending ---- */
 
-/* True if the next request can be sent now. */
+/* True if there is a request to send, or to go on with, now; if not, a timer runs until then. */
 static bool
 is_due(LogHttp *h, const LogQueue *q)
 {
