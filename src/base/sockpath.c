@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,13 +20,18 @@
 
 #define NAME_TRIES 100
 
+/* An abstract address may fill the array, because it has no NUL at its end. */
 static int
 set_address(SockPath *sp, const char *path, size_t len)
 {
-        if (len >= sizeof sp->addr.sun_path)
+        bool abstract = path[0] == '@';
+        size_t size = abstract ? len : len + 1;
+        if (size > sizeof sp->addr.sun_path)
                 return -ENAMETOOLONG;
         memcpy(sp->addr.sun_path, path, len);
-        sp->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+        if (abstract)
+                sp->addr.sun_path[0] = '\0';
+        sp->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
         return 0;
 }
 
@@ -34,13 +40,7 @@ sockpath_init(SockPath *sp, const char *path)
 {
         *sp = (SockPath){.addr.sun_family = AF_UNIX, .dirfd = -1};
         size_t len = strlen(path);
-        if (path[0] == '@') {
-                int r = set_address(sp, path, len);
-                sp->addr.sun_path[0] = '\0';
-                sp->len--; /* an abstract name has no NUL at its end */
-                return r;
-        }
-        if (len < sizeof sp->addr.sun_path)
+        if (path[0] == '@' || len < sizeof sp->addr.sun_path)
                 return set_address(sp, path, len);
 
         g_autofree char *dir = g_path_get_dirname(path);

@@ -91,6 +91,9 @@ test_abstract(void)
         g_assert_cmpuint(sp.len, ==, offsetof(struct sockaddr_un, sun_path) + strlen(path));
         check_usable(path);
         g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+
+        g_autofree char *longest = g_strdup_printf("@%0*d", (int)sizeof sp.addr.sun_path - 1, (int)getpid());
+        check_usable(longest);
 }
 
 /* The number of open descriptors, to check that a failure leaves none behind. */
@@ -112,6 +115,7 @@ test_errors(void)
         g_autofree char *name = g_strnfill(120, 'n');
         g_autofree char *missing = g_strdup_printf("/nonexistent/%s", name);
         g_autofree char *too_long = g_strdup_printf("/tmp/%s", name);
+        name[sizeof sp.addr.sun_path] = '\0';
         g_autofree char *abstract = g_strdup_printf("@%s", name);
         g_assert_cmpint(sockpath_init(&sp, missing), ==, -ENOENT);
         g_assert_cmpint(sockpath_init(&sp, too_long), ==, -ENAMETOOLONG);
