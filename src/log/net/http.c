@@ -296,6 +296,20 @@ break_connection(LogHttp *h, LogQueue *q)
                 log_queue_reserve(q, h->batch_len);
 }
 
+/* Ends an answered request, and the connection if that can't be used again. */
+static void
+finish_request(LogHttp *h, LogQueue *q, LogHttpOutcome outcome)
+{
+        bool persists = h->persists && h->answer.persistent && h->last_status != 408;
+        end_request(h);
+        if (outcome == LOG_HTTP_LATER)
+                wait_to_query(h);
+        if (persists)
+                h->reused = true;
+        else
+                break_connection(h, q);
+}
+
 /* Returns 0, or -errno if records have to be sent again later. */
 static int
 process_answer(LogHttp *h, LogQueue *q)
@@ -313,14 +327,7 @@ process_answer(LogHttp *h, LogQueue *q)
                 h->attempt = 0;
         if (h->last_status < 300 && !v.is_query)
                 grow(h);
-        bool persists = h->persists && h->answer.persistent && h->last_status != 408;
-        end_request(h);
-        if (v.outcome == LOG_HTTP_LATER)
-                wait_to_query(h);
-        if (persists)
-                h->reused = true;
-        else
-                break_connection(h, q);
+        finish_request(h, q, v.outcome);
         g_free(v.message);
         g_free(v.fates);
         h->due = again || h->ending;
