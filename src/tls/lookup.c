@@ -118,14 +118,21 @@ fail(const char *host, int error)
                        error ? gai_strerror(error) : "the resolver process failed");
 }
 
+/* Nothing more is expected. */
+static void
+give_up(Lookup *l)
+{
+        (void)close(l->fd);
+        l->fd = -1;
+}
+
 static void
 finish(Lookup *l)
 {
         Result result = {0};
         if (read(l->fd, &result, sizeof result) != sizeof result || result.n > LOOKUP_MAX)
                 result = (Result){0}; /* untrusted: the process has parsed a server's answer */
-        (void)close(l->fd);
-        l->fd = -1;
+        give_up(l);
         if (result.n > 0 || !l->request->addresses || is_unknown(result.error))
                 take(l, &result);
         else if (l->n == 0)
@@ -139,12 +146,15 @@ static void
 wait_for_addresses(Lookup *l)
 {
         bool stale = l->n == 0 && l->request->addresses;
-        if (dial_wait(l->fd, POLLIN, l->began_ms + (stale ? TLS_HELPER_STALE_MS : TLS_HELPER_LOOKUP_MS)) == 0)
+        long long now = dial_now_ms(),
+                  limit = l->began_ms + (stale ? TLS_HELPER_STALE_MS : TLS_HELPER_LOOKUP_MS);
+        /* The answer may have come while addresses were tried for longer than that. */
+        if (dial_wait(l->fd, POLLIN, limit > now ? limit : now + 1) == 0)
                 finish(l);
         else if (stale)
                 use_known(l);
         else
-                l->n = 0;
+                give_up(l);
         if (l->n == 0)
                 answer_failure(ETIMEDOUT, "the host name '%s' was not resolved within %d seconds",
                                l->request->host, TLS_HELPER_LOOKUP_MS / 1000);

@@ -48,8 +48,7 @@ note_failure(TlsAnswer *ret, const Session *s, const Lookup *l)
         if (l->n <= 1)
                 return;
         lookup_describe_address(&l->addresses[l->next - 1], address, sizeof address);
-        answer_compose_failure(ret, (int)s->failure.error, "at %s: %.*s", address,
-                               (int)(sizeof ret->reason - sizeof address), s->failure.reason);
+        answer_compose_failure(ret, (int)s->failure.error, "at %s: %s", address, s->failure.reason);
 }
 
 /* Tries the addresses of the host until a handshake succeeds. If none does, the first failure of a handshake

@@ -25,6 +25,7 @@ from certificates import Authority, CLIENT, EXPIRED, FUTURE  # noqa: E402
 from harness import check, descriptors, equal, main, matches, needs_root, skip, slow, wait_for  # noqa: E402
 from harness.case import ROOT  # noqa: E402
 from harness.check import scaled  # noqa: E402
+from harness.proc import descendants  # noqa: E402
 from receivers import NameServer, silent  # noqa: E402
 from servers import free_port, GnuTLS, OpenSSL, Python  # noqa: E402
 
@@ -307,6 +308,28 @@ def test_slow_name_server(t):
     time.sleep(2.5)
     names.answer.set()
     helper.connected()
+
+
+@slow(120)
+@needs_root
+def test_name_server_and_bad_servers(t):
+    """What it says while a handshake fails counts; if it says nothing, that failure is reported."""
+    ca, names = authority(t), NameServer(t)
+    cert, expired = ca.issue('good'), ca.issue('expired', times=EXPIRED)
+
+    def stop(connection):
+        names.answer.set()
+        time.sleep(60)
+    port = Python(t, stop, address=('127.0.0.9', 0)).port
+    Python(t, echo, cert, address=('127.0.0.1', port))
+    moved = Helper(t, port, NAME, verify='no', addresses='127.0.0.9')
+    names.answer.wait(60)
+    wait_for(lambda: not descendants(moved.pid), 'the end of the look-up')
+    names.answer.clear()
+    lost = Helper(t, Python(t, echo, expired).port, NAME, ca=ca.certificate, addresses='127.0.0.1')
+    matches(r"the server's certificate \(CN=expired\) expired on .*", lost.reason())
+    answer = moved.answer()
+    check(answer[0] != FAILED, f'the answer: {answer}')
 
 
 @needs_root
