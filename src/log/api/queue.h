@@ -8,8 +8,8 @@
  * output and emptied by one write.
  *
  * A message is in one of three states: waiting, sent (perhaps in part), done. A driver that doesn't wait for
- * acknowledgements uses log_queue_wrote and never sees the second state. One that is dropped, or delivered
- * before earlier ones, is dead: it is skipped, and removed when all before it are done. */
+ * acknowledgements uses log_queue_wrote and never sees the second state. A message that is dropped, or
+ * delivered before earlier ones, is dead: it is skipped, and removed when all before it are done. */
 
 #include "base/state.h"
 #include "log/api/record.h"

@@ -608,8 +608,8 @@ restore_streams(LogSink *s, StateReader *r)
         }
 }
 
-/* A queue that is not full holds the output only until the next program looks at it, but that learns so of a
- * pause: see restore_failure. */
+/* That a server wants a pause is not in the state. The next program concludes it from a failing sink that
+ * holds the output (restore_failure), and lets the output go on if the queue is at most half full. */
 static SinkAdmission
 admission_to_save(const LogSink *s)
 {
