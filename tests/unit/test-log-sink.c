@@ -413,6 +413,47 @@ test_before_the_start(void)
         }
 }
 
+static int n_starts, n_ends;
+
+static void
+count_start(void *self)
+{
+        g_assert_cmpint(n_ends, ==, 0);
+        n_starts++;
+}
+
+static void
+count_end(void *self, LogQueue *q, gint64 until)
+{
+        n_ends++;
+}
+
+/* The container may end meanwhile: an external logger that is at work already is not started again. */
+static void
+test_end_before_the_start(void)
+{
+        Case c;
+        LogTransport transport = pipe_transport;
+        transport.start = count_start;
+        transport.finish = count_end;
+        LogDriver driver = pipe_driver;
+        driver.transport = &transport;
+        for (int i = 0; i < 2; i++) {
+                n_starts = n_ends = 0;
+                case_open(&c, &driver, (const char *[]){NULL});
+                if (i == 0)
+                        log_sink_start(c.sink, on_change, &c);
+                write_lines(&c, 1, 1);
+                log_sink_finish(c.sink, 0);
+                if (i == 1)
+                        log_sink_start(c.sink, on_change, &c);
+                g_assert_cmpint(n_starts, ==, 1 - i);
+                g_assert_cmpint(n_ends, ==, 1);
+                assert_out(&c, "[0000001]");
+                case_end(&c);
+        }
+}
+
 /* Like pipe_driver, for a server. */
 static LogDriver
 remote_driver(void)
@@ -1140,6 +1181,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/sink/drain-after-an-outage", test_drain_after_an_outage);
         g_test_add_func("/log/sink/drain-while-it-moves", test_drain_while_it_moves);
         g_test_add_func("/log/sink/before-the-start", test_before_the_start);
+        g_test_add_func("/log/sink/end-before-the-start", test_end_before_the_start);
         g_test_add_func("/log/sink/random", test_random);
         return g_test_run();
 }

@@ -85,7 +85,8 @@ typedef struct LogTransport {
          * functions the main loop may run, though none of them is called meanwhile. */
         bool may_stall;
 
-        /* In the monitor; event sources may be created from now on. */
+        /* In the monitor; event sources may be created from now on. Not called after finish: a sink that a
+         * reload adds may be finished first. */
         void (*start)(void *self);
 
         /* Sends the queue as far as possible without blocking. Also called with an empty queue, for new

@@ -141,10 +141,11 @@ log_sink_start(LogSink *s, LogSinkChangedFunc changed, void *data)
 {
         log_sink_set_changed(s, changed, data);
         /* If it took long to close its predecessor, the container may have ended already. */
-        if (s->phase == SINK_OPENED)
+        if (s->phase == SINK_OPENED) {
                 s->phase = SINK_RUNNING;
-        if (s->transport->start)
-                s->transport->start(s->self);
+                if (s->transport->start)
+                        s->transport->start(s->self);
+        }
         if (!log_queue_is_empty(&s->queue))
                 log_sink_flush(s);
 }
