@@ -32,14 +32,15 @@ by_builder() {
         "$@"
 }
 
-# Runs dpkg-buildpackage as that user, a second time if only tests failed, which have time limits:
+# Runs dpkg-buildpackage as that user, a second time if only tests failed, which have time limits. The log of the
+# first time has what blhc looks for, the commands of the compiler:
 # make_deb DIRECTORY PROFILE
 make_deb() {
         set -- "$1" env DEB_BUILD_OPTIONS="parallel=$processes $2" DEB_BUILD_PROFILES="$2" dpkg-buildpackage -us -uc
         by_builder "$@" >../build.log 2>&1 && return 0
         grep -q '^dh_auto_test: error: ' ../build.log || return 1
         echo "unsteady: failed, then all tests were repeated: $(sed -n 's/^not ok [0-9]* - //p' ../build.log | tr '\n' ' ')"
-        by_builder "$@" -nc >../build.log 2>&1
+        by_builder "$@" -nc >>../build.log 2>&1
 }
 
 # Builds Debian packages in a directory in $scratch, with their tests unless the profile is nocheck:
