@@ -182,7 +182,7 @@ add_sink(Build *b, const LogSpec *spec, GError **error)
         if (!needed)
                 return TRUE;
         LogSinkSetup setup = {spec->driver, options, spec->arg, spec->from_log_path};
-        g_autoptr(LogOptions) of_file = replace_by_file(&setup);
+        g_autoptr(LogOptions) of_file G_GNUC_UNUSED = replace_by_file(&setup); /* freed at the end */
         if (b->plan)
                 return plan_sink(b, spec, &setup, error);
         LogSink *old = find_old(b, spec, &setup);
