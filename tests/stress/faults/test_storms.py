@@ -81,7 +81,8 @@ class Story(Life):
         if self.moment == 'create':
             self.t.wait_file('creating')
             self.happen('create')
-            self.t.touch('create')
+            if not self.refusal:  # else the incident ends the runtime, maybe late
+                self.t.touch('create')
 
     def live(self):
         self.note_descriptors()
