@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,10 +19,15 @@
 /* How often it is checked whether a status has appeared. */
 #define POLL_USEC 2000
 
-/* The status file before the request, and whether the answer is still awaited. */
+/* More than are needed besides those that are kept. */
+#define OTHER_DESCRIPTORS 64
+
+/* The status file before the request, which is kept open so that no later one gets its inode, and whether the
+ * answer is still awaited. */
 typedef struct {
         MonitorInfo *monitor;
         struct stat before;
+        int before_fd; /* -1: none */
         bool waiting;
 } Request;
 
@@ -118,22 +124,44 @@ look(Request *r)
         }
 }
 
+/* Returns the number of descriptors up to which files may be kept open. */
+static int
+raise_limit(void)
+{
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        return (int)MIN(limit.rlim_max, G_MAXINT) - OTHER_DESCRIPTORS;
+}
+
+/* Keeps the status of before open if its descriptor is below `kept`. */
+static void
+begin(Request *r, MonitorInfo *m, const char *line, int kept)
+{
+        *r = (Request){.monitor = m, .before_fd = -1};
+        if (m->directory) {
+                r->before_fd = open_own(m, m->directory, "log-status.json", O_RDONLY, S_IFREG);
+                if (r->before_fd >= kept)
+                        fd_close(&r->before_fd);
+                stat_status(m, &r->before);
+        }
+        m->error = send_lines(m, line);
+        r->waiting = m->error == 0;
+        if (r->waiting)
+                m->error = -ETIMEDOUT;
+        else if (m->error == -ENXIO)
+                read_last_status(m);
+}
+
 void
 request_status(GPtrArray *monitors, const char *line, gint64 timeout_usec)
 {
+        int kept = raise_limit();
         g_autofree Request *requests = g_new0(Request, monitors->len + 1);
-        for (guint i = 0; i < monitors->len; i++) {
-                Request *r = &requests[i];
-                r->monitor = g_ptr_array_index(monitors, i);
-                if (r->monitor->directory)
-                        stat_status(r->monitor, &r->before);
-                r->monitor->error = send_lines(r->monitor, line);
-                r->waiting = r->monitor->error == 0;
-                if (r->waiting)
-                        r->monitor->error = -ETIMEDOUT;
-                else if (r->monitor->error == -ENXIO)
-                        read_last_status(r->monitor);
-        }
+        for (guint i = 0; i < monitors->len; i++)
+                begin(&requests[i], monitors->pdata[i], line, kept);
         gint64 deadline = g_get_monotonic_time() + timeout_usec;
         for (bool waiting = true; waiting;) {
                 waiting = false;
@@ -146,6 +174,8 @@ request_status(GPtrArray *monitors, const char *line, gint64 timeout_usec)
                 if (waiting)
                         g_usleep(POLL_USEC);
         }
+        for (guint i = 0; i < monitors->len; i++)
+                fd_close(&requests[i].before_fd);
 }
 
 const char *

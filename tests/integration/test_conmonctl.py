@@ -362,6 +362,28 @@ def test_container_that_ends_meanwhile(t):
     check(time.monotonic() - begin < scaled(10), f'it took {time.monotonic() - begin:.1f} s')
 
 
+def test_answer_with_the_inode_of_the_status_before(t):
+    """File times may be coarse: a second new status gets the inode that the first one has freed, and the same time."""
+    m = container(t, 'pause')
+    ctl('status', m.name)
+    status = m.bundle / 'log-status.json'
+    before, text = status.stat(), status.read_bytes()
+    os.kill(m.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    with subprocess.Popen([CONMONCTL, 'reopen', m.name], stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: pending(m.bundle / 'ctl'), 'the request')
+        for _ in range(2):
+            new = m.bundle / 'new-status'
+            new.write_bytes(text)
+            os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+            new.rename(status)
+        equal(process.stdout.read(), '1 of 1 monitor reopened their logs.\n')
+    check(time.monotonic() - begin < scaled(10), f'it took {time.monotonic() - begin:.1f} s')
+    os.kill(m.pid, signal.SIGCONT)
+    kill(m.container)
+    m.finish(137)
+
+
 def pending(path):
     """The number of bytes in a FIFO."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
