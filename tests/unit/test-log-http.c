@@ -381,18 +381,26 @@ test_timeout(Fixture *f, gconstpointer data)
         (void)close(fd);
 }
 
-/* A server may close a persistent connection, even while the next request is in flight: that is no
- * failure. */
-static void
-test_kept_connection_ends(Fixture *f, gconstpointer data)
+/* Starts, and delivers one record. Returns the connection, which is idle then. */
+static int
+deliver_one(Fixture *f)
 {
-        net_add_option(f, "batch-wait=10ms");
         start(f);
         log_fixture_write(f->log, STREAM_STDOUT, "one\n");
         int fd = net_accept(f->fd);
         g_assert_cmpuint(expect_records(fd), ==, 1);
         http_say(fd, HTTP_OK);
         http_wait_for_count(f, "out", 1);
+        return fd;
+}
+
+/* A server may close a persistent connection, even while the next request is in flight: that is no
+ * failure. */
+static void
+test_kept_connection_ends(Fixture *f, gconstpointer data)
+{
+        net_add_option(f, "batch-wait=10ms");
+        int fd = deliver_one(f);
         (void)close(fd);
         net_run(20);
         log_fixture_write(f->log, STREAM_STDOUT, "two\n");
@@ -416,12 +424,7 @@ static void
 test_kept_connection_is_reset(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "batch-wait=0");
-        start(f);
-        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
-        int fd = net_accept(f->fd);
-        g_assert_cmpuint(expect_records(fd), ==, 1);
-        http_say(fd, HTTP_OK);
-        http_wait_for_count(f, "out", 1);
+        int fd = deliver_one(f);
         (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
         (void)close(fd);
         log_fixture_write(f->log, STREAM_STDOUT, "two\n");
@@ -439,12 +442,7 @@ static void
 test_kept_connection_times_out(Fixture *f, gconstpointer data)
 {
         net_add_option(f, "batch-wait=10ms");
-        start(f);
-        log_fixture_write(f->log, STREAM_STDOUT, "one\n");
-        int fd = net_accept(f->fd);
-        g_assert_cmpuint(expect_records(fd), ==, 1);
-        http_say(fd, HTTP_OK);
-        http_wait_for_count(f, "out", 1);
+        int fd = deliver_one(f);
         log_fixture_write(f->log, STREAM_STDOUT, "two\n");
         g_assert_cmpuint(expect_records(fd), ==, 1);
         http_say(fd, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
